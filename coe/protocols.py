@@ -1,0 +1,188 @@
+"""The plugin points. Every sentence here has a check in `coe.testing`.
+
+A plugin is found by entry point: `coe.routers`, `coe.encoders`, `coe.backends`. Its value is a
+factory. Built-ins register through the same door (see pyproject.toml).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from coe.types import Category, Dispatch, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Encoder(Protocol):
+    """Text to vector. Synchronous and thread-safe; the pipeline calls it off the event loop.
+
+    Attributes:
+        name: as in the composition.
+        dim: length of a vector.
+        fingerprint: changes whenever the same text could give another vector.
+    """
+
+    name: str
+    dim: int
+    fingerprint: str
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors, shape (n_texts, dim). Any string is accepted, the empty one too.
+
+        Raises:
+            RouterUnavailable: when a remote encoder does not answer.
+        """
+
+
+class Router(Protocol):
+    """Text to category scores, and nothing else: thresholds and abstention live in `coe.decide`.
+
+    Synchronous, thread-safe and batch-first; the pipeline micro-batches and calls it off the event
+    loop. The scores of a text do not depend on the other texts of its batch.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    calibrated: bool
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score each text against each category; see `Scores` for shapes and ranges.
+
+        Raises:
+            RouterUnavailable: when what it stands on does not answer.
+        """
+
+
+class Backend(Protocol):
+    """A server, or an engine in this process, that generates tokens for a `Dispatch`.
+
+    Every third-party exception is translated into a `BackendError`.
+    """
+
+    name: str
+
+    def generate(self, dispatch: Dispatch) -> AsyncGenerator[bytes, None]:
+        """Yield the answer in OpenAI's wire format, with `model` set to the expert's name.
+
+        For a streamed call each item is one or more whole SSE frames (`data: {...}` and an empty
+        line), never `data: [DONE]`; the first item reaches to the first *content* frame (text,
+        tool call, refusal or finish reason), so that whoever holds it knows the call works. The
+        iterator ends only when the answer is complete; anything else raises. For a call that is
+        not streamed there is exactly one item, the JSON body. Closing the iterator cancels the
+        call within a second and frees what it held.
+
+        Raises:
+            BackendError: before the first item or after it.
+            ContextTooLong: the backend counted tokens and the prompt does not fit.
+        """
+
+    async def models(self) -> tuple[str, ...]:
+        """Return the model names that can be asked for now (a cheap health probe).
+
+        Raises:
+            BackendError: when the backend cannot say.
+        """
+
+    async def aclose(self) -> None:
+        """Free everything. Calls in flight fail with a `BackendError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSpec:
+    """What an encoder factory is given: the entry of the composition's `encoders` section.
+
+    Attributes:
+        options: the entry's own keys, less `type`; the factory rejects keys it does not know
+            with a ConfigError.
+        folder: relative paths in options are relative to it.
+    """
+
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = "."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSpec:
+    """What a router factory is given: the entry of the composition's `routers` section."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    categories: tuple[Category, ...] = ()
+    folder: str = "."
+
+
+class Parts(Protocol):
+    """What a router factory may ask for: the other parts of the composition, by name."""
+
+    def encoder(self, name: str) -> Encoder:
+        """Return the encoder of that name; each is built once. Raises ConfigError."""
+
+    def router(self, name: str) -> Router:
+        """Return the router of that name (a chain's stage). Raises ConfigError."""
+
+
+class EncoderFactory(Protocol):
+    """The value of a `coe.encoders` entry point."""
+
+    def __call__(self, spec: EncoderSpec) -> Encoder:
+        """Build the encoder; loads its weights. Raises ConfigError."""
+
+
+class RouterFactory(Protocol):
+    """The value of a `coe.routers` entry point."""
+
+    def __call__(self, spec: RouterSpec, parts: Parts) -> Router:
+        """Build the router; may encode the utterances. Raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertSite:
+    """What a backend is told of each expert that it serves.
+
+    Attributes:
+        model: the name or path that the backend knows the model (or the adapter's base) by.
+        adapter: path or name of the LoRA adapter; None for a whole model.
+        context: tokens of prompt and answer together; None where the file does not say.
+    """
+
+    expert: str
+    model: str
+    adapter: str | None = None
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSpec:
+    """What a backend factory is given: the entry of the composition's `backends` section.
+
+    Attributes:
+        url: base address, with `/v1` where the server has it; None for an embedded engine.
+        api_key: resolved from its reference; never logged.
+        concurrency: calls in flight that it may be given.
+        experts: the experts that this backend serves.
+        options: keys that only this type of backend knows.
+    """
+
+    name: str
+    type: str
+    url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    concurrency: int | None = None
+    experts: tuple[ExpertSite, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = "."
+
+
+class BackendFactory(Protocol):
+    """The value of a `coe.backends` entry point."""
+
+    def __call__(self, spec: BackendSpec) -> Backend:
+        """Build the backend without connecting or loading. Raises ConfigError."""

@@ -1,0 +1,260 @@
+"""The nouns of a request's path: frozen values, made by one stage and read by the next.
+
+    ChatRequest -parse-> Query -route-> Decision -plan-> Plan(Call...) -dispatch-> Dispatch
+                -generate-> frames -answer-> Answer -render-> ChatResponse
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+Endpoint = Literal["chat/completions", "embeddings"]
+Reason = Literal[
+    "matched",  # a category reached its threshold
+    "pinned",  # the client named the expert or the category
+    "below-threshold",  # no category was sure enough: the default expert answers
+    "ambiguous",  # two categories were too close to each other: the default expert answers
+    "out-of-scope",  # a near miss of every category: the default expert answers
+    "router-failed",  # the router raised or was late: the default expert answers
+    "no-router",  # the composition has no categories: the default expert answers
+    "fallback",  # a better ranked expert failed before its first byte
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Four independent limits of one call, in seconds.
+
+    Attributes:
+        connect_s: until the backend accepts the connection.
+        first_token_s: from sending the request until the first content frame.
+        idle_s: between two pieces of an answer.
+        total_s: the whole call.
+    """
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One request, parsed: what is routed, and what is sent on.
+
+    Attributes:
+        id: unique per request, made by the gateway (never the client's own id).
+        model: the name that the client asked for.
+        text: what the routers read.
+        body: the OpenAI body as the client sent it; unknown fields are kept.
+        stream: whether the client wants server-sent events.
+        tokens: an estimate of the prompt's length in tokens.
+        max_output: the client's limit on new tokens, if it named one.
+        requires: capabilities without which an expert cannot answer (`tools`, `vision`, ...).
+    """
+
+    id: str
+    model: str
+    text: str
+    body: Mapping[str, Any]
+    stream: bool = False
+    tokens: int = 0
+    max_output: int | None = None
+    requires: frozenset[str] = frozenset()
+    endpoint: Endpoint = "chat/completions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why a router believes in a category.
+
+    Attributes:
+        kind: `utterance`, `negative` or `keyword`.
+        category: the category that the evidence speaks for (or, for a negative, against).
+        text: the utterance, or the keyword or pattern that was hit.
+        similarity: cosine in [-1, 1]; None where there is none (keywords).
+    """
+
+    kind: Literal["utterance", "negative", "keyword"]
+    category: str
+    text: str
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a router says of a batch of texts.
+
+    Attributes:
+        values: shape (n_texts, n_categories), float32, columns in the order of
+            `Router.categories`. Where the router is calibrated, each row holds probabilities in
+            [0, 1] that sum to at most 1; what is missing is the probability of "none of these".
+        stages: the name of the stage that decided, one per text; empty means the router's own name.
+        evidence: the strongest evidence first, one tuple per text; may be empty.
+    """
+
+    values: NDArray[np.float32]
+    stages: tuple[str, ...] = ()
+    evidence: tuple[tuple[Evidence, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """A label that a router predicts, as the composition defines it.
+
+    Attributes:
+        threshold: least probability at which the category may be chosen, in [0, 1];
+            None means the router's default.
+    """
+
+    name: str
+    description: str = ""
+    utterances: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedCategory:
+    """One row of a decision's distribution."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which category a query belongs to, and how sure the router is.
+
+    Attributes:
+        ranked: the full distribution, best first (never the winner alone).
+        category: the chosen category; None when the router abstained.
+        calibrated: whether the probabilities are calibrated, or raw scores.
+        router: the router stage that decided.
+        pinned_expert: the expert that the client named, if it named one.
+    """
+
+    ranked: tuple[RankedCategory, ...] = ()
+    category: str | None = None
+    reason: Reason = "no-router"
+    calibrated: bool = False
+    router: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    pinned_expert: str | None = None
+    detail: str = ""
+
+    @property
+    def abstained(self) -> bool:
+        """Whether no category was chosen by a router."""
+        return self.category is None and self.pinned_expert is None
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the chosen category, or of the best one where none was chosen."""
+        for row in self.ranked:
+            if self.category is None or row.name == self.category:
+                return row.probability
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """The first rule that took an expert out of a plan."""
+
+    expert: str
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One expert to ask: where it runs and what it is sent.
+
+    Attributes:
+        expert: the name in the composition; it is the `model` of the response.
+        model: the name that the backend knows the expert by.
+        adapter: the LoRA adapter's name or path, for backends that load it themselves.
+        body: the client's body with the expert's defaults and forced values merged in.
+    """
+
+    expert: str
+    backend: str
+    model: str
+    body: Mapping[str, Any]
+    adapter: str | None = None
+    stream: bool = False
+    endpoint: Endpoint = "chat/completions"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Who is asked, in which order, and why the others are not.
+
+    Attributes:
+        calls: the first is asked; each later one only if all before it failed before a first byte.
+        excluded: every expert that was ranked but may not answer, with the first rule against it.
+    """
+
+    calls: tuple[Call, ...]
+    excluded: tuple[Exclusion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """A call that was granted a slot.
+
+    Attributes:
+        query_id: the request's id, for logs and for backends that pass it on.
+        queued_s: seconds spent waiting for the slot.
+    """
+
+    query_id: str
+    call: Call
+    queued_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at a call that failed before its first byte."""
+
+    expert: str
+    error: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What the caller gets: an open stream whose first piece is already here.
+
+    Attributes:
+        call: the call that answers.
+        frames: the rest of the stream; close it (`aclosing`) to cancel the call. For a streamed
+            call each item is one or more whole SSE frames; otherwise there is nothing after `first`.
+        first: the first content frame, or the whole body of a call that is not streamed.
+        attempts: what failed before.
+        routed_s: seconds spent choosing the expert.
+        opened_s: seconds from the dispatch to `first`.
+    """
+
+    query: Query
+    decision: Decision
+    plan: Plan
+    call: Call
+    first: bytes
+    frames: AsyncGenerator[bytes, None]
+    attempts: tuple[Attempt, ...] = ()
+    routed_s: float = 0.0
+    queued_s: float = 0.0
+    opened_s: float = 0.0
+
+
+Texts = Sequence[str]

@@ -1,0 +1,1 @@
+"""The learned half: estimators from text to category scores. Knows no HTTP."""
