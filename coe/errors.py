@@ -31,6 +31,10 @@ Third-party exceptions are translated at the adapter, once. Cancellation is neve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coe.types import Attempt
 
 
 class CoEError(Exception):
@@ -49,6 +53,7 @@ class CoEError(Exception):
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.attempts: tuple[Attempt, ...] = ()  # who was asked before this became final
 
 
 class ConfigError(CoEError):

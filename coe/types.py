@@ -21,7 +21,6 @@ Reason = Literal[
     "pinned",  # the client named the expert or the category
     "below-threshold",  # no category was sure enough: the default expert answers
     "ambiguous",  # two categories were too close to each other: the default expert answers
-    "out-of-scope",  # a near miss of every category: the default expert answers
     "router-failed",  # the router raised or was late: the default expert answers
     "no-router",  # the composition has no categories: the default expert answers
     "fallback",  # a better ranked expert failed before its first byte
@@ -202,6 +201,7 @@ class Plan:
 
     Attributes:
         calls: the first is asked; each later one only if all before it failed before a first byte.
+            Empty when every ranked expert is excluded.
         excluded: every expert that was ranked but may not answer, with the first rule against it.
     """
 

@@ -1,0 +1,1 @@
+"""HTTP only: requests are parsed, answers rendered, errors given their OpenAI shape."""

@@ -1,0 +1,5 @@
+"""`python -m coe`."""
+
+from coe.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""/v1/embeddings: the composition's own encoders, and experts whose backend has the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+
+from coe import pipeline
+from coe.api import wire
+from coe.errors import InvalidRequest, UnknownModel
+from coe.pipeline import Gateway
+from coe.settings import Settings
+from coe.types import Answer, Call, Decision, Plan, Query
+
+
+def parse(body: dict[str, Any], query_id: str, settings: Settings) -> Query:
+    """Check an embeddings request."""
+    del settings
+    return wire.parse_embeddings(body, query_id)
+
+
+async def open_answer(gateway: Gateway, query: Query) -> Answer:
+    """Encode here where the model is one of the encoders, else ask the expert of that name.
+
+    Raises:
+        UnknownModel: neither an encoder nor an expert has that name.
+        InvalidRequest: an input that the encoder cannot take.
+    """
+    if query.model not in gateway.encoders:
+        if query.model not in gateway.composition.experts:
+            known = ", ".join([*gateway.encoders, *gateway.composition.experts])
+            raise UnknownModel(f"no model `{query.model}`; there are: {known}", param="model")
+        return await pipeline.answer(gateway, query)
+    call = Call(
+        expert=query.model,
+        backend="encoder",
+        model=query.model,
+        body=query.body,
+        endpoint="embeddings",
+    )
+    body = await asyncio.to_thread(_encode, gateway, query)
+    return Answer(
+        query=query,
+        decision=Decision(reason="pinned", pinned_expert=query.model),
+        plan=Plan(calls=(call,)),
+        call=call,
+        first=body,
+        frames=_nothing(),
+    )
+
+
+def _encode(gateway: Gateway, query: Query) -> bytes:
+    given = query.body["input"]
+    texts = [given] if isinstance(given, str) else given
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest(
+            "this encoder takes text, not token numbers: `input` must hold strings", param="input"
+        )
+    vectors = gateway.encoders[query.model].encode(texts)
+    as_text = query.body.get("encoding_format") == "base64"
+    rows = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": base64.b64encode(row.tobytes()).decode() if as_text else row.tolist(),
+        }
+        for index, row in enumerate(vectors.astype("<f4"))
+    ]
+    tokens = sum(max(1, len(text) // 4) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return orjson.dumps({"object": "list", "data": rows, "model": query.model, "usage": usage})
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""  # makes this an async generator

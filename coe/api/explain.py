@@ -1,0 +1,61 @@
+"""Why this expert: the explain headers of every answer, and the document of /v1/route."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from coe.pipeline import Gateway
+from coe.types import Answer, Decision, Plan, Query
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
+    """Return the headers that explain an answer; cheap, and always sent."""
+    decision = answer.decision
+    rows = [
+        (b"x-request-id", request_id.encode()),
+        (b"x-coe-decision-id", answer.query.id.encode()),
+        (b"x-coe-expert", answer.call.expert.encode()),
+        (b"x-coe-reason", b"fallback" if answer.attempts else decision.reason.encode()),
+        (b"x-coe-attempts", b"%d" % (len(answer.attempts) + 1)),
+        (b"x-coe-overhead-ms", b"%.2f" % (overhead_s * 1000)),
+        (
+            b"server-timing",
+            b"route;dur=%.2f, upstream;dur=%.2f" % (answer.routed_s * 1000, answer.opened_s * 1000),
+        ),
+    ]
+    if decision.category is not None:
+        rows.append((b"x-coe-category", decision.category.encode()))
+    if decision.router:
+        rows.append((b"x-coe-router", decision.router.encode()))
+    if (probability := decision.probability) is not None:
+        form = b"%.3f" if decision.calibrated else b"raw %.3f"
+        rows.append((b"x-coe-confidence", form % probability))
+    return rows
+
+
+def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> dict[str, Any]:
+    """Return everything that is known about a decision, as JSON."""
+    first = plan.calls[0] if plan.calls else None
+    return {
+        "object": "coe.decision",
+        "id": query.id,
+        "model": query.model,
+        "category": decision.category,
+        "probability": decision.probability,
+        "calibrated": decision.calibrated,
+        "abstained": decision.abstained,
+        "reason": decision.reason,
+        "detail": decision.detail or None,
+        "router": decision.router or None,
+        "categories": [asdict(row) for row in decision.ranked],
+        "evidence": [asdict(row) for row in decision.evidence],
+        "expert": first.expert if first else None,
+        "backend": first.backend if first else None,
+        "fallbacks": [call.expert for call in plan.calls[1:]],
+        "excluded": [asdict(row) for row in plan.excluded],
+        "prompt_tokens_estimate": query.tokens,
+        "composition": gateway.composition.fingerprint,
+    }

@@ -1,0 +1,227 @@
+"""The hot path: a plain ASGI endpoint from bytes to an open answer to bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from coe.api import errors, explain, wire
+from coe.errors import CoEError, QueueFull, RequestTooLarge
+from coe.pipeline import Gateway
+from coe.settings import Settings
+from coe.types import Answer, Query
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Parse = Callable[[dict[str, Any], str, Settings], Query]
+Open = Callable[[Gateway, Query], Awaitable[Answer]]
+
+_CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
+_WATCH_AFTER_S = 0.2  # most calls that are not streamed are over by then, and cost no watcher
+_DISCARD_BYTES = 64 * 1024 * 1024
+_SSE = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Inference:
+    """An OpenAI endpoint that asks experts: `parse` makes the query, `open_answer` the answer."""
+
+    def __init__(
+        self, name: str, gateway: Gateway, settings: Settings, parse: Parse, open_answer: Open
+    ) -> None:
+        self._name = name
+        self._gateway = gateway
+        self._settings = settings
+        self._parse = parse
+        self._open = open_answer
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; every way out is counted and logged."""
+        exchange = _Exchange(scope, send, self._gateway)
+        self._in_flight += 1
+        self._gateway.telemetry.in_flight.set(self._in_flight)
+        try:
+            with Departure(receive) as departure:
+                await self._serve(exchange, scope, receive)
+            if departure.happened:
+                exchange.status = _CLIENT_LEFT
+                self._gateway.telemetry.aborted("client")
+        except CoEError as error:
+            await exchange.fail(error)
+        except Exception:  # the HTTP boundary: a bug is a 500, not a broken connection
+            logger.exception("request %s failed", exchange.query_id)
+            await exchange.fail(CoEError("internal error; the gateway's log has the details"))
+        finally:
+            self._in_flight -= 1
+            self._gateway.telemetry.in_flight.set(self._in_flight)
+            exchange.finish(self._name)
+
+    async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
+        settings = self._settings
+        raw = await _read_body(scope, receive, settings.max_body_bytes)
+        if self._in_flight > settings.max_in_flight:
+            detail = f"{settings.max_in_flight} requests are in flight (COE_MAX_IN_FLIGHT)"
+            raise QueueFull(detail, retry_after_s=1.0)
+        query = self._parse(wire.parse_json(raw, settings), exchange.query_id, settings)
+        answer = await self._open(self._gateway, query)
+        await exchange.send(answer)
+
+
+class _Exchange:
+    """One request and its response: ids, clock, and what has been sent."""
+
+    def __init__(self, scope: Scope, send: Send, gateway: Gateway) -> None:
+        self.started = perf_counter()
+        self.query_id = wire.new_id()
+        self.status = 500
+        self._answer: Answer | None = None
+        self._send = send
+        self._gateway = gateway
+        self._headers_sent = False
+        given = _header(scope, b"x-request-id")
+        self.request_id = wire.request_id(given, self.query_id)
+
+    async def send(self, answer: Answer) -> None:
+        """Send the headers and the body, streamed or whole."""
+        self._answer = answer
+        elapsed_s = perf_counter() - self.started
+        overhead_s = elapsed_s - answer.opened_s
+        self._gateway.telemetry.opened(answer, elapsed_s, overhead_s)
+        headers = explain.headers(answer, self.request_id, overhead_s)
+        self.status = 200
+        async with aclosing(answer.frames) as frames:
+            if not answer.query.stream:
+                headers.append((b"content-type", b"application/json"))
+                headers.append((b"content-length", b"%d" % len(answer.first)))
+                await self._start(headers)
+                await self._body(answer.first, more=False)
+                return
+            headers += _SSE
+            await self._start(headers)
+            await self._body(answer.first, more=True)
+            async for piece in frames:
+                await self._body(piece, more=True)
+        await self._body(b"data: [DONE]\n\n", more=False)
+
+    async def fail(self, error: CoEError) -> None:
+        """Tell the client: by status before the headers, by an error frame after them.
+
+        A stream that broke never ends with `[DONE]`: a clean end would pass for a whole answer.
+        """
+        self.status = error.status
+        if self._headers_sent:
+            self._gateway.telemetry.aborted("upstream")
+            await self._body(errors.frame(error), more=False)
+            return
+        payload = errors.orjson.dumps(errors.body(error))
+        headers = errors.headers(error, self.request_id)
+        await self._start([*headers, (b"content-length", b"%d" % len(payload))])
+        await self._body(payload, more=False)
+
+    def finish(self, endpoint: str) -> None:
+        """Report the request as ended."""
+        elapsed_s = perf_counter() - self.started
+        self._gateway.telemetry.finished(
+            endpoint, self.request_id, self.status, elapsed_s, self._answer
+        )
+
+    async def _start(self, headers: explain.Headers) -> None:
+        self._headers_sent = True
+        await self._send(
+            {"type": "http.response.start", "status": self.status, "headers": headers}
+        )
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class Departure:
+    """Cancels the task that serves a request when the client goes away.
+
+    ASGI tells of a disconnect only to who asks, so somebody has to listen while the answer is
+    awaited. The listener starts late: an answer that is quick enough never pays for it.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.happened = False
+        self._receive = receive
+        self._listener: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Start to listen in a while."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a departure is watched from within a task")
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._watch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """End the listener; swallow the cancellation that this object itself caused."""
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+        if self.happened and kind is asyncio.CancelledError:
+            self._task.uncancel()
+            return True
+        return False
+
+    def _watch(self) -> None:
+        self._listener = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.happened = True
+        self._task.cancel()
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return the request's body.
+
+    A body over the limit is read to its end and thrown away (within reason): a client that is
+    still writing when the answer comes would see a broken pipe instead of it.
+
+    Raises:
+        RequestTooLarge: over the limit.
+    """
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body") and len(body) <= limit:
+        return body
+    pieces, size = [body], len(body)
+    while message.get("more_body") and size <= _DISCARD_BYTES:
+        message = await receive()
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= limit:
+            pieces.append(piece)
+        else:
+            pieces.clear()
+    if size > limit:
+        declared = _header(scope, b"content-length") or f"over {size}"
+        raise RequestTooLarge(
+            f"the body has {declared} bytes; the limit is {limit} (COE_MAX_BODY_BYTES)"
+        )
+    return b"".join(pieces)
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None

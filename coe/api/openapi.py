@@ -1,0 +1,84 @@
+"""Puts the plain ASGI endpoints into the OpenAPI document that FastAPI makes of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+_EXPLAIN = {
+    name: {"description": text, "schema": {"type": "string"}}
+    for name, text in {
+        "x-request-id": "the client's own id, or the gateway's",
+        "x-coe-decision-id": "the decision's id",
+        "x-coe-expert": "who answers",
+        "x-coe-category": "what the prompt was taken for; absent where the router abstained",
+        "x-coe-confidence": "the category's probability; `raw` before it where not calibrated",
+        "x-coe-router": "the router stage that decided",
+        "x-coe-reason": "matched, pinned, below-threshold, ambiguous, fallback, router-failed",
+        "x-coe-attempts": "experts asked, the answering one included",
+        "x-coe-overhead-ms": "time to the headers less the backend's",
+        "server-timing": "route, upstream",
+    }.items()
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` include the hot endpoints."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["paths"].setdefault(
+            "/v1/chat/completions",
+            _post(
+                "Chat completion",
+                "OpenAI's chat completions; `model` may be coe/auto, an expert or a category. "
+                "Fields that the gateway does not know are passed on.",
+                ["model", "messages"],
+                {
+                    "model": {"type": "string", "examples": ["coe/auto"]},
+                    "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                    "stream": {"type": "boolean"},
+                },
+            ),
+        )
+        document["paths"].setdefault(
+            "/v1/embeddings",
+            _post(
+                "Embeddings",
+                "OpenAI's embeddings, by one of the composition's encoders or by an expert.",
+                ["model", "input"],
+                {
+                    "model": {"type": "string"},
+                    "input": {"anyOf": [{"type": "string"}, {"type": "array"}]},
+                    "encoding_format": {"enum": ["float", "base64"]},
+                },
+            ),
+        )
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _post(
+    summary: str, description: str, required: list[str], properties: dict[str, Any]
+) -> dict[str, Any]:
+    body = {"type": "object", "required": required, "properties": properties}
+    return {
+        "post": {
+            "tags": ["inference"],
+            "summary": summary,
+            "description": description,
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {
+                "200": {
+                    "description": "the answer",
+                    "headers": _EXPLAIN,
+                    "content": {"application/json": {}, "text/event-stream": {}},
+                },
+                "4XX": {"description": "OpenAI's error object; the request cannot be served"},
+                "5XX": {"description": "OpenAI's error object; x-coe-error-origin says whose"},
+            },
+        }
+    }

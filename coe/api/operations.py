@@ -1,0 +1,113 @@
+"""The endpoints beside the hot path: models, route, health, metrics. FastAPI documents them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from coe import pipeline, planner
+from coe.api import explain, wire
+from coe.composition import Composition
+from coe.errors import UnknownModel
+from coe.pipeline import Gateway
+from coe.settings import Settings
+
+
+def endpoints(gateway: Gateway, settings: Settings) -> APIRouter:
+    """Return the endpoints over one gateway."""
+    table = APIRouter()
+
+    @table.get("/v1/models", tags=["models"])
+    async def list_models() -> dict[str, Any]:
+        """Everything that a request's `model` may name: coe/auto, experts, categories."""
+        return {"object": "list", "data": _cards(gateway)}
+
+    @table.get("/v1/models/{model:path}", tags=["models"])
+    async def get_model(model: str) -> dict[str, Any]:
+        """One card."""
+        for card in _cards(gateway):
+            if card["id"] == model:
+                return card
+        raise UnknownModel(f"no model `{model}`; GET /v1/models lists them", param="model")
+
+    @table.post("/v1/route", tags=["routing"])
+    async def route(request: Request) -> dict[str, Any]:
+        """Decide only: category, expert, evidence and exclusions; no model is called.
+
+        The body is that of /v1/chat/completions; `{"input": "text"}` is enough.
+        """
+        query_id = wire.new_id()
+        body = wire.parse_json(await request.body(), settings)
+        if isinstance(text := body.pop("input", None), str):
+            body.setdefault("messages", [{"role": "user", "content": text}])
+        body.setdefault("model", planner.AUTO)
+        query = wire.parse_chat(body, query_id, settings)
+        decision = await pipeline.route(gateway, query)
+        plan = planner.plan(gateway.composition, query, decision)
+        return explain.document(gateway, query, decision, plan)
+
+    @table.get("/health/live", tags=["health"])
+    async def live() -> PlainTextResponse:
+        """200 as long as the process serves requests."""
+        return PlainTextResponse("ok")
+
+    @table.get("/health/ready", tags=["health"])
+    async def ready() -> JSONResponse:
+        """200 once the router is loaded; 503 before, and where loading failed."""
+        classifier = gateway.classifier
+        is_ready = classifier is None or classifier.ready
+        state = {
+            "ready": is_ready,
+            "router": "none" if classifier is None else "loaded" if is_ready else "loading",
+            "detail": classifier.failure if classifier else None,
+            "composition": gateway.composition.fingerprint,
+        }
+        return JSONResponse(state, status_code=200 if is_ready else 503)
+
+    @table.get("/metrics", tags=["health"])
+    async def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        telemetry = gateway.telemetry
+        return Response(telemetry.exposition(), media_type=telemetry.content_type)
+
+    return table
+
+
+def _cards(gateway: Gateway) -> list[dict[str, Any]]:
+    composition = gateway.composition
+    cards = [_card(planner.AUTO, "router", description="the router chooses the expert")]
+    for name, expert in composition.experts.items():
+        cards.append(
+            _card(
+                name,
+                expert.kind,
+                description=expert.description,
+                context=expert.context,
+                capabilities=sorted(expert.capabilities or ()),
+                skills=dict(expert.skills),
+                status=expert.status,
+                backend=expert.backend,
+            )
+        )
+    for name, category in composition.categories.items():
+        cards.append(
+            _card(
+                planner.PREFIX + name,
+                "category",
+                description=category.description,
+                experts=_experts_of(composition, name),
+            )
+        )
+    cards.extend(_card(name, "encoder") for name in gateway.encoders)
+    return cards
+
+
+def _experts_of(composition: Composition, category: str) -> list[str]:
+    return list(composition.routing.routes.get(category, ()))
+
+
+def _card(name: str, kind: str, **facts: object) -> dict[str, Any]:
+    known = {key: value for key, value in facts.items() if value not in (None, "", [], {})}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "coe", "kind": kind, **known}

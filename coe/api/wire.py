@@ -1,0 +1,222 @@
+"""Bytes of a request -> Query. What is checked here is exactly what is forwarded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+import orjson
+
+from coe.errors import InvalidRequest
+from coe.settings import Settings
+from coe.types import Query
+
+_KEY = re.compile(rb'"\s*:')
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+def new_id() -> str:
+    """Return a UUIDv7-like id: sorts by time, 80 random bits, 32 hexadecimal digits."""
+    return f"{int(time.time() * 1000):012x}7{os.urandom(10).hex()[1:]}"
+
+
+def request_id(given: str | None, fallback: str) -> str:
+    """Return the client's own request id where it is harmless to echo, else ours."""
+    return given if given and _REQUEST_ID.fullmatch(given) else fallback
+
+
+def parse_json(raw: bytes, settings: Settings) -> dict[str, Any]:
+    """Parse a body strictly: UTF-8, one object, no duplicate keys, bounded depth.
+
+    Raises:
+        InvalidRequest: says what is wrong, and where.
+    """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "recursion" in str(error):
+            raise InvalidRequest("the JSON is nested too deeply") from None
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"the body must be a JSON object, not {_kind(body)}")
+    keys = _count_keys(body, settings.max_depth)
+    # A key that stands twice leaves fewer keys in the tree than `":` in the text. Quoted text can
+    # hold `":` too, so a difference is only a suspicion, and the slow parser decides.
+    if len(_KEY.findall(raw)) != keys:
+        json.loads(raw, object_pairs_hook=_refuse_duplicates)
+    return body
+
+
+def parse_chat(body: dict[str, Any], query_id: str, settings: Settings) -> Query:
+    """Check the fields that the gateway acts on; every other one is passed on as it is.
+
+    Raises:
+        InvalidRequest: with `param` naming the field.
+    """
+    model = _model(body)
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("`messages` must be a list with at least one message", param="messages")
+    if len(messages) > settings.max_messages:
+        detail = f"{len(messages)} messages; the limit is {settings.max_messages}"
+        raise InvalidRequest(f"{detail} (COE_MAX_MESSAGES)", param="messages")
+    characters, has_image = _check_messages(messages)
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise InvalidRequest("`stream` must be true or false", param="stream")
+    _whole_number(body, "n", 1, settings.max_choices)
+    tools = body.get("tools")
+    if tools is not None and (not isinstance(tools, list) or len(tools) > settings.max_tools):
+        raise InvalidRequest(
+            f"`tools` must be a list of at most {settings.max_tools} tools", param="tools"
+        )
+    limit = _whole_number(body, "max_completion_tokens", 1)
+    if limit is None:
+        limit = _whole_number(body, "max_tokens", 1)
+    return Query(
+        id=query_id,
+        model=model,
+        text=routed_text(messages, settings.route_chars),
+        body=body,
+        stream=stream is True,
+        tokens=characters // 4 + 4 * len(messages),
+        max_output=limit,
+        requires=_requires(body, has_image=has_image),
+    )
+
+
+def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
+    """Check an embeddings request.
+
+    Raises:
+        InvalidRequest: with `param` naming the field.
+    """
+    given = body.get("input")
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts:
+        raise InvalidRequest("`input` must be a string or a list of strings", param="input")
+    if body.get("encoding_format") not in {None, "float", "base64"}:
+        raise InvalidRequest("`encoding_format` must be float or base64", param="encoding_format")
+    return Query(
+        id=query_id, model=_model(body), text="", body=body, endpoint="embeddings"
+    )
+
+
+def routed_text(messages: list[Any], limit: int) -> str:
+    """Return what the routers read: the last user message, its beginning and its end if long."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            text = _text(message.get("content"))
+            if len(text) <= limit:
+                return text
+            half = limit // 2
+            return f"{text[:half]}\n{text[-half:]}"
+    return ""
+
+
+def _model(body: dict[str, Any]) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest(
+            "`model` must be a string: an expert, a category, or coe/auto", param="model"
+        )
+    return model
+
+
+def _check_messages(messages: list[Any]) -> tuple[int, bool]:
+    """Return the number of characters and whether there is an image."""
+    characters, has_image = 0, False
+    for index, message in enumerate(messages):
+        place = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise InvalidRequest(f"{place} must be an object, not {_kind(message)}", param=place)
+        if message.get("role") not in _ROLES:
+            roles = ", ".join(sorted(_ROLES))
+            raise InvalidRequest(f"{place}.role must be one of {roles}", param=f"{place}.role")
+        content = message.get("content")
+        if isinstance(content, str):
+            characters += len(content)
+        elif isinstance(content, list):
+            for part in content:
+                if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+                    detail = f"{place}.content must hold parts with a `type`"
+                    raise InvalidRequest(detail, param=f"{place}.content")
+                if part["type"] == "image_url":
+                    has_image = True
+                elif isinstance(text := part.get("text"), str):
+                    characters += len(text)
+        elif content is not None:
+            detail = f"{place}.content must be a string or a list of parts, not {_kind(content)}"
+            raise InvalidRequest(detail, param=f"{place}.content")
+    return characters, has_image
+
+
+def _requires(body: dict[str, Any], *, has_image: bool) -> frozenset[str]:
+    needed: list[str] = []
+    if body.get("tools"):
+        needed.append("tools")
+    if has_image:
+        needed.append("vision")
+    response_format = body.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") not in {None, "text"}:
+        needed.append("json")
+    return frozenset(needed)
+
+
+def _whole_number(
+    body: dict[str, Any], name: str, least: int, most: int | None = None
+) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        upper = f" to {most}" if most is not None else " or more"
+        raise InvalidRequest(f"`{name}` must be a whole number, {least}{upper}", param=name)
+    return int(value)
+
+
+def _text(content: object) -> str:
+    """Return the text of a message's content: a string, or parts of which only text counts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+def _count_keys(value: object, depth: int) -> int:
+    """Count the keys of a JSON tree and check its depth."""
+    if depth == 0:
+        raise InvalidRequest("the JSON is nested too deeply (COE_MAX_DEPTH)")
+    if isinstance(value, dict):
+        count = len(value)
+        for child in value.values():
+            if isinstance(child, dict | list):
+                count += _count_keys(child, depth - 1)
+        return count
+    count = 0
+    if isinstance(value, list):
+        for child in value:
+            if isinstance(child, dict | list):
+                count += _count_keys(child, depth - 1)
+    return count
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise InvalidRequest(f"the key `{key}` stands twice in one object", param=key)
+        seen.add(key)
+
+
+def _kind(value: object) -> str:
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+

@@ -1,0 +1,198 @@
+"""Text -> Decision, off the event loop: one thread owns the router, concurrent requests share calls.
+
+A router that fails, is late or is not loaded yet never fails a request: the decision then says so
+and the default expert answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from coe.decide import decide
+from coe.errors import CoEError, ConfigError
+from coe.protocols import Router
+from coe.types import Decision, Evidence
+
+logger = logging.getLogger(__name__)
+
+_MAX_BATCH = 32
+_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How sure a router has to be.
+
+    Attributes:
+        thresholds: least probability of single categories.
+        threshold: of the others.
+        margin: least gap between the best two.
+        wait_s: a decision that takes longer is taken without the router.
+        load_wait_s: how long a request waits for a router that is still being loaded.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    threshold: float = 0.5
+    margin: float = 0.0
+    wait_s: float = 2.0
+    load_wait_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The scores of one text."""
+
+    values: tuple[float, ...]
+    stage: str
+    evidence: tuple[Evidence, ...]
+
+
+class Classifier:
+    """Owns a router: loads it, micro-batches calls to it, remembers the texts seen last."""
+
+    def __init__(self, build: Callable[[], Router], policy: Policy) -> None:
+        self._build = build
+        self._policy = policy
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="coe-router")
+        self._router: Router | None = None
+        self._loaded = asyncio.Event()
+        self._seen: OrderedDict[bytes, _Row] = OrderedDict()
+        self._waiting: dict[bytes, tuple[str, asyncio.Future[_Row]]] = {}
+        self._in_flight: dict[bytes, asyncio.Future[_Row]] = {}
+        self._busy = False
+        self.failure: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the router is loaded."""
+        return self._router is not None
+
+    async def load(self) -> None:
+        """Build the router in its thread.
+
+        Raises:
+            ConfigError: the composition asks for what is not there.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+            self._router = await loop.run_in_executor(self._thread, self._build)
+        except ConfigError as error:
+            self.failure = error.message
+            raise
+        finally:
+            self._loaded.set()
+
+    async def classify(self, text: str) -> Decision:
+        """Return the decision for a text; never raises."""
+        try:
+            if self._router is None:
+                await asyncio.wait_for(self._loaded.wait(), self._policy.load_wait_s)
+            if (router := self._router) is None:
+                return Decision(reason="router-failed", detail=self.failure or "not loaded")
+            row = self._recall(key := _digest(text))
+            if row is None:
+                row = await asyncio.wait_for(self._score(key, text), self._policy.wait_s)
+        except TimeoutError:
+            limit = self._policy.wait_s if self.ready else self._policy.load_wait_s
+            return Decision(reason="router-failed", detail=f"no decision within {limit:g} s")
+        except CoEError as error:
+            return Decision(reason="router-failed", detail=error.message)
+        except Exception as error:  # a plugin may raise anything; a request must not fail of it
+            logger.exception("router %s failed", self._router.name if self._router else "?")
+            return Decision(reason="router-failed", detail=type(error).__name__)
+        return decide(
+            router.categories,
+            row.values,
+            thresholds=self._policy.thresholds,
+            default_threshold=self._policy.threshold,
+            margin=self._policy.margin,
+            calibrated=router.calibrated,
+            router=row.stage,
+            evidence=row.evidence,
+        )
+
+    def close(self) -> None:
+        """Let the thread end; calls that wait are cancelled."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _recall(self, key: bytes) -> _Row | None:
+        row = self._seen.get(key)
+        if row is not None:
+            self._seen.move_to_end(key)
+        return row
+
+    def _score(self, key: bytes, text: str) -> asyncio.Future[_Row]:
+        """Return the future of a text's scores; the same text asked twice is scored once."""
+        shared = self._in_flight.get(key)
+        if shared is None:
+            shared = asyncio.get_running_loop().create_future()
+            self._in_flight[key] = shared
+            self._waiting[key] = (text, shared)
+            if not self._busy:
+                self._send_batch()
+        return asyncio.shield(shared)
+
+    def _send_batch(self) -> None:
+        """Hand what waits to the thread; whatever arrives meanwhile makes the next batch."""
+        keys = list(self._waiting)[:_MAX_BATCH]
+        if not keys:
+            self._busy = False
+            return
+        self._busy = True
+        batch = [(key, *self._waiting.pop(key)) for key in keys]
+        scoring = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._score_batch, [text for _, text, _ in batch]
+        )
+        scoring.add_done_callback(lambda done: self._deliver(batch, done))
+
+    def _deliver(
+        self,
+        batch: list[tuple[bytes, str, asyncio.Future[_Row]]],
+        done: asyncio.Future[list[_Row]],
+    ) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        for index, (key, _, future) in enumerate(batch):
+            self._in_flight.pop(key, None)
+            if future.cancelled():
+                continue
+            if error is not None:
+                future.set_exception(error)
+                future.exception()  # nobody may be waiting any more: not an unretrieved exception
+            else:
+                row = done.result()[index]
+                future.set_result(row)
+                self._remember(key, row)
+        if not done.cancelled():
+            self._send_batch()
+
+    def _remember(self, key: bytes, row: _Row) -> None:
+        self._seen[key] = row
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def _score_batch(self, texts: list[str]) -> list[_Row]:
+        """Run in the router's thread."""
+        router = self._router
+        if router is None:  # closed meanwhile
+            raise RuntimeError("the router is not loaded")
+        scores = router.score(texts)
+        values = scores.values.tolist()
+        return [
+            _Row(
+                values=tuple(values[i]),
+                stage=scores.stages[i] if scores.stages else router.name,
+                evidence=scores.evidence[i] if scores.evidence else (),
+            )
+            for i in range(len(texts))
+        ]
+
+
+def _digest(text: str) -> bytes:
+    """Return the key of a text: no prompt is kept in memory longer than its request."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,125 @@
+"""The command line: `coe serve | check | route | ask | experts | init`.
+
+Each command imports what it needs when it runs, so that `coe --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coe.errors import CoEError, ConfigError
+
+app = typer.Typer(
+    name="coe",
+    help="A Composition-of-Experts gateway: classify, pick the expert, stream, explain.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Composition file (default experts.yaml).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+File = Annotated[Path, typer.Argument(help="Composition file.")]
+
+
+def main() -> None:
+    """Run the command line; errors of ours are printed as sentences, without a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        print(f"coe: {error.message}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except CoEError as error:
+        print(f"coe: {error.message}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
+) -> None:
+    """Start the gateway."""
+    from coe.cli.serve import run
+
+    run(config, host, port)
+
+
+@app.command()
+def check(file: File = Path("experts.yaml"), *, json: Json = False) -> None:
+    """Check a composition file: every problem at once, with its place."""
+    from coe.cli.show import check_file
+
+    check_file(file, as_json=json)
+
+
+@app.command()
+def route(
+    prompt: Annotated[str, typer.Argument(help="The text to route.")],
+    config: Config = None,
+    *,
+    model: Annotated[str, typer.Option(help="As a client would ask for.")] = "coe/auto",
+    json: Json = False,
+) -> None:
+    """Show which category and expert a prompt goes to, and why. Calls no model."""
+    from coe.cli.show import route_prompt
+
+    route_prompt(prompt, config, model, as_json=json)
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str, typer.Argument(help="The question.")],
+    config: Config = None,
+    *,
+    model: Annotated[str, typer.Option(help="coe/auto, an expert or a category.")] = "coe/auto",
+    url: Annotated[
+        str | None, typer.Option(help="A running gateway; without it one answers in this process.")
+    ] = None,
+) -> None:
+    """Ask one question and stream the answer."""
+    from coe.cli.ask import ask_prompt
+
+    ask_prompt(prompt, config, model, url)
+
+
+@app.command()
+def experts(config: Config = None, *, json: Json = False) -> None:
+    """List the experts, where they run and which categories they answer."""
+    from coe.cli.show import list_experts
+
+    list_experts(config, as_json=json)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("experts.yaml"),
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Look for model servers on this machine and for API keys, and write a composition file."""
+    from coe.cli.init import write
+
+    write(file, force=force)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from coe import __version__
+
+    print(__version__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""`coe check`, `coe route`, `coe experts`: what is in a composition, and what it decides."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from coe import pipeline, planner
+from coe.api import explain, wire
+from coe.cli.serve import read_settings
+from coe.composition import check, load
+from coe.settings import Settings
+from coe.telemetry import Telemetry
+from coe.wiring import wire as wire_gateway
+
+
+def check_file(file: Path, *, as_json: bool) -> None:
+    """Print every problem of a file; exit 2 if one of them is an error."""
+    problems = check(file)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if as_json:
+        rows = [_fields(problem) for problem in problems]
+        print(orjson.dumps({"ok": not errors, "problems": rows}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for problem in problems:
+            print(f"{problem.severity}: {problem}", file=sys.stderr)
+        if not errors:
+            composition = load(file)
+            print(
+                f"{file}: ok, {len(composition.experts)} experts, "
+                f"{len(composition.categories)} categories, {len(problems)} warnings"
+            )
+    if errors:
+        raise SystemExit(2)
+
+
+def route_prompt(prompt: str, config: Path | None, model: str, *, as_json: bool) -> None:
+    """Print the decision for a prompt."""
+    settings = read_settings(config, None, None)
+    decision = asyncio.run(_route(settings, prompt, model))
+    if as_json:
+        print(orjson.dumps(decision, option=orjson.OPT_INDENT_2).decode())
+        return
+    _print_decision(decision)
+
+
+def list_experts(config: Path | None, *, as_json: bool) -> None:
+    """Print the experts of a composition."""
+    composition = load(read_settings(config, None, None).config)
+    rows = [
+        {
+            "expert": name,
+            "kind": expert.kind,
+            "backend": expert.backend,
+            "model": expert.adapter_source or expert.model,
+            "status": expert.status,
+            "categories": [
+                category
+                for category, ranked in composition.routing.routes.items()
+                if name in ranked
+            ],
+        }
+        for name, expert in composition.experts.items()
+    ]
+    if as_json:
+        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ():
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+    Console().print(table)
+
+
+async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
+    gateway = wire_gateway(load(settings.config), settings, Telemetry(log_requests=False))
+    try:
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
+        query = wire.parse_chat(body, wire.new_id(), settings)
+        if gateway.classifier is not None:
+            await gateway.classifier.load()
+        decision = await pipeline.route(gateway, query)
+        plan = planner.plan(gateway.composition, query, decision)
+        return explain.document(gateway, query, decision, plan)
+    finally:
+        await gateway.aclose()
+
+
+def _print_decision(decision: dict[str, Any]) -> None:
+    probability = decision["probability"]
+    sure = "" if probability is None else f"  {probability:.3f}"
+    sure += "" if probability is None or decision["calibrated"] else " (raw, not calibrated)"
+    print(f"category  {decision['category'] or '(none: the default answers)'}{sure}")
+    print(f"expert    {decision['expert'] or '(none may answer)'}  on {decision['backend']}")
+    stage = f"  by {decision['router']}" if decision["router"] else ""
+    detail = f": {decision['detail']}" if decision["detail"] else ""
+    print(f"reason    {decision['reason']}{stage}{detail}")
+    if decision["fallbacks"]:
+        print(f"then      {', '.join(decision['fallbacks'])}")
+    for title, rows in (("ranked", decision["categories"][:5]),):
+        for index, row in enumerate(rows):
+            head = title if index == 0 else ""
+            print(f"{head:<9} {row['probability']:.3f}  {row['name']}")
+    for index, row in enumerate(decision["evidence"][:5]):
+        head = "evidence" if index == 0 else ""
+        near = "     " if row["similarity"] is None else f"{row['similarity']:.3f}"
+        print(f"{head:<9} {near}  {row['kind']} of {row['category']}: {row['text']}")
+    for index, row in enumerate(decision["excluded"]):
+        head = "excluded" if index == 0 else ""
+        print(f"{head:<9} {row['expert']}: {row['detail']}")
+
+
+def _fields(problem: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(problem)
+
+

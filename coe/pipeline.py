@@ -1,0 +1,118 @@
+"""The path of a request, top to bottom. Read this first.
+
+    parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from coe import planner
+from coe.classify import Classifier
+from coe.composition import Composition
+from coe.errors import BackendProtocolError, CapacityError, CoEError, ContextTooLong
+from coe.protocols import Backend, Encoder
+from coe.telemetry import Telemetry
+from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Everything that a request needs, wired once (see `coe.wiring`)."""
+
+    composition: Composition
+    classifier: Classifier | None
+    backends: Mapping[str, Backend]
+    encoders: Mapping[str, Encoder]
+    telemetry: Telemetry
+
+    def loads(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what is to be loaded in the background: the router, and engines of ours."""
+        work = [self.classifier.load()] if self.classifier else []
+        starters = (getattr(backend, "start", None) for backend in self.backends.values())
+        return work + [start() for start in starters if start is not None]
+
+    async def aclose(self) -> None:
+        """Close the backends; calls in flight fail."""
+        if self.classifier is not None:
+            self.classifier.close()
+        for backend in self.backends.values():
+            await backend.aclose()
+        self.telemetry.flush()
+
+
+async def answer(gateway: Gateway, query: Query) -> Answer:
+    """Route, plan and open a query; the answer's first piece is there when this returns.
+
+    Raises:
+        UnknownModel: nobody has the name that the client asked for.
+        NoEligibleExpert, ContextTooLong: every ranked expert is excluded.
+        BackendError, CapacityError: everyone who was asked failed before a first byte.
+    """
+    started = perf_counter()
+    decision = await route(gateway, query)
+    plan = planner.plan(gateway.composition, query, decision)
+    routed_s = perf_counter() - started
+    gateway.telemetry.decided(decision, plan)
+    return await _open(gateway, query, decision, plan, routed_s)
+
+
+async def route(gateway: Gateway, query: Query) -> Decision:
+    """Return the client's own choice where it made one, else the router's.
+
+    Raises:
+        UnknownModel: nobody has that name.
+    """
+    pinned = planner.pin(gateway.composition, query.model)
+    if pinned is not None:
+        return pinned
+    if gateway.classifier is None:
+        return Decision()
+    return await gateway.classifier.classify(query.text)
+
+
+async def _open(
+    gateway: Gateway, query: Query, decision: Decision, plan: Plan, routed_s: float
+) -> Answer:
+    """Ask the plan's experts in order until one sends its first content frame."""
+    if not plan.calls:
+        raise planner.refusal(plan.excluded)
+    attempts: list[Attempt] = []
+    for call in plan.calls:
+        started = perf_counter()
+        frames = gateway.backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
+        try:
+            first = await anext(frames, b"")
+            if not first:
+                raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
+        except CoEError as error:
+            await frames.aclose()
+            gateway.telemetry.failed(call, error)
+            attempts.append(Attempt(expert=call.expert, error=error.message))
+            if call is plan.calls[-1] or not _may_fall_back(error):
+                error.attempts = tuple(attempts)
+                raise
+        except BaseException:  # cancelled, most likely: free the backend before passing it on
+            await frames.aclose()
+            raise
+        else:
+            return Answer(
+                query=query,
+                decision=decision,
+                plan=plan,
+                call=call,
+                first=first,
+                frames=frames,
+                attempts=tuple(attempts),
+                routed_s=routed_s,
+                opened_s=perf_counter() - started,
+            )
+    raise AssertionError("the last call returns or raises")
+
+
+def _may_fall_back(error: CoEError) -> bool:
+    """Whether another expert could do better; a request that is wrong is wrong everywhere."""
+    return error.retryable or isinstance(error, ContextTooLong | CapacityError)

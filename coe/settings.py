@@ -1,0 +1,37 @@
+"""Where the gateway runs: process settings from `COE_*` environment variables, read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Process settings; what the system *is* stands in experts.yaml.
+
+    Each field is read from the environment variable `COE_` + its name in capitals.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="COE_", frozen=True, extra="ignore")
+
+    config: Path = Field(default=Path("experts.yaml"), description="the composition file")
+    host: str | None = Field(default=None, description="overrides server.listen")
+    port: int | None = Field(default=None, ge=0, le=65535, description="overrides server.listen")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    http_client: Literal["lean", "aiohttp"] = Field(
+        default="lean", description="the client that talks to backends"
+    )
+    max_body_bytes: int = Field(default=8 * _MIB, ge=1024, description="of a request")
+    max_depth: int = Field(default=64, ge=4, le=512, description="nesting of a request's JSON")
+    max_messages: int = Field(default=2048, ge=1)
+    max_choices: int = Field(default=16, ge=1, description="largest `n`")
+    max_tools: int = Field(default=256, ge=1)
+    max_in_flight: int = Field(default=2048, ge=1, description="more than this is refused (429)")
+    route_chars: int = Field(default=4000, ge=100, description="of the text that routers read")
+    router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
+    drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")

@@ -1,0 +1,174 @@
+"""The composition root: names -> objects -> Gateway. Nothing connects or loads weights here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from threading import RLock
+
+from coe.classify import Classifier, Policy
+from coe.composition import Composition
+from coe.errors import ConfigError
+from coe.pipeline import Gateway
+from coe.protocols import (
+    Backend,
+    BackendSpec,
+    Encoder,
+    EncoderSpec,
+    ExpertSite,
+    Router,
+    RouterSpec,
+)
+from coe.registry import Registry
+from coe.settings import Settings
+from coe.telemetry import Telemetry
+
+
+def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> Gateway:
+    """Build the gateway of a composition.
+
+    Raises:
+        ConfigError: a plugin is missing, or an option or an artefact is not what it should be.
+    """
+    registry = Registry()
+    backends = {
+        name: build_backend(composition, registry, settings, name) for name in composition.backends
+    }
+    workshop = Workshop(composition, registry)
+    classifier = None
+    if composition.categories:
+        routing = composition.routing
+        policy = Policy(
+            thresholds={
+                name: entry.threshold
+                for name, entry in composition.categories.items()
+                if entry.threshold is not None
+            },
+            threshold=routing.threshold,
+            margin=routing.margin,
+            wait_s=settings.router_wait_s,
+        )
+        classifier = Classifier(partial(workshop.router, routing.router), policy)
+    return Gateway(
+        composition=composition,
+        classifier=classifier,
+        backends=backends,
+        encoders=Encoders(tuple(composition.encoders), workshop.encoder),
+        telemetry=telemetry,
+    )
+
+
+def build_backend(
+    composition: Composition, registry: Registry, settings: Settings, name: str
+) -> Backend:
+    """Build one backend with the experts that it serves.
+
+    Raises:
+        ConfigError: the plugin refuses its options.
+    """
+    entry = composition.backends[name]
+    sites = tuple(
+        ExpertSite(
+            expert=expert_name,
+            model=expert.model,
+            adapter=expert.adapter_source,
+            context=expert.context,
+        )
+        for expert_name, expert in composition.experts.items()
+        if expert.backend == name
+    )
+    spec = BackendSpec(
+        name=name,
+        type=entry.type,
+        url=entry.url,
+        api_key=entry.secret,
+        headers=entry.headers,
+        concurrency=entry.concurrency,
+        experts=sites,
+        options={"http_client": settings.http_client, **entry.options}
+        if entry.url
+        else entry.options,
+        folder=str(composition.folder),
+    )
+    backend: Backend = registry.load("coe.backends", entry.type)(spec)
+    return backend
+
+
+class Workshop:
+    """Builds routers and encoders by name, each once, in whichever thread asks first."""
+
+    def __init__(self, composition: Composition, registry: Registry) -> None:
+        self._composition = composition
+        self._registry = registry
+        self._encoders: dict[str, Encoder] = {}
+        self._routers: dict[str, Router] = {}
+        self._lock = RLock()  # a chain asks for its stages while it is being built
+
+    def encoder(self, name: str) -> Encoder:
+        """Return the encoder of that name; loads its weights the first time.
+
+        Raises:
+            ConfigError: it is not defined, or its plugin refuses.
+        """
+        with self._lock:
+            if name not in self._encoders:
+                entry = self._composition.encoders.get(name)
+                if entry is None:
+                    known = ", ".join(self._composition.encoders)
+                    raise ConfigError(f"no encoder `{name}` in the composition (there are: {known})")
+                spec = EncoderSpec(
+                    name=name,
+                    type=entry.type,
+                    options=entry.options,
+                    folder=str(self._composition.folder),
+                )
+                self._encoders[name] = self._registry.load("coe.encoders", entry.type)(spec)
+            return self._encoders[name]
+
+    def router(self, name: str) -> Router:
+        """Return the router of that name.
+
+        Raises:
+            ConfigError: it is not defined, or its plugin refuses.
+        """
+        with self._lock:
+            if name not in self._routers:
+                entry = self._composition.routers.get(name)
+                if entry is None:
+                    known = ", ".join(self._composition.routers)
+                    raise ConfigError(f"no router `{name}` in the composition (there are: {known})")
+                spec = RouterSpec(
+                    name=name,
+                    type=entry.type,
+                    options=entry.options,
+                    categories=self._composition.category_values,
+                    folder=str(self._composition.folder),
+                )
+                self._routers[name] = self._registry.load("coe.routers", entry.type)(spec, self)
+            return self._routers[name]
+
+
+class Encoders(Mapping[str, Encoder]):
+    """The composition's encoders by name, each built when it is first asked for."""
+
+    def __init__(self, names: tuple[str, ...], build: Callable[[str], Encoder]) -> None:
+        self._names = names
+        self._build = build
+
+    def __getitem__(self, name: str) -> Encoder:
+        """Return the encoder. Raises KeyError where none is defined, ConfigError as built."""
+        if name not in self._names:
+            raise KeyError(name)
+        return self._build(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the defined names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return how many are defined."""
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether one is defined; builds nothing."""
+        return name in self._names
