@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncGenerator
+
+from coe.errors import BackendRejected
+from coe.telemetry import Telemetry
+from coe.types import Answer, Call, Decision, Plan, Query
+
+
+async def nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+CALL = Call(expert="coder", backend="gpu0", model="m", body={})
+SECRET = "the prompt nobody may log"
+
+
+def an_answer() -> Answer:
+    query = Query(id="q1", model="coe/auto", text=SECRET, body={"messages": [SECRET]})
+    return Answer(
+        query=query,
+        decision=Decision(category="code", reason="matched"),
+        plan=Plan(calls=(CALL,)),
+        call=CALL,
+        first=SECRET.encode(),
+        frames=nothing(),
+    )
+
+
+def test_counts_decisions_requests_and_failures() -> None:
+    telemetry = Telemetry(log_requests=False)
+
+    telemetry.decided(Decision(category="code", reason="matched"), Plan(calls=(CALL,)))
+    telemetry.decided(Decision(), Plan(calls=()))
+    telemetry.failed(CALL, BackendRejected("no", backend_status=500, code="made-up-by-upstream"))
+    telemetry.finished("chat/completions", "r1", 200, 0.01, an_answer())
+    telemetry.aborted("client")
+    text = telemetry.exposition().decode()
+
+    assert (
+        'coe_route_decisions_total{category="code",expert="coder",reason="matched"} 1.0' in text
+    )
+    assert 'expert="none",reason="no-router"} 1.0' in text
+    assert 'coe_requests_total{endpoint="chat/completions",expert="coder",status="200"} 1.0' in text
+    assert 'error="BackendRejected",expert="coder"} 1.0' in text
+    assert 'coe_stream_aborts_total{side="client"} 1.0' in text
+    assert "made-up-by-upstream" not in text
+
+
+def test_logs_one_line_a_request_without_its_text() -> None:
+    stream = io.StringIO()
+    telemetry = Telemetry(stream=stream)
+
+    telemetry.finished("chat/completions", "r1", 200, 0.0123, an_answer())
+
+    line = stream.getvalue()
+    assert line.count("\n") == 1
+    assert " id=r1 " in line
+    assert "category=code expert=coder reason=matched attempts=1" in line
+    assert "total_s=0.0123" in line
+    assert SECRET not in line
+
+
+def test_lines_are_written_together() -> None:
+    stream = io.StringIO()
+    later = []
+    telemetry = Telemetry(stream=stream, defer=lambda _, flush: later.append(flush))
+
+    telemetry.finished("chat/completions", "r1", 200, 0.01, None)
+    telemetry.finished("chat/completions", "r2", 404, 0.01, None)
+    assert stream.getvalue() == ""
+    assert len(later) == 1
+    later[0]()
+
+    assert stream.getvalue().count("\n") == 2
