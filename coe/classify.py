@@ -1,4 +1,4 @@
-"""Text -> Decision, off the event loop: one thread owns the router, concurrent requests share calls.
+"""Text -> Decision, off the event loop: one thread owns the router, requests share its calls.
 
 A router that fails, is late or is not loaded yet never fails a request: the decision then says so
 and the default expert answers.

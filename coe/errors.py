@@ -243,7 +243,7 @@ class BackendRejected(BackendError):
 
     code = "backend_rejected"
 
-    def __init__(  # noqa: PLR0913 - one value per field of OpenAI's error object
+    def __init__(
         self,
         message: str,
         *,

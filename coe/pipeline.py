@@ -1,6 +1,6 @@
 """The path of a request, top to bottom. Read this first.
 
-    parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
+parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ class Gateway:
     encoders: Mapping[str, Encoder]
     telemetry: Telemetry
 
-    def loads(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what is to be loaded in the background: the router, and engines of ours."""
-        work = [self.classifier.load()] if self.classifier else []
-        starters = (getattr(backend, "start", None) for backend in self.backends.values())
-        return work + [start() for start in starters if start is not None]
+    def loads(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what is to be loaded in the background, by name: the router, engines of ours."""
+        work = {"router": self.classifier.load()} if self.classifier else {}
+        for name, backend in self.backends.items():
+            start = getattr(backend, "start", None)
+            if start is not None:
+                work[f"backend {name}"] = start()
+        return work
 
     async def aclose(self) -> None:
         """Close the backends; calls in flight fail."""

@@ -1,4 +1,4 @@
-"""Plugins, found through entry points. Built-ins register through the same door as a third party's."""
+"""Plugins, found through entry points; built-ins come through the same door as third parties'."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The nouns of a request's path: frozen values, made by one stage and read by the next.
 
-    ChatRequest -parse-> Query -route-> Decision -plan-> Plan(Call...) -dispatch-> Dispatch
-                -generate-> frames -answer-> Answer -render-> ChatResponse
+ChatRequest -parse-> Query -route-> Decision -plan-> Plan(Call...) -dispatch-> Dispatch
+            -generate-> frames -answer-> Answer -render-> ChatResponse
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class Answer:
     Attributes:
         call: the call that answers.
         frames: the rest of the stream; close it (`aclosing`) to cancel the call. For a streamed
-            call each item is one or more whole SSE frames; otherwise there is nothing after `first`.
+            call each item is one or more whole SSE frames; otherwise nothing follows `first`.
         first: the first content frame, or the whole body of a call that is not streamed.
         attempts: what failed before.
         routed_s: seconds spent choosing the expert.

@@ -14,10 +14,8 @@ from coe.protocols import (
     Backend,
     BackendSpec,
     Encoder,
-    EncoderSpec,
     ExpertSite,
     Router,
-    RouterSpec,
 )
 from coe.registry import Registry
 from coe.settings import Settings
@@ -36,13 +34,13 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
     }
     workshop = Workshop(composition, registry)
     classifier = None
-    if composition.categories:
-        routing = composition.routing
+    routing = composition.routing
+    if routing.router is not None:
         policy = Policy(
             thresholds={
-                name: entry.threshold
+                name: entry.category.threshold
                 for name, entry in composition.categories.items()
-                if entry.threshold is not None
+                if entry.category.threshold is not None
             },
             threshold=routing.threshold,
             margin=routing.margin,
@@ -81,7 +79,7 @@ def build_backend(
         name=name,
         type=entry.type,
         url=entry.url,
-        api_key=entry.secret,
+        api_key=entry.api_key,
         headers=entry.headers,
         concurrency=entry.concurrency,
         experts=sites,
@@ -112,17 +110,13 @@ class Workshop:
         """
         with self._lock:
             if name not in self._encoders:
-                entry = self._composition.encoders.get(name)
-                if entry is None:
+                spec = self._composition.encoders.get(name)
+                if spec is None:
                     known = ", ".join(self._composition.encoders)
-                    raise ConfigError(f"no encoder `{name}` in the composition (there are: {known})")
-                spec = EncoderSpec(
-                    name=name,
-                    type=entry.type,
-                    options=entry.options,
-                    folder=str(self._composition.folder),
-                )
-                self._encoders[name] = self._registry.load("coe.encoders", entry.type)(spec)
+                    raise ConfigError(
+                        f"no encoder `{name}` in the composition (there are: {known})"
+                    )
+                self._encoders[name] = self._registry.load("coe.encoders", spec.type)(spec)
             return self._encoders[name]
 
     def router(self, name: str) -> Router:
@@ -133,18 +127,11 @@ class Workshop:
         """
         with self._lock:
             if name not in self._routers:
-                entry = self._composition.routers.get(name)
-                if entry is None:
+                spec = self._composition.routers.get(name)
+                if spec is None:
                     known = ", ".join(self._composition.routers)
                     raise ConfigError(f"no router `{name}` in the composition (there are: {known})")
-                spec = RouterSpec(
-                    name=name,
-                    type=entry.type,
-                    options=entry.options,
-                    categories=self._composition.category_values,
-                    folder=str(self._composition.folder),
-                )
-                self._routers[name] = self._registry.load("coe.routers", entry.type)(spec, self)
+                self._routers[name] = self._registry.load("coe.routers", spec.type)(spec, self)
             return self._routers[name]
 
 

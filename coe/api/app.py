@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,12 +39,8 @@ class App:
         on_failure: Callable[[ConfigError], None] | None = None,
     ) -> None:
         """Args are what is served; `on_failure` is told when loading shows a config error."""
-        chat = Inference(
-            "chat/completions", gateway, settings, wire.parse_chat, pipeline.answer
-        )
-        embed = Inference(
-            "embeddings", gateway, settings, embeddings.parse, embeddings.open_answer
-        )
+        chat = Inference("chat/completions", gateway, settings, wire.parse_chat, pipeline.answer)
+        embed = Inference("embeddings", gateway, settings, embeddings.parse, embeddings.open_answer)
         self._hot = {
             ("POST", "/v1/chat/completions"): chat,
             ("POST", "/v1/embeddings"): embed,
@@ -65,15 +61,16 @@ def _rest(
     gateway: Gateway, settings: Settings, on_failure: Callable[[ConfigError], None]
 ) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
+    readiness: dict[str, str] = {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
-        async with running(gateway, on_failure):
+        async with running(gateway, on_failure, readiness):
             yield
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
-    app.include_router(endpoints(gateway, settings))
+    app.include_router(endpoints(gateway, settings, readiness))
     app.add_exception_handler(CoEError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(RequestValidationError, _render_validation)
@@ -83,10 +80,28 @@ def _rest(
 
 @asynccontextmanager
 async def running(
-    gateway: Gateway, on_failure: Callable[[ConfigError], None]
+    gateway: Gateway, on_failure: Callable[[ConfigError], None], readiness: dict[str, str]
 ) -> AsyncGenerator[None, None]:
-    """Load what a gateway needs in the background, and close it all in the end."""
-    tasks = [asyncio.create_task(_load(work, on_failure)) for work in gateway.loads()]
+    """Load what a gateway needs in the background, and close it all in the end.
+
+    Args:
+        gateway: what is run.
+        on_failure: told when the composition asks for what is not there.
+        readiness: kept up to date: `loading`, `ready` or what went wrong, by name.
+    """
+
+    async def load(name: str, work: Coroutine[Any, Any, None]) -> None:
+        readiness[name] = "loading"
+        try:
+            await work
+            readiness[name] = "ready"
+        except CoEError as error:
+            logger.error("%s: %s", name, error.message)  # noqa: TRY400 - operators want the sentence
+            readiness[name] = error.message
+            if isinstance(error, ConfigError):
+                on_failure(error)
+
+    tasks = [asyncio.create_task(load(name, work)) for name, work in gateway.loads().items()]
     try:
         yield
     finally:
@@ -94,16 +109,6 @@ async def running(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await gateway.aclose()
-
-
-async def _load(work: Any, on_failure: Callable[[ConfigError], None]) -> None:
-    try:
-        await work
-    except ConfigError as error:
-        logger.error("%s", error.message)  # noqa: TRY400 - the message is for operators
-        on_failure(error)
-    except CoEError as error:
-        logger.error("%s", error.message)  # noqa: TRY400
 
 
 def _ignore(error: ConfigError) -> None:

@@ -10,6 +10,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from coe.api import errors, explain, wire
 from coe.errors import CoEError, QueueFull, RequestTooLarge
 from coe.pipeline import Gateway
@@ -125,7 +127,7 @@ class _Exchange:
             self._gateway.telemetry.aborted("upstream")
             await self._body(errors.frame(error), more=False)
             return
-        payload = errors.orjson.dumps(errors.body(error))
+        payload = orjson.dumps(errors.body(error))
         headers = errors.headers(error, self.request_id)
         await self._start([*headers, (b"content-length", b"%d" % len(payload))])
         await self._body(payload, more=False)
@@ -139,9 +141,7 @@ class _Exchange:
 
     async def _start(self, headers: explain.Headers) -> None:
         self._headers_sent = True
-        await self._send(
-            {"type": "http.response.start", "status": self.status, "headers": headers}
-        )
+        await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
 
     async def _body(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -169,7 +169,10 @@ class Departure:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         """End the listener; swallow the cancellation that this object itself caused."""
         self._timer.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +16,7 @@ from coe.pipeline import Gateway
 from coe.settings import Settings
 
 
-def endpoints(gateway: Gateway, settings: Settings) -> APIRouter:
+def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]) -> APIRouter:
     """Return the endpoints over one gateway."""
     table = APIRouter()
 
@@ -55,13 +56,14 @@ def endpoints(gateway: Gateway, settings: Settings) -> APIRouter:
 
     @table.get("/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """200 once the router is loaded; 503 before, and where loading failed."""
-        classifier = gateway.classifier
-        is_ready = classifier is None or classifier.ready
+        """200 once the router and the embedded engine are loaded; 503 before, or where they failed.
+
+        Requests are answered all the same: without a router by the default expert.
+        """
+        is_ready = all(state == "ready" for state in readiness.values())
         state = {
             "ready": is_ready,
-            "router": "none" if classifier is None else "loaded" if is_ready else "loading",
-            "detail": classifier.failure if classifier else None,
+            "parts": readiness,
             "composition": gateway.composition.fingerprint,
         }
         return JSONResponse(state, status_code=200 if is_ready else 503)

@@ -38,7 +38,7 @@ def parse_json(raw: bytes, settings: Settings) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        if "recursion" in str(error):
+        if "depth" in str(error):
             raise InvalidRequest("the JSON is nested too deeply") from None
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -60,7 +60,9 @@ def parse_chat(body: dict[str, Any], query_id: str, settings: Settings) -> Query
     model = _model(body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise InvalidRequest("`messages` must be a list with at least one message", param="messages")
+        raise InvalidRequest(
+            "`messages` must be a list with at least one message", param="messages"
+        )
     if len(messages) > settings.max_messages:
         detail = f"{len(messages)} messages; the limit is {settings.max_messages}"
         raise InvalidRequest(f"{detail} (COE_MAX_MESSAGES)", param="messages")
@@ -101,9 +103,7 @@ def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
         raise InvalidRequest("`input` must be a string or a list of strings", param="input")
     if body.get("encoding_format") not in {None, "float", "base64"}:
         raise InvalidRequest("`encoding_format` must be float or base64", param="encoding_format")
-    return Query(
-        id=query_id, model=_model(body), text="", body=body, endpoint="embeddings"
-    )
+    return Query(id=query_id, model=_model(body), text="", body=body, endpoint="embeddings")
 
 
 def routed_text(messages: list[Any], limit: int) -> str:
@@ -141,17 +141,24 @@ def _check_messages(messages: list[Any]) -> tuple[int, bool]:
         if isinstance(content, str):
             characters += len(content)
         elif isinstance(content, list):
-            for part in content:
-                if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-                    detail = f"{place}.content must hold parts with a `type`"
-                    raise InvalidRequest(detail, param=f"{place}.content")
-                if part["type"] == "image_url":
-                    has_image = True
-                elif isinstance(text := part.get("text"), str):
-                    characters += len(text)
+            part_characters, part_image = _check_parts(content, f"{place}.content")
+            characters += part_characters
+            has_image |= part_image
         elif content is not None:
             detail = f"{place}.content must be a string or a list of parts, not {_kind(content)}"
             raise InvalidRequest(detail, param=f"{place}.content")
+    return characters, has_image
+
+
+def _check_parts(parts: list[Any], place: str) -> tuple[int, bool]:
+    """Return what `_check_messages` does, of one message's content parts."""
+    characters, has_image = 0, False
+    for part in parts:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise InvalidRequest(f"{place} must hold parts with a `type`", param=place)
+        has_image |= part["type"] == "image_url"
+        if isinstance(text := part.get("text"), str):
+            characters += len(text)
     return characters, has_image
 
 
@@ -218,5 +225,3 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
 def _kind(value: object) -> str:
     names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
     return names.get(type(value), "null" if value is None else "a number")
-
-

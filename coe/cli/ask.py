@@ -33,7 +33,7 @@ async def _ask_here(settings: Settings, prompt: str, model: str) -> None:
     failures: list[ConfigError] = []
     body = _body(prompt, model)
     query = wire.parse_chat(body, wire.new_id(), settings)
-    async with running(gateway, failures.append):
+    async with running(gateway, failures.append, {}):
         answer = await pipeline.answer(gateway, query)
         category = answer.decision.category or "none"
         reason = "fallback" if answer.attempts else answer.decision.reason
@@ -69,7 +69,9 @@ def _ask_gateway(prompt: str, model: str, url: str) -> None:
             _print_frames(line)
         print()
     except OSError as error:
-        raise CoEError(f"no gateway answers at {url}: {error}; start one with `coe serve`") from None
+        raise CoEError(
+            f"no gateway answers at {url}: {error}; start one with `coe serve`"
+        ) from None
     finally:
         connection.close()
 

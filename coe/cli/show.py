@@ -24,7 +24,9 @@ def check_file(file: Path, *, as_json: bool) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if as_json:
         rows = [_fields(problem) for problem in problems]
-        print(orjson.dumps({"ok": not errors, "problems": rows}, option=orjson.OPT_INDENT_2).decode())
+        print(
+            orjson.dumps({"ok": not errors, "problems": rows}, option=orjson.OPT_INDENT_2).decode()
+        )
     else:
         for problem in problems:
             print(f"{problem.severity}: {problem}", file=sys.stderr)
@@ -122,5 +124,3 @@ def _fields(problem: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(problem)
-
-

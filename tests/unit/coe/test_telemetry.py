@@ -39,9 +39,7 @@ def test_counts_decisions_requests_and_failures() -> None:
     telemetry.aborted("client")
     text = telemetry.exposition().decode()
 
-    assert (
-        'coe_route_decisions_total{category="code",expert="coder",reason="matched"} 1.0' in text
-    )
+    assert 'coe_route_decisions_total{category="code",expert="coder",reason="matched"} 1.0' in text
     assert 'expert="none",reason="no-router"} 1.0' in text
     assert 'coe_requests_total{endpoint="chat/completions",expert="coder",status="200"} 1.0' in text
     assert 'error="BackendRejected",expert="coder"} 1.0' in text

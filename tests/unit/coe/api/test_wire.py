@@ -125,7 +125,10 @@ def test_what_a_request_requires(fields: dict[str, Any], requires: set[str]) -> 
         ([{"role": "system", "content": "be brief"}, USER], "hello"),
         ([USER, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}], "bye"),
         ([USER, {"role": "assistant", "content": None}, {"role": "tool", "content": "7"}], "hello"),
-        ([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}], "a"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}],
+            "a",
+        ),
         ([{"role": "user", "content": None}], ""),
         ([{"role": "user", "content": ""}], ""),
         ([{"role": "system", "content": "be brief"}], ""),
