@@ -1,1 +1,22 @@
-"""The learned half: estimators from text to category scores. Knows no HTTP."""
+"""The learned half: estimators from text to category scores. Knows no HTTP.
+
+How a router decides. A category is defined by texts: utterances (what belongs), negatives (near
+misses that do not), keywords and patterns. Three routers read them:
+
+`keyword`     rules. A hit is certain: probability 1, shared among the categories that are hit.
+`embedding`   meaning. The text and every utterance become unit vectors (see `encoders`; seen
+              texts come from `cache`). A category's score is the mean cosine of its `top_k` nearest
+              utterances, less what its near misses cost (see `index`). `calibration` turns the
+              scores of a row into probabilities that sum to less than one; the rest is "none of
+              these". It is fitted when the router is built, on the utterances themselves, each
+              scored as if it were not there (see `holdout`).
+`chain`       cheap stages first: the next stage reads only the texts of which this one is not sure.
+
+A router never chooses and never abstains: it returns the whole distribution with its evidence
+(nearest utterances, near misses that counted, keywords hit), and the gateway applies thresholds.
+
+All routers and encoders are found by entry point (`coe.routers`, `coe.encoders`), as a third
+party's are, and pass the checks of `coe.testing`: `check_router` and `check_encoder`. The package
+stands on numpy, onnxruntime and tokenizers; it imports nothing of the gateway but its values,
+protocols and errors.
+"""

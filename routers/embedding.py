@@ -1,0 +1,152 @@
+"""The router over utterances: a text belongs to the category whose utterances it is nearest to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+
+from coe.errors import ConfigError
+from coe.protocols import Encoder, Parts, RouterSpec
+from coe.types import Category, Evidence, Scores
+from routers.cache import CachedEncoder
+from routers.calibration import Calibration, fit
+from routers.holdout import held_out
+from routers.index import ABSENT, Floats, Index, ScoreKind, penalty
+from routers.options import Options
+
+KEYS = ("encoder", "score", "top_k", "temperature", "cache")
+# With fewer utterances than these, leaving one out says more of luck than of the category.
+LEAST_PER_CATEGORY = 3
+LEAST_IN_ALL = 20
+EVIDENCE = 3
+
+
+class EmbeddingRouter:
+    """Scores by cosine similarity to utterances, as probabilities. Thread-safe.
+
+    Attributes:
+        calibrated: whether the probabilities were fitted to these utterances; with too few of
+            them the defaults of `Calibration` stand in.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        categories: Sequence[Category],
+        encoder: Encoder,
+        score: ScoreKind = "top_mean",
+        top_k: int = 3,
+        temperature: float | None = None,
+    ) -> None:
+        """Encode the utterances and fit the calibration by leaving each of them out.
+
+        Args:
+            name: as in the composition.
+            categories: at least one of them with utterances.
+            encoder: encodes the utterances now and the texts later.
+            score: see `Index`.
+            top_k: see `Index`.
+            temperature: of the softmax; None fits it.
+        """
+        self.name = name
+        self.categories = tuple(category.name for category in categories)
+        self._encoder = encoder
+        self._index = Index(categories, encoder.encode, score=score, top_k=top_k)
+        self.calibrated = _is_enough(categories)
+        if self.calibrated:
+            self.calibration = fit(held_out(self._index), temperature=temperature)
+        elif temperature is not None:
+            self.calibration = Calibration(temperature=temperature)
+        else:
+            self.calibration = Calibration()
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Return probabilities and the nearest utterances and near misses of each text.
+
+        Raises:
+            RouterUnavailable: when a remote encoder does not answer.
+        """
+        if not texts:
+            return Scores(values=np.empty((0, len(self.categories)), dtype=np.float32))
+        embeddings = self._encoder.encode(texts)
+        near = self._index.utterances.similarities(embeddings)
+        far = self._index.negatives.similarities(embeddings)
+        values = self.calibration.apply(self._index.scores(near, far))
+        evidence = tuple(self._evidence(*row) for row in zip(near, far, strict=True))
+        return Scores(values=values, evidence=evidence)
+
+    def _evidence(self, near: Floats, far: Floats) -> tuple[Evidence, ...]:
+        """Return the nearest utterances and the near misses that lowered a score, nearest first."""
+        utterances, negatives = self._index.utterances, self._index.negatives
+        found = [
+            Evidence(
+                kind="utterance",
+                category=self.categories[utterances.owner[place]],
+                text=utterances.texts[place],
+                similarity=float(near[place]),
+            )
+            for place in _nearest(near)
+        ]
+        if negatives.texts:
+            found += self._near_misses(near, far)
+            found.sort(key=lambda item: -(item.similarity or 0.0))
+        return tuple(found)
+
+    def _near_misses(self, near: Floats, far: Floats) -> list[Evidence]:
+        negatives = self._index.negatives
+        nearest = self._index.utterances.grouped(near[None]).max(axis=2)[0]
+        found = []
+        for place in _nearest(far):
+            column = negatives.owner[place]
+            if penalty(nearest[column], far[place]) > 0:
+                item = Evidence(
+                    kind="negative",
+                    category=self.categories[column],
+                    text=negatives.texts[place],
+                    similarity=float(far[place]),
+                )
+                found.append(item)
+        return found
+
+
+def build(spec: RouterSpec, parts: Parts) -> EmbeddingRouter:
+    """Build the router from `encoder`, `score`, `top_k`, `temperature` and `cache` (entries)."""
+    place = f"routers.{spec.name}"
+    options = Options(place, spec.options).allow(*KEYS)
+    if not any(category.utterances for category in spec.categories):
+        raise ConfigError(
+            f"{place}: an embedding router needs utterances; give at least one category some"
+        )
+    score: ScoreKind = options.choice("score", "top_mean", get_args(ScoreKind))  # type: ignore[assignment]
+    temperature = None
+    if "temperature" in spec.options:
+        temperature = options.number("temperature", 0.05, least=0.001, most=10.0)
+    entries = options.integer("cache", 4096, least=0, most=10_000_000)
+    top_k = options.integer("top_k", 3, least=1, most=1000)
+    encoder = parts.encoder(options.text("encoder"))
+    return EmbeddingRouter(
+        name=spec.name,
+        categories=spec.categories,
+        encoder=CachedEncoder(encoder, entries=entries) if entries else encoder,
+        score=score,
+        top_k=top_k,
+        temperature=temperature,
+    )
+
+
+def _is_enough(categories: Sequence[Category]) -> bool:
+    sizes = [len(set(category.utterances)) for category in categories if category.utterances]
+    return len(sizes) > 1 and min(sizes) >= LEAST_PER_CATEGORY and sum(sizes) >= LEAST_IN_ALL
+
+
+def _nearest(similarities: Floats) -> list[int]:
+    """Return the places of the greatest similarities, greatest first."""
+    count = min(EVIDENCE, len(similarities) - 1)
+    if count == 0:
+        return []
+    places = np.argpartition(similarities, -count)[-count:]
+    ordered = places[np.argsort(-similarities[places], kind="stable")]
+    return [int(place) for place in ordered if similarities[place] > ABSENT]

@@ -1,0 +1,129 @@
+"""Utterances and near misses as matrices, and how near a text is to each category of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coe.types import Category
+
+Floats = NDArray[np.float32]
+ScoreKind = Literal["top_mean", "max", "centroid"]
+Encode = Callable[[Sequence[str]], Floats]
+
+# Stands for the similarity to a text that is not there; every cosine is greater.
+ABSENT = np.float32(-2.0)
+# A near miss costs a category nothing while its nearest utterance leads by this much, and
+# everything (a whole cosine) once the near miss is the nearer of the two.
+SAFE_LEAD = np.float32(0.05)
+
+
+class Bank:
+    """Unit vectors in groups, one group per category.
+
+    Attributes:
+        texts: one per vector; a text that stands twice in a group is kept once.
+        owner: shape (n_texts,), the column of each text's category.
+        vectors: shape (n_texts, dim).
+    """
+
+    def __init__(self, groups: Sequence[Sequence[str]], encode: Encode) -> None:
+        unique = [tuple(dict.fromkeys(group)) for group in groups]
+        sizes = [len(group) for group in unique]
+        self.texts = tuple(text for group in unique for text in group)
+        self.owner = np.repeat(np.arange(len(groups)), sizes)
+        self.vectors = encode(self.texts)
+        # Row c lists the places of c's texts. Short rows are filled up with the place after the
+        # last, where `similarities` has ABSENT.
+        self._members = np.full((len(groups), max([1, *sizes])), len(self.texts))
+        for column, size in enumerate(sizes):
+            start = sum(sizes[:column])
+            self._members[column, :size] = np.arange(start, start + size)
+
+    def similarities(self, embeddings: Floats) -> Floats:
+        """Return cosines, shape (n, n_texts + 1); the last column is ABSENT."""
+        cosines = np.full((len(embeddings), len(self.texts) + 1), ABSENT)
+        if self.texts:
+            cosines[:, :-1] = embeddings @ self.vectors.T
+        return cosines
+
+    def grouped(self, similarities: Floats) -> Floats:
+        """Return the same by category, shape (n, n_categories, size of the largest group)."""
+        return similarities.take(self._members, axis=1)
+
+
+class Index:
+    """How near a text is to each category.
+
+    Attributes:
+        utterances: what the categories are.
+        negatives: what they are not: near misses, each of one category.
+        norms: shape (n_categories,), the length of the sum of a category's utterances.
+    """
+
+    def __init__(
+        self, categories: Sequence[Category], encode: Encode, *, score: ScoreKind, top_k: int
+    ) -> None:
+        """Encode every utterance and every negative.
+
+        Args:
+            categories: in the order of the columns.
+            encode: unit vectors, one per text.
+            score: `max`, the cosine of the nearest utterance; `top_mean`, the mean over the
+                top_k nearest; `centroid`, the cosine of the category's mean utterance.
+            top_k: of `top_mean`; a category with fewer utterances takes all that it has.
+        """
+        self.utterances = Bank([category.utterances for category in categories], encode)
+        self.negatives = Bank([category.negatives for category in categories], encode)
+        self.norms = np.zeros(len(categories), dtype=np.float32)
+        for column in range(len(categories)):
+            own = self.utterances.vectors[self.utterances.owner == column]
+            self.norms[column] = np.linalg.norm(own.sum(axis=0))
+        self._score = score
+        self._top_k = 1 if score == "max" else top_k
+
+    def scores(self, near: Floats, far: Floats, norms: Floats | None = None) -> Floats:
+        """Return scores, shape (n, n_categories), of texts known by their similarities.
+
+        Args:
+            near: to the utterances, as `Bank.similarities` returns them.
+            far: to the negatives.
+            norms: shape (n, n_categories), for texts from whose own category they are left out.
+        """
+        groups = self.utterances.grouped(near)
+        if self._score == "centroid":
+            scores = _centroid(groups, self.norms if norms is None else norms)
+        else:
+            scores = _top_mean(groups, self._top_k)
+        if self.negatives.texts:
+            nearest_miss = self.negatives.grouped(far).max(axis=2)
+            scores -= penalty(groups.max(axis=2), nearest_miss)
+        return scores
+
+
+def penalty(nearest: Floats, nearest_miss: Floats) -> Floats:
+    """Return what near misses cost, in [0, 1], from the best cosines to either kind of text."""
+    missing = (SAFE_LEAD - (nearest - nearest_miss)) / SAFE_LEAD
+    # Squared, so that a near miss that is only somewhat close costs little.
+    cost: Floats = np.square(np.clip(missing, 0.0, 1.0))
+    return cost
+
+
+def _top_mean(groups: Floats, top_k: int) -> Floats:
+    size = groups.shape[2]
+    k = min(top_k, size)
+    best = np.partition(groups, size - k, axis=2)[:, :, size - k :]
+    there = best > ABSENT
+    count = there.sum(axis=2)
+    total = np.where(there, best, np.float32(0.0)).sum(axis=2)
+    return np.where(count, total / np.maximum(count, 1), ABSENT).astype(np.float32)
+
+
+def _centroid(groups: Floats, norms: Floats) -> Floats:
+    there = groups > ABSENT
+    total = np.where(there, groups, np.float32(0.0)).sum(axis=2)
+    cosines = total / np.maximum(norms, np.float32(1e-6))
+    return np.where(there.any(axis=2), cosines, ABSENT).astype(np.float32)
