@@ -1,0 +1,37 @@
+"""experts.yaml: read, checked, and given to the gateway as one frozen value.
+
+text -document-> tree with places -validation-> keys -checks-> report
+     -complete-> keys without short cuts -build-> Composition
+"""
+
+from coe.composition.loading import check, expand, load
+from coe.composition.models import json_schema
+from coe.composition.values import (
+    Adapter,
+    Backend,
+    CategoryEntry,
+    Composition,
+    Cost,
+    Expert,
+    Fallbacks,
+    Routing,
+    Server,
+    VirtualModel,
+)
+
+__all__ = [
+    "Adapter",
+    "Backend",
+    "CategoryEntry",
+    "Composition",
+    "Cost",
+    "Expert",
+    "Fallbacks",
+    "Routing",
+    "Server",
+    "VirtualModel",
+    "check",
+    "expand",
+    "json_schema",
+    "load",
+]

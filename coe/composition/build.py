@@ -1,0 +1,210 @@
+"""Checked keys to frozen values. Nothing here can fail: the checks came before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from coe.composition.check_backends import base_url, split_address
+from coe.composition.check_experts import is_lora
+from coe.composition.document import KeyPath
+from coe.composition.models import (
+    BackendKeys,
+    CategoryKeys,
+    CostKeys,
+    ExpertKeys,
+    FileKeys,
+    TimeoutKeys,
+)
+from coe.composition.references import Resolved
+from coe.composition.texts import CategoryTexts
+from coe.composition.values import (
+    Adapter,
+    Backend,
+    CategoryEntry,
+    Composition,
+    Cost,
+    Expert,
+    Fallbacks,
+    Routing,
+    Server,
+    VirtualModel,
+)
+from coe.errors import Problem
+from coe.protocols import EncoderSpec, RouterSpec
+from coe.types import Category, Timeouts
+
+_V = TypeVar("_V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a composition is built from.
+
+    Attributes:
+        file: completed and without errors.
+        resolve: replaces the references in the value at a key path.
+    """
+
+    file: FileKeys
+    texts: Mapping[str, CategoryTexts]
+    resolve: Callable[[Any, KeyPath], Any]
+    path: Path
+    folder: Path
+    canonical: Mapping[str, Any]
+    fingerprint: str
+    warnings: tuple[Problem, ...]
+
+
+def build(source: Source) -> Composition:
+    """Return the composition."""
+    file = source.file
+    timeouts = _timeouts(Timeouts(), file.timeouts)
+    host, port = split_address(source.resolve(file.server.listen, ("server", "listen")))
+    backends = {name: _backend(name, b, source, timeouts) for name, b in file.backends.items()}
+    categories = {name: _category(name, source) for name in file.categories}
+    plain = tuple(entry.category for entry in categories.values())
+    return Composition(
+        server=Server(host=host, port=port),
+        backends=_frozen(backends),
+        experts=_frozen({name: _expert(name, source) for name in file.experts}),
+        categories=_frozen(categories),
+        encoders=_frozen({name: _encoder(name, source) for name in file.encoders}),
+        routers=_frozen({name: _router(name, source, plain) for name in file.routers}),
+        routing=Routing(
+            router=file.routing.router if file.categories else None,
+            routes=_frozen({n: tuple(route.experts) for n, route in file.routing.routes.items()}),
+            none=tuple(file.routing.none or ()),
+        ),
+        models=_frozen({name: VirtualModel(name=name) for name in file.models}),
+        default=file.default or "",
+        timeouts=timeouts,
+        fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
+        folder=source.folder,
+        source=source.path,
+        fingerprint=source.fingerprint,
+        canonical=_frozen(source.canonical),
+        warnings=source.warnings,
+    )
+
+
+def _frozen(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
+    return MappingProxyType(dict(mapping))
+
+
+def _timeouts(base: Timeouts, keys: TimeoutKeys | None) -> Timeouts:
+    given = keys.model_dump(exclude_none=True, mode="python") if keys else {}
+    return replace(base, **{f"{name}_s": getattr(keys, name) for name in given})
+
+
+def _backend(name: str, keys: BackendKeys, source: Source, timeouts: Timeouts) -> Backend:
+    at: KeyPath = ("backends", name)
+    return Backend(
+        name=name,
+        type=keys.type,
+        url=_url(keys.url, source, (*at, "url")),
+        api_key=source.resolve(keys.api_key, (*at, "api_key")) or None,
+        headers=_frozen(source.resolve(keys.headers, (*at, "headers"))),
+        concurrency=keys.concurrency,
+        memory=keys.memory,
+        reserve=keys.reserve or 0,
+        trust=keys.trust,
+        timeouts=_timeouts(timeouts, keys.timeouts),
+        options=_frozen(source.resolve(keys.options, (*at, "options"))),
+    )
+
+
+def _url(written: str | None, source: Source, at: KeyPath) -> str | None:
+    if written is None:
+        return None
+    url = source.resolve(written, at)
+    usable = base_url(url)
+    return Resolved(usable, written) if isinstance(url, Resolved) else usable
+
+
+def _expert(name: str, source: Source) -> Expert:
+    keys = source.file.experts[name]
+    base = source.file.experts[keys.base] if keys.base is not None and is_lora(keys) else keys
+    root = name if base is keys else keys.base
+    capabilities = base.capabilities if keys.capabilities is None else keys.capabilities
+    return Expert(
+        name=name,
+        kind="lora" if is_lora(keys) else "llm",
+        backend=base.backend or "",
+        model=source.resolve(base.model, ("experts", root or name, "model")),
+        base=keys.base,
+        adapter=_adapter(keys, source, name),
+        context=keys.context or base.context,
+        max_output=keys.max_output or base.max_output,
+        memory=keys.memory,
+        load_time=keys.load_time,
+        capabilities=None if capabilities is None else frozenset(capabilities),
+        skills=_frozen(keys.skills),
+        tags=tuple(keys.tags),
+        status=keys.status,
+        defaults=_frozen(keys.defaults),
+        force=_frozen(keys.force),
+        cost=_cost(keys.cost or base.cost),
+        description=keys.description,
+    )
+
+
+def _adapter(keys: ExpertKeys, source: Source, name: str) -> Adapter | None:
+    if keys.adapter is None:
+        return None
+    return Adapter(
+        source=source.resolve(keys.adapter.source, ("experts", name, "adapter", "source")),
+        revision=keys.adapter.revision,
+        rank=keys.adapter.rank,
+    )
+
+
+def _cost(keys: CostKeys | None) -> Cost | None:
+    prices = [price for price in (keys.input, keys.output) if price] if keys else []
+    if keys is None or not prices:
+        return None
+    return Cost(
+        input=keys.input[0] if keys.input else None,
+        output=keys.output[0] if keys.output else None,
+        currency=prices[0][1],
+    )
+
+
+def _category(name: str, source: Source) -> CategoryEntry:
+    keys: CategoryKeys = source.file.categories[name]
+    texts = source.texts[name]
+    route = source.file.routing.routes.get(name)
+    return CategoryEntry(
+        category=Category(
+            name=name,
+            description=keys.description,
+            utterances=tuple(text.text for text in texts.utterances),
+            negatives=tuple(text.text for text in texts.negatives),
+            keywords=tuple(keys.keywords.any) if keys.keywords else (),
+            patterns=tuple(keys.keywords.regex) if keys.keywords else (),
+            threshold=keys.threshold,
+        ),
+        experts=tuple(route.experts) if route else (),
+    )
+
+
+def _encoder(name: str, source: Source) -> EncoderSpec:
+    keys = source.file.encoders[name]
+    options = source.resolve(keys.options, ("encoders", name))
+    return EncoderSpec(
+        name=name, type=keys.type, options=_frozen(options), folder=str(source.folder)
+    )
+
+
+def _router(name: str, source: Source, categories: tuple[Category, ...]) -> RouterSpec:
+    keys = source.file.routers[name]
+    return RouterSpec(
+        name=name,
+        type=keys.type,
+        options=_frozen(source.resolve(keys.options, ("routers", name))),
+        categories=categories,
+        folder=str(source.folder),
+    )

@@ -1,0 +1,76 @@
+"""A file without its short cuts: what it leaves to us is written out."""
+
+from __future__ import annotations
+
+from coe.composition.models import (
+    CategoryKeys,
+    EncoderKeys,
+    FileKeys,
+    ModelKeys,
+    RouteKeys,
+    RouterKeys,
+    RoutingKeys,
+)
+
+AUTO = "coe/auto"
+ENCODER = "minilm"
+DEFAULT = "default"
+
+
+def complete(file: FileKeys) -> FileKeys:
+    """Return the file with its implicit encoder, routers, routes and virtual model."""
+    encoders = {ENCODER: EncoderKeys(type=ENCODER), **file.encoders}
+    routers = file.routers or _implicit_routers(file)
+    routes = dict(file.routing.routes)
+    for name, category in file.categories.items():
+        if category.experts is not None:
+            routes.setdefault(name, RouteKeys(experts=category.experts))
+    routing = RoutingKeys(
+        router=file.routing.router or _deciding_router(file, routers),
+        routes=routes,
+        none=file.routing.none or [name for name in (file.default,) if name],
+    )
+    categories = {name: _without_experts(entry) for name, entry in file.categories.items()}
+    return file.model_copy(
+        update={
+            "encoders": encoders,
+            "routers": routers,
+            "routing": routing,
+            "categories": categories,
+            "models": {AUTO: ModelKeys(), **file.models},
+        }
+    )
+
+
+def stages_of(router: RouterKeys) -> list[str]:
+    """Return the routers that a router is made of, by name; empty where it stands alone."""
+    stages = router.options.get("stages")
+    return [stage for stage in stages if isinstance(stage, str)] if isinstance(stages, list) else []
+
+
+def _implicit_routers(file: FileKeys) -> dict[str, RouterKeys]:
+    """Keywords where there are any, then nearness to the utterances."""
+    if not file.categories:
+        return {}
+    encoder = next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
+    embedding = RouterKeys.model_validate({"type": "embedding", "encoder": encoder})
+    if not any(category.keywords for category in file.categories.values()):
+        return {DEFAULT: embedding}
+    stages = {"keyword": RouterKeys(type="keyword"), "embedding": embedding}
+    chain = RouterKeys.model_validate({"type": "chain", "stages": list(stages)})
+    return {**stages, DEFAULT: chain}
+
+
+def _deciding_router(file: FileKeys, routers: dict[str, RouterKeys]) -> str | None:
+    """Return `default`, or the only router that is no part of another; None where unclear."""
+    if not file.categories:
+        return None
+    if DEFAULT in routers:
+        return DEFAULT
+    parts = {stage for router in routers.values() for stage in stages_of(router)}
+    whole = [name for name in routers if name not in parts]
+    return whole[0] if len(whole) == 1 else None
+
+
+def _without_experts(category: CategoryKeys) -> CategoryKeys:
+    return category.model_copy(update={"experts": None})

@@ -1,0 +1,160 @@
+"""experts.yaml to a `Composition`: read, validate, cross-check, complete, build."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from coe.composition import build, document, texts
+from coe.composition.check_backends import check_backends, check_plugins, split_address
+from coe.composition.check_experts import check_experts
+from coe.composition.check_routing import check_names, check_routers, check_routes
+from coe.composition.complete import complete
+from coe.composition.models import FileKeys
+from coe.composition.references import References
+from coe.composition.report import Report
+from coe.composition.texts import CategoryTexts
+from coe.composition.validation import validate
+from coe.composition.values import Composition
+from coe.errors import CompositionError, Problem
+
+# The parts in which references are followed, as key paths; elsewhere `${` is plain text.
+_WITH_REFERENCES = ("server", "backends", "encoders", "routers")
+
+
+def load(path: Path, env: Mapping[str, str] | None = None) -> Composition:
+    """Return the composition that a file holds.
+
+    Args:
+        path: the file; relative paths in it are relative to its folder.
+        env: where `${env:NAME}` is looked up; the process's own environment if None.
+
+    Raises:
+        CompositionError: with every problem that was found, each at its place.
+    """
+    return _Reading(path, os.environ if env is None else env, secrets_required=True).composition()
+
+
+def check(path: Path, env: Mapping[str, str] | None = None) -> list[Problem]:
+    """Return all problems of a file, errors and warnings, in the order of their places.
+
+    Unlike `load`, a secret that is not here is a warning: a file can be checked where it is
+    written.
+    """
+    try:
+        reading = _Reading(path, os.environ if env is None else env, secrets_required=False)
+    except CompositionError as error:
+        return list(error.problems)
+    return list(reading.report.ordered())
+
+
+def expand(composition: Composition) -> str:
+    """Return the canonical YAML of a composition: no short forms, nothing implicit, no secrets."""
+    yaml = YAML(pure=True)
+    yaml.width = 100
+    stream = StringIO()
+    yaml.dump(dict(composition.canonical), stream)
+    return stream.getvalue()
+
+
+class _Reading:
+    """One pass over one file. Raises CompositionError where there is nothing to check."""
+
+    def __init__(self, path: Path, env: Mapping[str, str], *, secrets_required: bool) -> None:
+        self.path = path
+        self.folder = path.absolute().parent
+        self.report = Report(document.read(path))
+        self.file = validate(self.report)
+        self.report.seal()
+        self.completed = complete(self.file)
+        self.references = References(self.report, env, self.folder, required=secrets_required)
+        self.texts: dict[str, CategoryTexts] = {}
+        self._check()
+
+    def composition(self) -> Composition:
+        """Return the value. Raises CompositionError where there are errors."""
+        if errors := self.report.errors:
+            raise CompositionError(errors)
+        canonical = canonical_form(self.completed)
+        return build.build(
+            build.Source(
+                file=self.completed,
+                texts=self.texts,
+                resolve=self.references.resolve,
+                path=self.path,
+                folder=self.folder,
+                canonical=canonical,
+                fingerprint=_fingerprint(canonical, self.texts),
+                warnings=self.report.ordered(),
+            )
+        )
+
+    def _check(self) -> None:
+        _check_required(self.report)
+        written = self.file.model_dump()
+        for section in _WITH_REFERENCES:
+            entries = written[section]
+            self.references.resolve(entries, (section,))
+        for name, expert in self.file.experts.items():
+            self.references.resolve(expert.model, ("experts", name, "model"))
+            if expert.adapter is not None:
+                at = ("experts", name, "adapter", "source")
+                self.references.resolve(expert.adapter.source, at)
+        _check_listen(self.file, self.report, self.references)
+        check_plugins(self.file, self.report)
+        check_backends(self.file, self.report, self.references)
+        check_experts(self.file, self.report, self.folder)
+        self.texts = texts.gather(self.file.categories, self.report, self.folder)
+        check_routers(self.file, self.completed, self.report)
+        check_routes(self.file, self.report)
+        check_names(self.file, self.report)
+
+
+def canonical_form(file: FileKeys) -> dict[str, Any]:
+    """Return a completed file as plain values, without what is not set."""
+    return file.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _check_required(report: Report) -> None:
+    content = report.document.content
+    if not isinstance(content, dict):
+        return
+    hints = {
+        "version": "add `version: 1`",
+        "backends": "add where experts run, such as `backends: {ollama: http://127.0.0.1:11434}`",
+        "experts": "add what can answer, such as `experts: {general: ollama/llama3.2:3b}`",
+        "default": "name the expert that answers when nothing else is decided",
+    }
+    for key in FileKeys.REQUIRED:
+        if not content.get(key):
+            report.error((key,) if key in content else (), f"`{key}` is missing", hints[key])
+
+
+def _check_listen(file: FileKeys, report: Report, references: References) -> None:
+    path = ("server", "listen")
+    listen = references.resolve(file.server.listen, path)
+    if not references.is_missing(path):
+        try:
+            split_address(listen)
+        except ValueError as error:
+            report.error(path, f"cannot listen there: {error}", "such as `127.0.0.1:8088`")
+
+
+def _fingerprint(canonical: dict[str, Any], texts: Mapping[str, CategoryTexts]) -> str:
+    """Return 16 hex digits that change with the file's meaning or its utterance files."""
+    content = {
+        "file": canonical,
+        "texts": {
+            name: [[t.text for t in entry.utterances], [t.text for t in entry.negatives]]
+            for name, entry in texts.items()
+        },
+    }
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,207 @@
+"""The composition as the gateway works with it: frozen, complete, cross-checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from coe.errors import Problem
+from coe.protocols import EncoderSpec, RouterSpec
+from coe.types import Category, Timeouts
+
+Status = Literal["live", "canary", "shadow", "draining", "retired"]
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8088
+
+    @property
+    def listen(self) -> str:
+        """The address as `HOST:PORT`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A server, or the engine in this process, that runs experts.
+
+    Attributes:
+        type: name of a `coe.backends` plugin.
+        url: base address, with `/v1` where the file gave no path; None for an embedded engine.
+        api_key: resolved; None where there is none.
+        memory: bytes into which its experts are packed; None where the file does not say.
+        reserve: bytes of `memory` that are kept free.
+        timeouts: the composition's own, with this backend's on top.
+        options: keys that only this type knows.
+    """
+
+    name: str
+    type: str
+    url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=_nothing, repr=False)
+    concurrency: int | None = None
+    memory: int | None = None
+    reserve: int = 0
+    trust: Literal["local", "private", "external"] | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    options: Mapping[str, Any] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """LoRA weights: a folder (relative to the composition's), or a name that the backend knows."""
+
+    source: str
+    revision: str | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Prices of one million tokens, in `currency`; None where the file does not say."""
+
+    input: float | None = None
+    output: float | None = None
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expert:
+    """A named model or LoRA adapter with a purpose; what a LoRA inherits is filled in.
+
+    Attributes:
+        model: what the backend knows the model by; for a LoRA that of its base.
+        context: tokens of prompt and answer together; None where the file does not say.
+        memory: bytes that it takes; None where the file does not say.
+        load_time: first guess, in seconds.
+        capabilities: None where the file does not declare any: then nothing is ruled out.
+        skills: 0 to 1, by name.
+    """
+
+    name: str
+    kind: Literal["llm", "lora"] = "llm"
+    backend: str
+    model: str
+    base: str | None = None
+    adapter: Adapter | None = None
+    context: int | None = None
+    max_output: int | None = None
+    memory: int | None = None
+    load_time: float | None = None
+    capabilities: frozenset[str] | None = None
+    skills: Mapping[str, float] = field(default_factory=_nothing)
+    tags: tuple[str, ...] = ()
+    status: Status = "live"
+    defaults: Mapping[str, Any] = field(default_factory=_nothing)
+    force: Mapping[str, Any] = field(default_factory=_nothing)
+    cost: Cost | None = None
+    description: str = ""
+
+    @property
+    def adapter_source(self) -> str | None:
+        """Folder or name of the adapter; None for a whole model."""
+        return self.adapter.source if self.adapter else None
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether its status lets it answer requests."""
+        return self.status in {"live", "canary"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryEntry:
+    """A category, with the texts of its files merged in, and the experts that answer it.
+
+    Attributes:
+        experts: ranked; empty where only `routing.none` and the default answer.
+    """
+
+    category: Category
+    experts: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The category's name."""
+        return self.category.name
+
+    @property
+    def description(self) -> str:
+        """One line that says what belongs here."""
+        return self.category.description
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """From a category to the experts that answer.
+
+    Attributes:
+        router: the router that decides; None where there are no categories.
+        routes: ranked experts by category; a category without a route is not in it.
+        none: who answers when no category is sure, ranked.
+    """
+
+    router: str | None = None
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
+    none: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualModel:
+    """A name that clients may use and that stands for no single expert."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallbacks:
+    """What happens when an expert fails before its first byte."""
+
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """Everything that experts.yaml says. Names in it are known to exist.
+
+    Attributes:
+        default: the expert that answers when nothing else is decided.
+        folder: relative paths are relative to it.
+        source: the file.
+        fingerprint: of the canonical form and the utterance files; changes with the meaning.
+        canonical: the file without its short forms; references are not resolved in it.
+        warnings: what was doubtful, though usable.
+    """
+
+    version: Literal[1] = 1
+    server: Server
+    backends: Mapping[str, Backend]
+    experts: Mapping[str, Expert]
+    categories: Mapping[str, CategoryEntry]
+    encoders: Mapping[str, EncoderSpec]
+    routers: Mapping[str, RouterSpec]
+    routing: Routing
+    models: Mapping[str, VirtualModel]
+    default: str
+    timeouts: Timeouts
+    fallbacks: Fallbacks
+    folder: Path
+    source: Path
+    fingerprint: str
+    canonical: Mapping[str, Any] = field(repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), repr=False)
+
+    def timeouts_of(self, backend: str) -> Timeouts:
+        """Return the time limits of calls to a backend."""
+        return self.backends[backend].timeouts
