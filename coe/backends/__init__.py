@@ -1,0 +1,1 @@
+"""How a Dispatch becomes tokens: one module per kind of server, behind `coe.protocols.Backend`."""

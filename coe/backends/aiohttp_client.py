@@ -1,0 +1,202 @@
+"""The same client on aiohttp: slower, and there when the lean one is suspected."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import aiohttp
+
+from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Origin, late
+from coe.backends.lean import why_unreachable
+from coe.errors import BackendProtocolError, BackendUnreachable
+from coe.types import Timeouts
+
+
+class AiohttpClient:
+    """See `coe.backends.http.Client`."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._session: aiohttp.ClientSession | None = None
+        self._open: set[AiohttpResponse] = set()
+        self._closed = False
+
+    async def post(
+        self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool
+    ) -> AiohttpResponse:
+        """See `Client.post`."""
+        return await self._request("POST", path, body, timeouts, streamed=streamed)
+
+    async def get(self, path: str, timeouts: Timeouts) -> AiohttpResponse:
+        """See `Client.get`."""
+        return await self._request("GET", path, None, timeouts, streamed=False)
+
+    async def aclose(self) -> None:
+        """See `Client.aclose`."""
+        self._closed = True
+        for response in tuple(self._open):
+            response.fail(self._was_closed())
+        if self._session is not None:
+            await self._session.close()
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None, timeouts: Timeouts, *, streamed: bool
+    ) -> AiohttpResponse:
+        if self._closed:
+            raise self._was_closed()
+        if self._session is None:
+            self._session = self._opened()
+        limits = _Limits(self._origin.name, timeouts, streamed=streamed)
+        while True:
+            trace: dict[str, bool] = {}
+            try:
+                async with limits.next():
+                    raw = await self._session.request(
+                        method,
+                        f"{self._origin.url}/{path}",
+                        data=body,
+                        headers={"content-type": "application/json"} if body is not None else None,
+                        allow_redirects=False,
+                        trace_request_ctx=trace,
+                        timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
+                    )
+            except aiohttp.ConnectionTimeoutError as error:
+                raise late(self._origin.name, "connect", timeouts.connect_s) from error
+            except (aiohttp.ClientError, OSError) as error:
+                if trace.get("reused") and _is_stale(error) and not self._closed:
+                    continue  # the server had closed a kept connection: once more, on another
+                raise self._translated(error) from error
+            return AiohttpResponse(self._origin.name, raw, limits, self._open)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """Make the session; it needs the running loop, so not before the first call."""
+        tracer = aiohttp.TraceConfig()
+        tracer.on_connection_reuseconn.append(_note_reuse)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._origin.tls or True),
+            headers={**self._origin.headers, "accept-encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[tracer],
+            read_bufsize=PAUSE_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            auto_decompress=False,
+        )
+
+    def _translated(self, error: Exception) -> BackendUnreachable | BackendProtocolError:
+        name = self._origin.name
+        if self._closed:
+            return self._was_closed()
+        if isinstance(error, aiohttp.ClientResponseError):
+            return BackendProtocolError(f"backend `{name}` sent what is not HTTP")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            cause = error.os_error
+            return BackendUnreachable(f"backend `{name}` is unreachable: {why_unreachable(cause)}")
+        return BackendUnreachable(f"backend `{name}` closed the connection before it answered")
+
+    def _was_closed(self) -> BackendUnreachable:
+        return BackendUnreachable(f"backend `{self._origin.name}` was closed")
+
+
+class AiohttpResponse:
+    """See `coe.backends.http.Response`."""
+
+    def __init__(
+        self,
+        name: str,
+        raw: aiohttp.ClientResponse,
+        limits: _Limits,
+        opened: set[AiohttpResponse],
+    ) -> None:
+        self.status = raw.status
+        self._name = name
+        self._raw = raw
+        self._limits = limits
+        self._opened = opened
+        self._error: Exception | None = None
+        opened.add(self)
+
+    def header(self, name: str) -> str:
+        """See `Response.header`."""
+        return self._raw.headers.get(name, "")
+
+    async def read(self) -> bytes:
+        """See `Response.read`."""
+        body = bytearray()
+        while piece := await self.receive():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise BackendProtocolError(
+                    f"backend `{self._name}` sent more than {MAX_BODY_BYTES >> 20} MiB"
+                )
+        return bytes(body)
+
+    async def receive(self) -> bytes:
+        """See `Response.receive`."""
+        try:
+            async with self._limits.next():
+                return await self._raw.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error or BackendProtocolError(
+                f"backend `{self._name}` hung up in mid-answer"
+            ) from error
+
+    def started(self) -> None:
+        """See `Response.started`."""
+        self._limits.started = True
+
+    def release(self) -> None:
+        """See `Response.release`."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Response.close`."""
+        self._opened.discard(self)
+        self._raw.close()  # keeps the connection when the body has ended
+
+    def fail(self, error: Exception) -> None:
+        """Cut the connection; whoever reads gets `error`."""
+        self._error = error
+        self.close()
+
+
+class _Limits:
+    """The time limits of one exchange."""
+
+    def __init__(self, name: str, timeouts: Timeouts, *, streamed: bool) -> None:
+        self.started = False
+        self._name = name
+        self._timeouts = timeouts
+        self._streamed = streamed
+        self._began = asyncio.get_running_loop().time()
+
+    @contextlib.asynccontextmanager
+    async def next(self) -> AsyncGenerator[None, None]:
+        """Bound what is awaited inside by the limit that passes first."""
+        limits = self._timeouts
+        due = (self._began + limits.total_s, "total", limits.total_s)
+        if self._streamed and not self.started:
+            first_s = limits.first_token_s
+            due = min(due, (self._began + first_s, "first token", first_s))
+        elif self._streamed:
+            now = asyncio.get_running_loop().time()
+            due = min(due, (now + limits.idle_s, "idle", limits.idle_s))
+        try:
+            async with asyncio.timeout_at(due[0]) as bound:
+                yield
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise late(self._name, due[1], due[2]) from error
+
+
+def _is_stale(error: Exception) -> bool:
+    """Whether the connection ended before the first byte of an answer."""
+    ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return ended and not isinstance(error, aiohttp.ClientConnectorError)
+
+
+async def _note_reuse(_session: object, context: object, _parameters: object) -> None:
+    """Remember in the request's own trace that it was sent on a kept connection."""
+    context.trace_request_ctx["reused"] = True  # type: ignore[attr-defined]  # aiohttp types it as Any

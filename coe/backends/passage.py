@@ -1,0 +1,224 @@
+"""How an OpenAI answer passes through as bytes, and what is read of it on the way.
+
+Pure. `whole` takes a body that is not streamed. `Passage` takes a stream's bytes: until the first
+content it parses every frame, so that an error in disguise still looks like one; then it forwards
+whole frames unparsed, unless the bytes of a frame's own punctuation say that it must look. That is
+safe because inside a JSON string a quote is always escaped: `"error"` and `"model":"x"` with bare
+quotes are keys and values of the answer's own structure, never its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from coe.backends.rejection import refusal, shown
+from coe.errors import BackendError, BackendProtocolError
+from coe.sse import Splitter, before_done, data, frames
+from coe.types import Call
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_LIST = {"chat/completions": b'"choices"', "embeddings": b'"data"'}
+_FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
+
+
+def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
+    """Return the JSON body with the expert's name as its `model`.
+
+    The name is replaced in place where nothing but the first level of the object can hold it;
+    otherwise, and where there is no name, the body is parsed and written again.
+
+    Raises:
+        BackendRejected: the body is an error object.
+        BackendProtocolError: the body is not an answer.
+    """
+    body = body.strip()
+    if body[:1] != b"{" or body[-1:] != b"}":
+        start = shown(body[:40].decode("utf-8", "replace"), secret)
+        raise BackendProtocolError(
+            f"backend `{backend}` answered with what is not a JSON object: {start!r}"
+        )
+    name = orjson.dumps(call.expert)
+    key = _LIST[call.endpoint]
+    if key in body and b'"error"' not in body:
+        found = _MODEL.search(body)
+        if found is not None and body.find(b'"model"', found.end(1)) < 0:
+            before = body[: found.start()]
+            if before.count(b"{") == 1 and b"[" not in before:
+                return body[: found.start(1)] + name + body[found.end(1) :]
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BackendProtocolError(f"backend `{backend}` answered with broken JSON") from error
+    if refused := refusal(backend, answer, secret):
+        raise refused
+    if not isinstance(answer.get(key.decode().strip('"')), list):
+        raise BackendProtocolError(f"backend `{backend}` answered without {key.decode()}")
+    return orjson.dumps({**answer, "model": call.expert})
+
+
+class Passage:
+    """One stream on its way through.
+
+    Attributes:
+        started: content has been seen, and `feed` has returned it.
+        done: the stream's end mark has been seen; there is nothing more to feed.
+        error: what is wrong with the stream, to be raised once all that `feed` returned is
+            delivered.
+    """
+
+    def __init__(self, call: Call, backend: str, secret: str | None) -> None:
+        self.started = False
+        self.done = False
+        self.error: BackendError | None = None
+        self._backend = backend
+        self._secret = secret
+        self._expert = call.expert
+        self._name = b'"model":' + orjson.dumps(call.expert)
+        self._spellings: list[bytes] = []
+        self._splitter = Splitter()
+        self._held = b""
+        self._has_data = False
+        # With one choice, any finish reason is the one; with several, each frame is looked at.
+        self._several = call.body.get("n") not in {None, 0, 1}
+        self._finished = False
+        self._open_choices: set[int] = set()
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take the next bytes; return the frames to deliver, b"" for none yet.
+
+        Raises:
+            BackendRejected: an error came before any content.
+            BackendProtocolError: what came before any content is not an answer.
+        """
+        block = self._splitter.feed(piece)
+        if self._splitter.pending + len(self._held) > MAX_FRAME_BYTES:
+            raise self._broken("sent a frame without end")
+        return self._take(block) if block else b""
+
+    def end(self) -> bytes:
+        """Take note that the bytes have ended; return the last frames to deliver.
+
+        `error` is set unless the answer is complete: the end mark, or a finish reason for every
+        choice.
+
+        Raises:
+            BackendError: like `feed`.
+        """
+        rest = self._splitter.rest.strip()
+        value = _parsed(data(rest) or rest) if rest else None
+        block = b""
+        if value is not None or (data(rest) or b"") == b"[DONE]":
+            if not self.started and (refused := refusal(self._backend, value, self._secret)):
+                raise refused
+            block = self._take(rest + b"\n\n")  # a last frame that lacks its empty line
+        if not self.started:
+            raise self._broken(
+                "ended its answer before any content"
+                if self._has_data
+                else "did not answer with an event stream"
+            )
+        if not self.done and self.error is None and (not self._finished or self._open_choices):
+            self.error = self._broken("ended its answer in the middle")
+        return block
+
+    def _take(self, block: bytes) -> bytes:
+        block, self.done = before_done(block)
+        if not self.started:
+            self._held += block
+            self.started = self._reaches_content(block)
+            if not self.started:
+                if self.done:
+                    raise self._broken("ended its answer before any content")
+                return b""
+            block, self._held = self._held, b""
+        if self._several or b'"error"' in block or b"event: error" in block:
+            block = self._looked_at(block)
+        elif not self._finished:
+            self._finished = _FINISHED[0] in block or _FINISHED[1] in block
+        for spelling in self._spellings:
+            block = block.replace(spelling, self._name)
+        return block
+
+    def _reaches_content(self, block: bytes) -> bool:
+        """Parse the frames up to the first content; whether there is any."""
+        for frame in frames(block):
+            payload = data(frame)
+            if payload is None:
+                continue
+            self._has_data = True
+            chunk = _parsed(payload)
+            if not isinstance(chunk, dict):
+                raise self._broken("sent a frame that is not a JSON object")
+            if refused := self._refused(frame, chunk):
+                raise refused
+            self._learn(payload, chunk)
+            if _has_content(chunk):
+                return True
+        return False
+
+    def _learn(self, payload: bytes, chunk: dict[str, Any]) -> None:
+        """Remember how the model's name is spelled, if it is not the expert's already."""
+        if chunk.get("model") in {None, self._expert}:
+            return
+        for found in _MODEL.finditer(payload):
+            if found[0] not in self._spellings and orjson.loads(found[1]) == chunk["model"]:
+                self._spellings.append(found[0])
+
+    def _looked_at(self, block: bytes) -> bytes:
+        """Parse every frame of a block; return those before the first error frame."""
+        kept = []
+        for frame in frames(block):
+            chunk = _parsed(data(frame) or b"")
+            if isinstance(chunk, dict):
+                self.error = self._refused(frame, chunk)
+                if self.error is not None:
+                    break
+                self._count(chunk)
+            kept.append(frame + b"\n\n")
+        return b"".join(kept)
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        for choice in _choices(chunk):
+            index = choice.get("index") or 0
+            if choice.get("finish_reason"):
+                self._finished = True
+                self._open_choices.discard(index)
+            elif choice.get("delta"):
+                self._open_choices.add(index)
+
+    def _refused(self, frame: bytes, chunk: dict[str, Any]) -> BackendError | None:
+        if not chunk.get("error") and b"event: error" in frame:
+            chunk = {"error": chunk}
+        return refusal(self._backend, chunk, self._secret)
+
+    def _broken(self, what: str) -> BackendProtocolError:
+        return BackendProtocolError(f"backend `{self._backend}` {what}")
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _choices(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = chunk.get("choices")
+    return [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+
+
+def _has_content(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk carries more than a role: text, reasoning, a tool call, a finish reason."""
+    for choice in _choices(chunk):
+        if choice.get("finish_reason"):
+            return True
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and any(delta[key] for key in delta if key != "role"):
+            return True
+    return False
