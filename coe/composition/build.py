@@ -11,15 +11,10 @@ from typing import Any, TypeVar
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experts import is_lora
 from coe.composition.document import KeyPath
-from coe.composition.models import (
-    BackendKeys,
-    CategoryKeys,
-    CostKeys,
-    ExpertKeys,
-    FileKeys,
-    TimeoutKeys,
-)
+from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
+from coe.composition.models import FileKeys
 from coe.composition.references import Resolved
+from coe.composition.routing_keys import CategoryKeys
 from coe.composition.texts import CategoryTexts
 from coe.composition.values import (
     Adapter,

@@ -6,7 +6,8 @@ from importlib.metadata import entry_points
 from urllib.parse import SplitResult, urlsplit
 
 from coe.composition.document import KeyPath
-from coe.composition.models import BackendKeys, FileKeys
+from coe.composition.expert_keys import BackendKeys
+from coe.composition.models import FileKeys
 from coe.composition.references import References, check_secret, names_a_secret
 from coe.composition.report import Report, suggestion
 

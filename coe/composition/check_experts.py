@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from coe.composition.document import KeyPath
-from coe.composition.models import ExpertKeys, FileKeys
+from coe.composition.expert_keys import ExpertKeys
+from coe.composition.models import FileKeys
 from coe.composition.names import check_known
 from coe.composition.report import Report, suggestion
 from coe.composition.units import format_size

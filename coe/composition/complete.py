@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from coe.composition.models import (
+from coe.composition.models import FileKeys
+from coe.composition.routing_keys import (
     CategoryKeys,
     EncoderKeys,
-    FileKeys,
     ModelKeys,
     RouteKeys,
     RouterKeys,

@@ -23,9 +23,11 @@ def written(report: Report, *section: str) -> list[str] | None:
     """
     content = report.document.content
     for key in section:
+        if content is None:
+            return []
         if not isinstance(content, dict):
             return None
-        content = content.get(key, {})
+        content = content.get(key)
     if content is None:
         return []
     return list(content) if isinstance(content, dict) else None

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from coe.composition.document import KeyPath, Place, decode
-from coe.composition.models import CategoryKeys
 from coe.composition.report import Report
+from coe.composition.routing_keys import CategoryKeys
 from coe.errors import CompositionError
 
 Kind = Literal["utterances", "negatives"]

@@ -1,0 +1,140 @@
+"""What may be written of categories, routers and routes: how an expert is found."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import AliasChoices, ConfigDict, Field
+
+from coe.composition.keys import Fraction, JsonObject, Keys, Name, Patterns, Text, Texts
+
+
+class KeywordKeys(Keys):
+    """Words and patterns that decide without a model."""
+
+    SHORT: ClassVar[JsonObject] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "the same as `any`",
+    }
+
+    any: Texts = Field([], description="Words or phrases; one of them is enough. Case is ignored.")
+    regex: Patterns = Field([], description="Python regular expressions; one match is enough.")
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A list is `any`."""
+        return {"any": value} if isinstance(value, (list, str)) else value
+
+
+class CategoryKeys(Keys):
+    """What people ask: the label that a router predicts."""
+
+    LATER = frozenset({"data", "permissions", "skills"})
+    SHORT: ClassVar[JsonObject] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "the utterances",
+    }
+    # Both spellings are read; the first is the one that is written.
+    NEGATIVES: ClassVar[AliasChoices] = AliasChoices("negatives", "not_utterances")
+
+    description: str = Field("", description="One line that says what belongs here.")
+    utterances: Texts = Field([], description="Texts as users write them; 5 at the very least.")
+    utterances_file: Text | None = Field(
+        None,
+        description="More of them, one per line; `#` starts a comment. Relative to this file.",
+    )
+    negatives: Texts = Field(
+        [],
+        validation_alias=NEGATIVES,
+        serialization_alias="negatives",
+        description="Near misses: texts that look alike and belong elsewhere.",
+    )
+    negatives_file: Text | None = Field(None, description="More of them, one per line.")
+    keywords: KeywordKeys | None = Field(
+        None, description="Words and patterns that decide without a model."
+    )
+    threshold: Fraction | None = Field(
+        None, description="Least probability, 0 to 1, at which this category is chosen."
+    )
+    experts: Texts | None = Field(
+        None,
+        description="Ranked experts: first choice, then fallbacks. Short for `routing.routes`.",
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A list holds the utterances."""
+        return {"utterances": value} if isinstance(value, list) else value
+
+
+class PluginKeys(Keys):
+    """An encoder or a router: a type, and the options of that type."""
+
+    model_config = ConfigDict(extra="allow")
+    SHORT: ClassVar[JsonObject] = {"type": "string", "description": "the type"}
+
+    type: Text = Field(description="An installed plugin; the other keys are its options.")
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A text is the type."""
+        return {"type": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys but `type`."""
+        return dict(self.model_extra or {})
+
+
+class EncoderKeys(PluginKeys):
+    """Text to vector: a `coe.encoders` plugin and its options."""
+
+
+class RouterKeys(PluginKeys):
+    """Text to category scores: a `coe.routers` plugin and its options."""
+
+
+class RouteKeys(Keys):
+    """The ranked experts of a category."""
+
+    LATER = frozenset({"aggregate", "when"})
+    SHORT: ClassVar[JsonObject] = {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "description": "the ranked experts",
+    }
+
+    experts: Texts = Field(description="First choice, then fallbacks.")
+    choose: Literal["ranked"] = Field("ranked", description="The first that may answer, answers.")
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A list holds the experts, a text is the only one."""
+        return {"experts": value} if isinstance(value, (list, str)) else value
+
+
+class RoutingKeys(Keys):
+    """From a category to the experts that answer."""
+
+    LATER = frozenset({"context", "multi_label", "prefer_resident", "sessions"})
+
+    router: Text | None = Field(
+        None, description="The router that decides; `default` where a router has that name."
+    )
+    choose: Literal["ranked"] = Field("ranked", description="The first that may answer, answers.")
+    routes: dict[Name, RouteKeys] = Field({}, description="Ranked experts by category.")
+    none: Texts | None = Field(
+        None, description="Who answers when no category is sure. Default: the `default` expert."
+    )
+
+
+class ModelKeys(Keys):
+    """A virtual model: a name that clients may use and that stands for no single expert."""
+
+    LATER = frozenset({"aggregate", "choose", "quality_floor", "willingness_to_pay"})
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """Nothing stands for no keys."""
+        return {} if value is None else value
