@@ -58,9 +58,13 @@ def check_routers(file: FileKeys, completed: FileKeys, report: Report) -> None:
 
 
 def check_names(file: FileKeys, report: Report) -> None:
-    """A name that a client asks for means one thing, and every expert is there for something."""
+    """A name that a client asks for means one thing, and every expert is there for something.
+
+    A category may be called like an expert: the bare name is then the expert's, and `coe/NAME`
+    the category's.
+    """
     owners: dict[str, KeyPath] = {AUTO: ("models", AUTO)}
-    sections = (("experts", ""), ("categories", ""), ("categories", "coe/"), ("models", ""))
+    sections = (("experts", ""), ("categories", "coe/"), ("models", ""))
     for section, prefix in sections:
         for name in getattr(file, section):
             path: KeyPath = (section, name)
