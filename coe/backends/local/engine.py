@@ -1,0 +1,127 @@
+"""The event loop's handle on the engine's thread. Imports no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from coe.backends.local.options import Options
+from coe.backends.local.places import Place
+from coe.backends.local.request import Request
+from coe.backends.local.ticket import Load, Piece, Ticket
+from coe.errors import BackendError, CoEError, ExpertLoadFailed
+
+if TYPE_CHECKING:
+    from coe.backends.local.loop import Inbox
+
+Events = asyncio.Queue[Piece | CoEError]
+
+_JOIN_S = 10.0
+
+
+class Engine:
+    """Starts the thread at the first wish, and speaks to it in tickets.
+
+    Attributes:
+        failures: experts that could not be loaded, and why; written by the thread.
+    """
+
+    def __init__(self, name: str, places: Mapping[str, Place], options: Options) -> None:
+        self._name = name
+        self._places = places
+        self._options = options
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._tickets: set[Ticket] = set()
+        self._closed = False
+        self.failures: dict[str, CoEError] = {}
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no call is taken any more."""
+        return self._closed
+
+    def submit(self, expert: str, request: Request) -> tuple[Ticket, Events]:
+        """Queue a call; its pieces, or what went wrong, arrive in the queue of events.
+
+        Raises:
+            BackendError: the engine is closed.
+        """
+        events: Events = asyncio.Queue()
+        ticket = Ticket(expert, request, _deliver_to(events))
+        self._ensure_thread()
+        self._tickets.add(ticket)
+        self._inbox.put(ticket)
+        return ticket, events
+
+    def discard(self, ticket: Ticket) -> None:
+        """Forget a call; its rows leave the batch before the next step."""
+        ticket.closed = True
+        self._tickets.discard(ticket)
+
+    async def load(self) -> None:
+        """Load every expert, in order; calls that come meanwhile are served in between.
+
+        Raises:
+            ExpertLoadFailed: some could not be loaded; the message names each. The others serve.
+        """
+        self._ensure_thread()
+        loop = asyncio.get_running_loop()
+        outcomes: asyncio.Queue[CoEError | None] = asyncio.Queue()
+
+        def done(outcome: CoEError | None) -> None:
+            loop.call_soon_threadsafe(outcomes.put_nowait, outcome)
+
+        for expert in self._places:
+            self._inbox.put(Load(expert=expert, done=done))
+        failed = [error for _ in self._places if (error := await outcomes.get()) is not None]
+        if failed:
+            raise ExpertLoadFailed("\n".join(error.message for error in failed))
+
+    async def aclose(self) -> None:
+        """End the thread; calls in flight fail at once."""
+        self._closed = True
+        self._fail_all(BackendError(f"backend {self._name!r} was closed"))
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._inbox.put(None)
+            # A thread that is still reading a large model is left behind: it is a daemon.
+            await asyncio.to_thread(thread.join, _JOIN_S)
+
+    def _ensure_thread(self) -> None:
+        if self._closed:
+            raise BackendError(f"backend {self._name!r} is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"coe-{self._name}", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            from coe.backends.local.loop import Loop
+            from coe.backends.local.weights import Weights
+
+            weights = Weights(places=self._places, options=self._options, failures=self.failures)
+            Loop(self._inbox, weights, self._options).run()
+        except Exception as error:
+            self._closed = True
+            self._fail_all(BackendError(f"backend {self._name!r}: the engine ended: {error}"))
+            raise
+
+    def _fail_all(self, error: BackendError) -> None:
+        for ticket in list(self._tickets):
+            ticket.fail(error)
+
+
+def _deliver_to(events: Events) -> Callable[[Piece | CoEError], None]:
+    loop = asyncio.get_running_loop()
+
+    def deliver(event: Piece | CoEError) -> None:
+        # A loop that ended without closing its calls has nobody to tell.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return deliver

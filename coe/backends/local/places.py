@@ -1,0 +1,128 @@
+"""Where an expert's weights are: folders that are checked at once, names that a hub knows.
+
+No torch here: a missing folder is told before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from coe.errors import ArtefactError
+from coe.protocols import ExpertSite
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the engine finds one expert.
+
+    Attributes:
+        model: an absolute path, or a Hugging Face name.
+        adapter: the same for the LoRA adapter; None for the model as it is.
+        context: the limit that the composition sets, in tokens.
+    """
+
+    expert: str
+    model: str
+    adapter: str | None
+    context: int | None
+
+
+def find(site: ExpertSite, folder: Path) -> Place:
+    """Resolve the site's paths against the folder and check that weights are there.
+
+    Raises:
+        ArtefactError: a path with nothing behind it, or a folder that holds something else.
+    """
+    model = _resolve(site.expert, "model", site.model, folder)
+    adapter = _resolve(site.expert, "adapter", site.adapter, folder) if site.adapter else None
+    return Place(expert=site.expert, model=model, adapter=adapter, context=site.context)
+
+
+def fingerprint(source: str) -> str:
+    """Return a hash that changes with the weights in a folder; of a hub's name, of the name.
+
+    Reads the size, the first and the last 64 KiB of each file: training changes every tensor, and
+    a large model must not be read twice to be named.
+    """
+    digest = hashlib.sha256()
+    if not Path(source).is_dir():
+        digest.update(source.encode())
+        return digest.hexdigest()
+    for file in _weight_files(Path(source)):
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_SAMPLE))
+            stream.seek(max(0, size - _SAMPLE))
+            digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def other_base(place: Place, named: str | None) -> str | None:
+    """Return the base that an adapter was made for, where that is surely not the place's model.
+
+    Args:
+        place: where the adapter and the base are.
+        named: the adapter's own `base_model_name_or_path`. A path on the machine that trained it
+            proves nothing and passes; another hub name, or another folder here with other weights,
+            does not.
+    """
+    if not named or named == place.model:
+        return None
+    model = Path(place.model)
+    local = Path(named).expanduser()
+    if local.is_dir():
+        same = model.is_dir() and fingerprint(str(local.resolve())) == fingerprint(place.model)
+        return None if same or not model.is_dir() else named
+    if model.is_dir() or _is_path(named, Path()) or named.lower() == place.model.lower():
+        return None
+    return named
+
+
+def _resolve(expert: str, key: str, name: str, folder: Path) -> str:
+    path = folder / Path(name).expanduser()
+    if path.is_dir():
+        _check_contents(expert, key, path)
+        return str(path.resolve())
+    if path.is_file():
+        raise ArtefactError(
+            f"expert {expert!r}: {key} {name} is a file; expected the folder that holds it"
+        )
+    if _is_path(name, folder):
+        raise ArtefactError(
+            f"expert {expert!r}: there is no {key} folder {name} (looked for {path.absolute()}); "
+            "fix the path, or train or copy the weights to it"
+        )
+    return name
+
+
+def _is_path(name: str, folder: Path) -> bool:
+    """Tell a path from a hub's name, which is `name` or `owner/name`."""
+    parts = name.split("/")
+    looks_like_path = name.startswith((".", "~", "/")) or "\\" in name or len(parts) > 2  # noqa: PLR2004
+    return (
+        looks_like_path or name.endswith("/") or (len(parts) > 1 and (folder / parts[0]).is_dir())
+    )
+
+
+def _check_contents(expert: str, key: str, path: Path) -> None:
+    config = "adapter_config.json" if key == "adapter" else "config.json"
+    if not (path / config).is_file():
+        hint = ""
+        if key == "model" and (path / "adapter_config.json").is_file():
+            hint = "; this is an adapter: name its base as the model and this folder as the adapter"
+        raise ArtefactError(f"expert {expert!r}: {key} folder {path} holds no {config}{hint}")
+    if not _weight_files(path):
+        raise ArtefactError(
+            f"expert {expert!r}: {key} folder {path} holds no weights (*.safetensors); "
+            "train or copy them to it"
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))

@@ -1,0 +1,226 @@
+"""Loading: each base model once, each adapter once, each failure translated.
+
+Owned by the engine's thread, which is the only one that imports this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from coe.backends.local.lora import AdapterBank, plain_pairs
+from coe.backends.local.options import Options
+from coe.backends.local.places import Place, fingerprint, other_base
+from coe.backends.local.request import Sampling
+from coe.errors import CoEError, ExpertLoadFailed
+
+# Layers whose cache is keys and values per token, so that rows can join and leave a batch.
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Base:
+    """A model in memory.
+
+    Attributes:
+        context: the most tokens that its positions allow; None where the model does not say.
+        defaults: from the model's generation config; greedy where that says nothing.
+        ends: token ids that end an answer.
+        mixable: whether rows can be padded and joined; False for recurrent states.
+        accepts: the names of the arguments that the forward pass takes.
+    """
+
+    model: Any
+    tokenizer: Any
+    bank: AdapterBank
+    device: torch.device
+    context: int | None
+    defaults: Sampling
+    ends: frozenset[int]
+    mixable: bool
+    accepts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where an expert sits: a base, the slot of its adapter, and its own tokenizer.
+
+    Attributes:
+        context: tokens of prompt and answer together; None where nothing limits them.
+        fingerprint: names the weights, as OpenAI's `system_fingerprint`.
+    """
+
+    base: Base
+    slot: int
+    tokenizer: Any
+    context: int | None
+    fingerprint: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Weights:
+    """What is in memory, by expert.
+
+    Attributes:
+        failures: experts that could not be loaded, and why; others may read it.
+    """
+
+    places: Mapping[str, Place]
+    options: Options
+    failures: dict[str, CoEError]
+    _bases: dict[str, Base] = field(default_factory=dict)
+    _seats: dict[str, Seat] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep the libraries' progress bars out of the server's log."""
+        transformers.utils.logging.disable_progress_bar()
+
+    def seat(self, expert: str) -> Seat:
+        """Return the expert's seat, loading what it needs.
+
+        Raises:
+            ExpertLoadFailed: the message names the place; it stays failed until a restart.
+        """
+        if expert in self.failures:
+            raise ExpertLoadFailed(self.failures[expert].message)
+        if expert not in self._seats:
+            try:
+                self._seats[expert] = self._load(self.places[expert])
+            except ExpertLoadFailed as error:
+                self.failures[expert] = error
+                raise
+        return self._seats[expert]
+
+    def _load(self, place: Place) -> Seat:
+        slot, base = 0, self._base(place.model, place)
+        if place.adapter is not None:
+            slot, base = self._adapter(base, place, place.adapter)
+        limits = [limit for limit in (base.context, place.context) if limit is not None]
+        marks = (
+            f"{fingerprint(place.model)}/{fingerprint(place.adapter or '')}/{self.options.dtype}"
+        )
+        return Seat(
+            base=base,
+            slot=slot,
+            tokenizer=_own_tokenizer(place) or base.tokenizer,
+            context=min(limits) if limits else None,
+            fingerprint=f"fp_{hashlib.sha256(marks.encode()).hexdigest()[:12]}",
+        )
+
+    def _base(self, key: str, place: Place) -> Base:
+        if key not in self._bases:
+            try:
+                self._bases[key] = self._open(_read_model(place.model, self.options), place.model)
+            except CoEError:
+                raise
+            except Exception as error:  # the libraries raise anything from OSError to KeyError
+                raise _failed(place, "model", place.model, error) from error
+        return self._bases[key]
+
+    def _adapter(self, base: Base, place: Place, source: str) -> tuple[int, Base]:
+        from peft import PeftConfig
+        from peft.utils import load_peft_weights
+
+        try:
+            config = PeftConfig.from_pretrained(source)
+            other = other_base(place, config.base_model_name_or_path)
+            if other is not None:
+                raise ValueError(
+                    f"it was made for the base {other}, not for {place.model}; if they are the "
+                    "same, correct base_model_name_or_path in its adapter_config.json"
+                )
+            pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
+            if pairs is not None:
+                return base.bank.add(pairs), base
+            return 0, self._merged(place, source)
+        except Exception as error:  # as for a base
+            raise _failed(place, "adapter", source, error) from error
+
+    def _merged(self, place: Place, source: str) -> Base:
+        """Return a copy of the base with the adapter merged in, for this adapter alone."""
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(_read_model(place.model, self.options), source)
+        return self._open(model.merge_and_unload(), place.model)
+
+    def _open(self, model: Any, source: str) -> Base:
+        device = _device(self.options.device)
+        model = model.to(device).eval().requires_grad_(requires_grad=False)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        config = model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None)
+        kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+        accepts = frozenset(inspect.signature(model.forward).parameters)
+        return Base(
+            model=model,
+            tokenizer=tokenizer,
+            bank=AdapterBank(model),
+            device=device,
+            context=context if isinstance(context, int) and context > 0 else None,
+            defaults=_defaults(model.generation_config),
+            ends=_ends(model.generation_config, tokenizer),
+            mixable=kinds <= _ATTENTION and "past_key_values" in accepts,
+            accepts=accepts,
+        )
+
+
+def _read_model(source: str, options: Options) -> Any:
+    model, report = AutoModelForCausalLM.from_pretrained(
+        source, dtype=getattr(torch, options.dtype), output_loading_info=True
+    )
+    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
+    if lacking:
+        raise ValueError(f"its files lack {len(lacking)} tensors, first {lacking[0]}")
+    return model
+
+
+def _own_tokenizer(place: Place) -> Any:
+    """Return the tokenizer that an adapter brings (a chat template of its own), if it does."""
+    if place.adapter is None or not (Path(place.adapter) / "tokenizer_config.json").is_file():
+        return None
+    return AutoTokenizer.from_pretrained(place.adapter)
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _defaults(config: Any) -> Sampling:
+    """Read the model's own defaults; where they do not ask for sampling, the engine is greedy."""
+    if config is None or not config.do_sample:
+        return Sampling()
+    return Sampling(
+        temperature=_given(config.temperature, 1.0),
+        top_p=_given(config.top_p, 1.0),
+        top_k=int(_given(config.top_k, 0)),
+    )
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _ends(config: Any, tokenizer: Any) -> frozenset[int]:
+    known = getattr(config, "eos_token_id", None)
+    listed: Sequence[int | None] = known if isinstance(known, list) else [known]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
+
+
+def _failed(place: Place, kind: str, source: str, error: Exception) -> ExpertLoadFailed:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    hint = ""
+    if not Path(source).is_dir():
+        hint = "; name a folder, or fill the Hugging Face cache while online"
+    return ExpertLoadFailed(
+        f"expert {place.expert!r}: cannot load the {kind} {source}: {reason}{hint}"
+    )
