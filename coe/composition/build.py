@@ -73,6 +73,8 @@ def build(source: Source) -> Composition:
             router=file.routing.router if file.categories else None,
             routes=_frozen({n: tuple(route.experts) for n, route in file.routing.routes.items()}),
             none=tuple(file.routing.none or ()),
+            threshold=file.routing.threshold,
+            margin=file.routing.margin,
         ),
         models=_frozen({name: VirtualModel(name=name) for name in file.models}),
         default=file.default or "",

@@ -9,7 +9,6 @@ from coe.composition.routing_keys import (
     ModelKeys,
     RouteKeys,
     RouterKeys,
-    RoutingKeys,
 )
 
 AUTO = "coe/auto"
@@ -25,10 +24,12 @@ def complete(file: FileKeys) -> FileKeys:
     for name, category in file.categories.items():
         if category.experts is not None:
             routes.setdefault(name, RouteKeys(experts=category.experts))
-    routing = RoutingKeys(
-        router=file.routing.router or _deciding_router(file, routers),
-        routes=routes,
-        none=file.routing.none or [name for name in (file.default,) if name],
+    routing = file.routing.model_copy(
+        update={
+            "router": file.routing.router or _deciding_router(file, routers),
+            "routes": routes,
+            "none": file.routing.none or [name for name in (file.default,) if name],
+        }
     )
     categories = {name: _without_experts(entry) for name, entry in file.categories.items()}
     return file.model_copy(

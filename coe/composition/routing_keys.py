@@ -127,6 +127,12 @@ class RoutingKeys(Keys):
     none: Texts | None = Field(
         None, description="Who answers when no category is sure. Default: the `default` expert."
     )
+    threshold: Fraction = Field(
+        0.5, description="Least probability, 0 to 1, of categories that name none of their own."
+    )
+    margin: Fraction = Field(
+        0.0, description="Least gap, 0 to 1, between the best two; closer than this is not sure."
+    )
 
 
 class ModelKeys(Keys):

@@ -150,11 +150,15 @@ class Routing:
         router: the router that decides; None where there are no categories.
         routes: ranked experts by category; a category without a route is not in it.
         none: who answers when no category is sure, ranked.
+        threshold: least probability of categories that name none of their own.
+        margin: least gap between the best two categories.
     """
 
     router: str | None = None
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
     none: tuple[str, ...] = ()
+    threshold: float = 0.5
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
