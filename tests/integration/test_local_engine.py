@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -510,12 +512,42 @@ async def test_a_damaged_model_is_an_error_that_names_it(zoo: Path, tmp_path: Pa
             await ask(backend, dispatch("hurt"))
 
 
-async def test_a_name_that_is_in_no_cache_is_an_error_that_says_so_offline(zoo: Path) -> None:
-    site = ExpertSite(expert="far", model="nobody/nothing")
+def test_a_name_is_found_in_the_cache_or_told_apart_from_a_folder(
+    zoo: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, because the hub's library reads its environment when imported."""
+    repository = tmp_path / "models--nobody--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    shutil.copytree(zoo / "base", repository / "snapshots" / "abc")
+    program = f"""
+import asyncio
+from coe.backends.local import build
+from coe.errors import ExpertLoadFailed
+from coe.protocols import BackendSpec, ExpertSite
 
-    async with running(spec(zoo, site)) as backend:
-        with pytest.raises(ExpertLoadFailed, match=r"nobody/nothing.*Hugging Face cache"):
-            await ask(backend, dispatch("far"))
+async def main():
+    sites = (ExpertSite(expert="near", model="nobody/tiny"),
+             ExpertSite(expert="far", model="nobody/nothing"))
+    backend = build(BackendSpec(name="l", type="local", folder={str(zoo)!r}, experts=sites))
+    try:
+        await backend.start()
+    except ExpertLoadFailed as error:
+        print(error)
+    print(await backend.models())
+    await backend.aclose()
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+
+    failure, models = done.stdout.splitlines()
+    assert "expert 'far': nobody/nothing is neither a folder here nor in the" in failure
+    assert models == "('near',)"
 
 
 def test_building_imports_nothing_heavy(zoo: Path) -> None:

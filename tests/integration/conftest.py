@@ -1,0 +1,93 @@
+"""A real gateway on a real socket, in the test's own event loop, in front of a fake upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+
+from coe.api.app import App
+from coe.composition import load
+from coe.pipeline import Gateway
+from coe.settings import Settings
+from coe.telemetry import Telemetry
+from coe.testing.upstream import FakeUpstream
+from coe.wiring import wire
+
+
+@dataclass
+class Running:
+    """A gateway that listens."""
+
+    url: str
+    gateway: Gateway
+    session: aiohttp.ClientSession
+
+    async def chat(self, model: str = "coe/auto", text: str = "hello", **fields: Any) -> Any:
+        """POST a chat completion; the caller reads and closes the response."""
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return await self.session.post(f"{self.url}/chat/completions", json=body)
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's samples whose line starts with `name`."""
+        lines = self.gateway.telemetry.exposition().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Return a context manager that serves a composition given as text."""
+
+    @asynccontextmanager
+    async def serving(text: str, **settings: Any) -> AsyncIterator[Running]:
+        file = tmp_path / "experts.yaml"
+        file.write_text(text)
+        configured = Settings(config=file, **settings)
+        gateway = wire(load(file), configured, Telemetry(log_requests=False))
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(App(gateway, configured), ws="none", log_config=None)
+        server = _Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        await server.is_listening.wait()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        try:
+            async with aiohttp.ClientSession() as session:
+                yield Running(url=url, gateway=gateway, session=session)
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            await running
+
+    return serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handlers, that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_listening.set()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._serve(sockets)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream() as fake:
+        yield fake
