@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from coe.backends.local.hub import fetched
 from coe.backends.local.options import Options
 from coe.backends.local.places import Place
 from coe.backends.local.request import Request
@@ -26,16 +27,19 @@ _JOIN_S = 10.0
 class Engine:
     """Starts the thread at the first wish, and speaks to it in tickets.
 
+    A second thread fetches what only a hub has, and then passes the ticket on.
+
     Attributes:
-        failures: experts that could not be loaded, and why; written by the thread.
+        failures: experts that could not be loaded, and why; written by the threads.
     """
 
     def __init__(self, name: str, places: Mapping[str, Place], options: Options) -> None:
         self._name = name
-        self._places = places
+        self._places = dict(places)
         self._options = options
         self._inbox: Inbox = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._to_fetch: Inbox = queue.SimpleQueue()
+        self._threads: dict[str, threading.Thread] = {}
         self._tickets: set[Ticket] = set()
         self._closed = False
         self.failures: dict[str, CoEError] = {}
@@ -53,9 +57,8 @@ class Engine:
         """
         events: Events = asyncio.Queue()
         ticket = Ticket(expert, request, _deliver_to(events))
-        self._ensure_thread()
+        self._send(ticket)
         self._tickets.add(ticket)
-        self._inbox.put(ticket)
         return ticket, events
 
     def discard(self, ticket: Ticket) -> None:
@@ -69,7 +72,6 @@ class Engine:
         Raises:
             ExpertLoadFailed: some could not be loaded; the message names each. The others serve.
         """
-        self._ensure_thread()
         loop = asyncio.get_running_loop()
         outcomes: asyncio.Queue[CoEError | None] = asyncio.Queue()
 
@@ -77,7 +79,7 @@ class Engine:
             loop.call_soon_threadsafe(outcomes.put_nowait, outcome)
 
         for expert in self._places:
-            self._inbox.put(Load(expert=expert, done=done))
+            self._send(Load(expert=expert, done=done))
         failed = [error for _ in self._places if (error := await outcomes.get()) is not None]
         if failed:
             raise ExpertLoadFailed("\n".join(error.message for error in failed))
@@ -86,18 +88,38 @@ class Engine:
         """End the thread; calls in flight fail at once."""
         self._closed = True
         self._fail_all(BackendError(f"backend {self._name!r} was closed"))
-        thread, self._thread = self._thread, None
+        self._to_fetch.put(None)
+        self._inbox.put(None)
+        thread = self._threads.get(self._name)
         if thread is not None:
-            self._inbox.put(None)
             # A thread that is still reading a large model is left behind: it is a daemon.
             await asyncio.to_thread(thread.join, _JOIN_S)
 
-    def _ensure_thread(self) -> None:
+    def _send(self, wish: Ticket | Load) -> None:
         if self._closed:
             raise BackendError(f"backend {self._name!r} is closed")
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"coe-{self._name}", daemon=True)
-            self._thread.start()
+        self._ensure_thread(self._name, self._run)
+        if self._places[wish.expert].is_local:
+            self._inbox.put(wish)
+        else:
+            self._ensure_thread(f"{self._name}-hub", self._fetch)
+            self._to_fetch.put(wish)
+
+    def _ensure_thread(self, name: str, target: Callable[[], None]) -> None:
+        if name not in self._threads:
+            self._threads[name] = threading.Thread(target=target, name=f"coe-{name}", daemon=True)
+            self._threads[name].start()
+
+    def _fetch(self) -> None:
+        while (wish := self._to_fetch.get()) is not None:
+            try:
+                self._places[wish.expert] = fetched(self._places[wish.expert])
+            except ExpertLoadFailed as error:
+                self.failures[wish.expert] = error  # until a later call finds the hub
+                wish.fail(error)
+            else:
+                self.failures.pop(wish.expert, None)
+                self._inbox.put(wish)
 
     def _run(self) -> None:
         try:

@@ -6,6 +6,7 @@ No torch here: a missing folder is told before anything heavy is imported.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,20 @@ class Place:
     Attributes:
         model: an absolute path, or a Hugging Face name.
         adapter: the same for the LoRA adapter; None for the model as it is.
+        named: the model as the composition names it.
         context: the limit that the composition sets, in tokens.
     """
 
     expert: str
     model: str
     adapter: str | None
+    named: str
     context: int | None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether everything is in folders here."""
+        return all(Path(source).is_absolute() for source in (self.model, self.adapter) if source)
 
 
 def find(site: ExpertSite, folder: Path) -> Place:
@@ -40,20 +48,19 @@ def find(site: ExpertSite, folder: Path) -> Place:
     """
     model = _resolve(site.expert, "model", site.model, folder)
     adapter = _resolve(site.expert, "adapter", site.adapter, folder) if site.adapter else None
-    return Place(expert=site.expert, model=model, adapter=adapter, context=site.context)
+    return Place(
+        expert=site.expert, model=model, adapter=adapter, named=site.model, context=site.context
+    )
 
 
-def fingerprint(source: str) -> str:
-    """Return a hash that changes with the weights in a folder; of a hub's name, of the name.
+def fingerprint(folder: str) -> str:
+    """Return a hash that changes with the weights in a folder.
 
     Reads the size, the first and the last 64 KiB of each file: training changes every tensor, and
     a large model must not be read twice to be named.
     """
     digest = hashlib.sha256()
-    if not Path(source).is_dir():
-        digest.update(source.encode())
-        return digest.hexdigest()
-    for file in _weight_files(Path(source)):
+    for file in weight_files(Path(folder)):
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}".encode())
         with file.open("rb") as stream:
@@ -63,29 +70,30 @@ def fingerprint(source: str) -> str:
     return digest.hexdigest()
 
 
-def other_base(place: Place, named: str | None) -> str | None:
-    """Return the base that an adapter was made for, where that is surely not the place's model.
+def weight_files(folder: Path) -> list[Path]:
+    """Return the folder's files of weights, in order."""
+    return sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+
+
+def other_base(place: Place, base: str | None) -> bool:
+    """Return whether an adapter was surely made for a base that is not the place's model.
 
     Args:
-        place: where the adapter and the base are.
-        named: the adapter's own `base_model_name_or_path`. A path on the machine that trained it
+        place: where the adapter and the base are; local.
+        base: the adapter's own `base_model_name_or_path`. A path on the machine that trained it
             proves nothing and passes; another hub name, or another folder here with other weights,
             does not.
     """
-    if not named or named == place.model:
-        return None
-    model = Path(place.model)
-    local = Path(named).expanduser()
-    if local.is_dir():
-        same = model.is_dir() and fingerprint(str(local.resolve())) == fingerprint(place.model)
-        return None if same or not model.is_dir() else named
-    if model.is_dir() or _is_path(named, Path()) or named.lower() == place.model.lower():
-        return None
-    return named
+    if not base or base.lower() == place.named.lower():
+        return False
+    folder = Path(os.path.expanduser(base))  # noqa: PTH111 - pathlib's raises for an unknown user
+    if folder.is_dir():
+        return fingerprint(str(folder)) != fingerprint(place.model)
+    return not _is_path(base, Path()) and not _is_path(place.named, Path("/"))
 
 
 def _resolve(expert: str, key: str, name: str, folder: Path) -> str:
-    path = folder / Path(name).expanduser()
+    path = folder / os.path.expanduser(name)  # noqa: PTH111 - pathlib's raises for an unknown user
     if path.is_dir():
         _check_contents(expert, key, path)
         return str(path.resolve())
@@ -117,12 +125,8 @@ def _check_contents(expert: str, key: str, path: Path) -> None:
         if key == "model" and (path / "adapter_config.json").is_file():
             hint = "; this is an adapter: name its base as the model and this folder as the adapter"
         raise ArtefactError(f"expert {expert!r}: {key} folder {path} holds no {config}{hint}")
-    if not _weight_files(path):
+    if not weight_files(path):
         raise ArtefactError(
             f"expert {expert!r}: {key} folder {path} holds no weights (*.safetensors); "
             "train or copy them to it"
         )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))

@@ -75,3 +75,7 @@ class Load:
 
     expert: str
     done: Callable[[CoEError | None], None]
+
+    def fail(self, error: CoEError) -> None:
+        """Say that it cannot be had."""
+        self.done(error)

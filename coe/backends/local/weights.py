@@ -131,11 +131,11 @@ class Weights:
 
         try:
             config = PeftConfig.from_pretrained(source)
-            other = other_base(place, config.base_model_name_or_path)
-            if other is not None:
+            base_name = config.base_model_name_or_path
+            if other_base(place, base_name):
                 raise ValueError(
-                    f"it was made for the base {other}, not for {place.model}; if they are the "
-                    "same, correct base_model_name_or_path in its adapter_config.json"
+                    f"it was made for the base {base_name}, not for {place.named}; if they are "
+                    "the same, correct base_model_name_or_path in its adapter_config.json"
                 )
             pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
             if pairs is not None:
@@ -218,9 +218,4 @@ def _ends(config: Any, tokenizer: Any) -> frozenset[int]:
 
 def _failed(place: Place, kind: str, source: str, error: Exception) -> ExpertLoadFailed:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    hint = ""
-    if not Path(source).is_dir():
-        hint = "; name a folder, or fill the Hugging Face cache while online"
-    return ExpertLoadFailed(
-        f"expert {place.expert!r}: cannot load the {kind} {source}: {reason}{hint}"
-    )
+    return ExpertLoadFailed(f"expert {place.expert!r}: cannot load the {kind} {source}: {reason}")
