@@ -13,8 +13,10 @@ from collections.abc import Iterator
 
 DONE = b"data: [DONE]\n\n"
 
-_EMPTY_LINES = re.compile(rb"\r?\n(?:\r?\n)+")
-_DONE = re.compile(rb"(?:\A|\n)data: ?\[DONE\]")
+_DONE = b"data: [DONE]"
+_TAIL = 256
+
+_EMPTY_LINES = re.compile(rb"\n(?:\r?\n)+")
 
 
 class Splitter:
@@ -66,10 +68,15 @@ class Splitter:
 
 
 def frames(block: bytes) -> Iterator[bytes]:
-    """Yield the frames of a block of whole ones, each without its empty line."""
-    for frame in _EMPTY_LINES.split(block.lstrip(b"\r\n")):
+    """Yield the frames of a block of whole ones, each without its empty line, as they are found."""
+    start = 0
+    for found in _EMPTY_LINES.finditer(block):
+        frame = block[start : found.start()].strip(b"\r\n")
+        start = found.end()
         if frame:
             yield frame
+    if frame := block[start:].strip(b"\r\n"):
+        yield frame
 
 
 def data(frame: bytes) -> bytes | None:
@@ -97,13 +104,13 @@ def frame(payload: bytes) -> bytes:
 def before_done(block: bytes) -> tuple[bytes, bool]:
     """Return the part of a block of whole frames before `data: [DONE]`, and whether it was there.
 
-    What follows the end mark is dropped. The same text inside an answer is not an end mark: it
-    never starts a line.
+    Nothing but a comment follows an end mark, so that only the block's last bytes are searched.
+    The same text inside an answer is not an end mark: it never starts a line.
     """
-    if b"[DONE]" not in block:
-        return block, False
-    found = _DONE.search(block)
-    if found is None:
-        return block, False
-    start = found.start()
-    return block[: start + 1] if start else b"", True
+    if block.startswith(_DONE):
+        return b"", True
+    for mark in (b"\n" + _DONE, b"\ndata:[DONE]"):
+        end = block.rfind(mark, max(0, len(block) - _TAIL))
+        if end >= 0:
+            return block[: end + 1], True
+    return block, False

@@ -173,8 +173,8 @@ class Exchange:
             if self._size > PAUSE_BYTES and self._socket is not None:
                 self._socket.pause()
             self._wake()
-        elif self._size > MAX_BODY_BYTES:
-            raise self._endless()
+        elif self._size > MAX_BODY_BYTES and self._socket is not None:
+            self._socket.fail(self._endless())
 
     @property
     def ends_with_connection(self) -> bool:

@@ -139,6 +139,9 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._idle = idle
         self._opened = opened
+        # The parser calls once per HTTP chunk, hundreds of times per read: straight into a list.
+        self._body: list[bytes] = []
+        self.on_body = self._body.append
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._transport: asyncio.Transport | None = None
@@ -193,22 +196,21 @@ class _Connection(asyncio.Protocol):
         if exchange is None:  # bytes that nobody asked for: it is out of step
             self.cut()
             return
+        error: Exception | None = None
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if exchange.complete:  # whole, with rubbish behind it
-                self._reusable = False
-                self._finish(exchange)
-                return
-            cause = error.__context__
-            self.fail(
-                cause
-                if isinstance(cause, BackendError)
-                else BackendProtocolError(f"backend `{self.name}` sent what is not HTTP")
-            )
-            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as caught:
+            self._reusable = False
+            error = caught.__context__
+            if not isinstance(error, BackendError):
+                error = BackendProtocolError(f"backend `{self.name}` sent what is not HTTP")
+        if self._body:
+            exchange.feed(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+            self._body.clear()
         if exchange.complete:
             self._finish(exchange)
+        elif error is not None:
+            self.fail(error)
         elif not exchange.status:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
@@ -232,9 +234,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._exchange is not None and self._exchange.complete:
-            # A second answer to one request: ignore it, and do not use this connection again.
-            self._exchange = None
-            self._reusable = False
+            raise BackendProtocolError(f"backend `{self.name}` sent two answers to one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._exchange is not None:
@@ -248,10 +248,6 @@ class _Connection(asyncio.Protocol):
                 self._exchange.interim()
             else:
                 self._exchange.begin(status)
-
-    def on_body(self, body: bytes) -> None:
-        if self._exchange is not None:
-            self._exchange.feed(body)
 
     def on_message_complete(self) -> None:
         if self._exchange is not None and not self._interim:

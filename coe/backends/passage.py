@@ -24,7 +24,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _LIST = {"chat/completions": b'"choices"', "embeddings": b'"data"'}
-_FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
+_TAIL = 8192  # bytes of small blocks that are kept to look for a finish reason at the end
 
 
 def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
@@ -84,10 +84,12 @@ class Passage:
         self._splitter = Splitter()
         self._held = b""
         self._has_data = False
-        # With one choice, any finish reason is the one; with several, each frame is looked at.
-        self._several = call.body.get("n") not in {None, 0, 1}
-        self._finished = False
-        self._open_choices: set[int] = set()
+        # With one choice, the last frames tell whether it finished; with several, all are looked at.
+        n = call.body.get("n")
+        self._several = isinstance(n, int) and n > 1
+        self._last = b""
+        self._finished: set[int] = set()
+        self._unfinished: set[int] = set()
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next bytes; return the frames to deliver, b"" for none yet.
@@ -123,7 +125,7 @@ class Passage:
                 if self._has_data
                 else "did not answer with an event stream"
             )
-        if not self.done and self.error is None and (not self._finished or self._open_choices):
+        if not self.done and self.error is None and not self._is_complete():
             self.error = self._broken("ended its answer in the middle")
         return block
 
@@ -137,10 +139,10 @@ class Passage:
                     raise self._broken("ended its answer before any content")
                 return b""
             block, self._held = self._held, b""
-        if self._several or b'"error"' in block or b"event: error" in block:
+        if self._several or b'"error"' in block:
             block = self._looked_at(block)
-        elif not self._finished:
-            self._finished = _FINISHED[0] in block or _FINISHED[1] in block
+        else:
+            self._last = block if len(block) > _TAIL else (self._last + block)[-_TAIL:]
         for spelling in self._spellings:
             block = block.replace(spelling, self._name)
         return block
@@ -187,10 +189,17 @@ class Passage:
         for choice in _choices(chunk):
             index = choice.get("index") or 0
             if choice.get("finish_reason"):
-                self._finished = True
-                self._open_choices.discard(index)
+                self._finished.add(index)
             elif choice.get("delta"):
-                self._open_choices.add(index)
+                self._unfinished.add(index)
+
+    def _is_complete(self) -> bool:
+        """Whether every choice that was seen has a finish reason."""
+        for frame in frames(self._last):
+            chunk = _parsed(data(frame) or b"")  # None for a frame of which only the end was kept
+            if isinstance(chunk, dict):
+                self._count(chunk)
+        return bool(self._finished) and self._unfinished <= self._finished
 
     def _refused(self, frame: bytes, chunk: dict[str, Any]) -> BackendError | None:
         if not chunk.get("error") and b"event: error" in frame:
