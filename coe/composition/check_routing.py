@@ -64,12 +64,13 @@ def check_names(file: FileKeys, report: Report) -> None:
     the category's.
     """
     owners: dict[str, KeyPath] = {AUTO: ("models", AUTO)}
-    sections = (("experts", ""), ("categories", "coe/"), ("models", ""))
+    sections = (("experts", ""), ("categories", ""), ("categories", "coe/"), ("models", ""))
     for section, prefix in sections:
         for name in getattr(file, section):
             path: KeyPath = (section, name)
             owner = owners.setdefault(prefix + name, path)
-            if owner != path:
+            is_shared = section == "categories" and owner[0] == "experts" and not prefix
+            if owner != path and not is_shared:
                 first = report.document.place(owner, key=True)
                 also = "is always there" if owner == ("models", AUTO) else f"at {first}"
                 message = f"the name `{prefix + name}` is already that of {_what(owner)} ({also})"
@@ -116,11 +117,11 @@ def _check_ranking(
     if not ranking:
         report.error(path, "a list without experts", "name at least one", key=True)
     known = [file.experts[name] for name in ranking if name in file.experts]
-    if len(known) == len(ranking) and all(e.status not in {"live", "canary"} for e in known):
-        if not known:
-            return
+    idle = [expert for expert in known if expert.status not in {"live", "canary"}]
+    if ranking and len(idle) == len(ranking):
         states = ", ".join(f"`{name}` is {file.experts[name].status}" for name in ranking)
-        report.error(path, f"nobody here may answer: {states}", "add one that is `live`", key=True)
+        message, hint = f"nobody here may answer: {states}", "add one that is `live`"
+        report.error(path, message, hint, key=not single)
 
 
 def _check_fraction(value: Any, path: KeyPath, report: Report) -> None:

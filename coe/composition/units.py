@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 SIZE_PATTERN = rf"^{_NUMBER} ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
@@ -77,7 +78,7 @@ def parse_duration(text: object) -> float:
 
 def format_duration(seconds: float) -> str:
     """Write seconds so that `parse_duration` gives them back."""
-    return f"{seconds:g}s" if float(f"{seconds:g}") == seconds else f"{seconds:f}s"
+    return f"{_plain(seconds)}s"
 
 
 def parse_tokens(text: object) -> int:
@@ -126,8 +127,12 @@ def parse_price(text: object) -> tuple[float, str]:
 
 def format_price(amount: float, currency: str) -> str:
     """Write a price so that `parse_price` gives it back."""
-    digits = f"{amount:g}" if float(f"{amount:g}") == amount else f"{amount:f}"
-    return f"{digits} {currency}/M"
+    return f"{_plain(amount)} {currency}/M"
+
+
+def _plain(number: float) -> str:
+    """Write a number exactly and without an exponent."""
+    return format(Decimal(repr(number)).normalize(), "f")
 
 
 def _is_number(value: object) -> bool:

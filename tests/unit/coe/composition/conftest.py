@@ -1,0 +1,22 @@
+"""A folder to write compositions into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes experts.yaml and returns its path."""
+
+    def write_file(text: str) -> Path:
+        path = tmp_path / "experts.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_file
