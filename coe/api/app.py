@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from coe import __version__, pipeline
 from coe.api import embeddings, errors, wire
@@ -41,11 +42,13 @@ class App:
         """Args are what is served; `on_failure` is told when loading shows a config error."""
         chat = Inference("chat/completions", gateway, settings, wire.parse_chat, pipeline.answer)
         embed = Inference("embeddings", gateway, settings, embeddings.parse, embeddings.open_answer)
-        self._hot = {
-            ("POST", "/v1/chat/completions"): chat,
-            ("POST", "/v1/embeddings"): embed,
-        }
+        endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
+        self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
         self._rest = _rest(gateway, settings, on_failure or _ignore)
+        # Here too, so that another method is 405 and says which one is allowed.
+        self._rest.router.routes.extend(
+            Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

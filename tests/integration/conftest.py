@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,18 @@ class Running:
     url: str
     gateway: Gateway
     session: aiohttp.ClientSession
+    responses: list[aiohttp.ClientResponse] = field(default_factory=list)
+
+    async def request(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
+        """Send a request; the response is closed when the gateway stops, if not before."""
+        response = await self.session.request(method, url, **options)
+        self.responses.append(response)
+        return response
 
     async def chat(self, model: str = "coe/auto", text: str = "hello", **fields: Any) -> Any:
-        """POST a chat completion; the caller reads and closes the response."""
+        """POST a chat completion."""
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-        return await self.session.post(f"{self.url}/chat/completions", json=body)
+        return await self.request("POST", f"{self.url}/chat/completions", json=body)
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric's samples whose line starts with `name`."""
@@ -56,17 +63,21 @@ def serve(tmp_path: Path) -> Serve:
         configured = Settings(config=file, **settings)
         gateway = wire(load(file), configured, Telemetry(log_requests=False))
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(App(gateway, configured), ws="none", log_config=None)
+        config = uvicorn.Config(
+            App(gateway, configured), ws="none", log_config=None, timeout_graceful_shutdown=0
+        )
         server = _Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         await server.is_listening.wait()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         try:
             async with aiohttp.ClientSession() as session:
-                yield Running(url=url, gateway=gateway, session=session)
+                client = Running(url=url, gateway=gateway, session=session)
+                yield client
+                for response in client.responses:
+                    response.close()
         finally:
             server.should_exit = True
-            server.force_exit = True
             await running
 
     return serving

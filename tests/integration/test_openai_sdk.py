@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import openai
 import pytest
@@ -32,7 +33,7 @@ class Sdk:
         self._serve = serve
         self.upstream = upstream
 
-    def gateway(self, behaviour: str = "ok"):  # type: ignore[no-untyped-def]
+    def gateway(self, behaviour: str = "ok") -> AbstractAsyncContextManager[Running]:
         return self._serve(FILE.format(url=self.upstream.url, model=behaviour))
 
 
@@ -219,7 +220,7 @@ async def test_an_error_frame_raises_and_the_text_before_it_is_kept(sdk: Sdk) ->
         pieces = []
         with pytest.raises(openai.APIError) as caught:
             async for chunk in stream:
-                pieces.append(chunk.choices[0].delta.content or "")
+                pieces += [chunk.choices[0].delta.content or ""]
 
     assert "".join(pieces) == "one two"
     assert caught.value.code
@@ -233,7 +234,7 @@ async def test_a_truncated_answer_never_ends_cleanly(sdk: Sdk, behaviour: str) -
         pieces = []
         with pytest.raises(openai.APIError) as caught:
             async for chunk in stream:
-                pieces.append(chunk.choices[0].delta.content or "")
+                pieces += [chunk.choices[0].delta.content or ""]
 
     assert caught.value.code == "upstream_disconnected"
     assert len(pieces) <= 3
