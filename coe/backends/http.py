@@ -110,15 +110,15 @@ class Origin:
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.base}"
 
 
-def origin(spec: BackendSpec) -> Origin:
-    """Read a backend's address and headers.
+def origin(spec: BackendSpec, section: str = "backends") -> Origin:
+    """Read the address and the headers of an entry of a section of the composition.
 
     Raises:
         ConfigError: the address or a header cannot be used; says which and why.
     """
-    where = f"backends.{spec.name}"
+    where = f"{section}.{spec.name}"
     if not spec.url:
-        raise ConfigError(f"{where}.url: a backend of type `{spec.type}` needs an address")
+        raise ConfigError(f"{where}.url: type `{spec.type}` needs an address")
     try:
         parts = urlsplit(spec.url)
         host, port = parts.hostname, parts.port

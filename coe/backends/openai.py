@@ -22,6 +22,7 @@ from coe.errors import (
     BackendRejected,
     BackendTimeout,
     ConfigError,
+    ContextTooLong,
     InvalidRequest,
 )
 from coe.protocols import BackendSpec
@@ -107,7 +108,7 @@ class OpenAIBackend:
         """See `Backend.aclose`."""
         await self._client.aclose()
 
-    async def _rejected(self, response: Response) -> BackendRejected:
+    async def _rejected(self, response: Response) -> BackendRejected | ContextTooLong:
         """Read the error that an answer other than 200 holds."""
         body = b""
         with contextlib.suppress(BackendError):  # its status says enough

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from coe.backends.rejection import refusal, shown
-from coe.errors import BackendError, BackendProtocolError
+from coe.errors import BackendProtocolError, CoEError
 from coe.sse import Splitter, before_done, data, frames
 from coe.types import Call
 
@@ -34,7 +34,7 @@ def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
     otherwise, and where there is no name, the body is parsed and written again.
 
     Raises:
-        BackendRejected: the body is an error object.
+        BackendRejected, ContextTooLong: the body is an error object.
         BackendProtocolError: the body is not an answer.
     """
     body = body.strip()
@@ -75,7 +75,7 @@ class Passage:
     def __init__(self, call: Call, backend: str, secret: str | None) -> None:
         self.started = False
         self.done = False
-        self.error: BackendError | None = None
+        self.error: CoEError | None = None
         self._backend = backend
         self._secret = secret
         self._expert = call.expert
@@ -84,7 +84,7 @@ class Passage:
         self._splitter = Splitter()
         self._held = b""
         self._has_data = False
-        # With one choice, the last frames tell whether it finished; with several, all are looked at.
+        # With one choice, the last frames tell whether it finished; with several, all frames do.
         n = call.body.get("n")
         self._several = isinstance(n, int) and n > 1
         self._last = b""
@@ -95,7 +95,7 @@ class Passage:
         """Take the next bytes; return the frames to deliver, b"" for none yet.
 
         Raises:
-            BackendRejected: an error came before any content.
+            BackendRejected, ContextTooLong: an error came before any content.
             BackendProtocolError: what came before any content is not an answer.
         """
         block = self._splitter.feed(piece)
@@ -110,7 +110,7 @@ class Passage:
         choice.
 
         Raises:
-            BackendError: like `feed`.
+            CoEError: like `feed`.
         """
         rest = self._splitter.rest.strip()
         value = _parsed(data(rest) or rest) if rest else None
@@ -201,7 +201,7 @@ class Passage:
                 self._count(chunk)
         return bool(self._finished) and self._unfinished <= self._finished
 
-    def _refused(self, frame: bytes, chunk: dict[str, Any]) -> BackendError | None:
+    def _refused(self, frame: bytes, chunk: dict[str, Any]) -> CoEError | None:
         if not chunk.get("error") and b"event: error" in frame:
             chunk = {"error": chunk}
         return refusal(self._backend, chunk, self._secret)

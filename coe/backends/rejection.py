@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
-from coe.errors import BackendRejected
+from coe.errors import BackendRejected, ContextTooLong
 
 _LIMIT = 500
+_BAD = frozenset({400, 413, 500})  # with these, servers say that a prompt is too long
 _TRACE = re.compile(
     r"Traceback \(most recent call last\).*|\n\s+(?:File \"|at \S+[.(/]).*", re.DOTALL
 )
@@ -44,7 +45,7 @@ _STATUS_OF_TYPE = {
 
 def rejection(
     name: str, status: int, body: bytes, header: Callable[[str], str], secret: str | None = None
-) -> BackendRejected:
+) -> BackendRejected | ContextTooLong:
     """Return the error for an answer with a status other than 200.
 
     Args:
@@ -62,7 +63,9 @@ def rejection(
     return _rejected(name, status, found, secret, retry_after_s=retry_after_s(header))
 
 
-def refusal(name: str, value: Any, secret: str | None = None) -> BackendRejected | None:
+def refusal(
+    name: str, value: Any, secret: str | None = None
+) -> BackendRejected | ContextTooLong | None:
     """Return the error that a JSON value from an answer with status 200 holds; None for none."""
     if not isinstance(value, Mapping):
         return None
@@ -113,19 +116,21 @@ def _rejected(
     found: Mapping[str, Any],
     secret: str | None,
     retry_after_s: float | None = None,
-) -> BackendRejected:
+) -> BackendRejected | ContextTooLong:
     said = shown(str(found.get("message") or ""), secret)
     code = found.get("code")
     code = None if code is None or isinstance(code, int) else shown(str(code), secret)
-    if status in {400, 413, 500} and _TOO_LONG.search(said):
-        code, status = "context_length_exceeded", 400
+    message = f"backend `{name}` answered {status}: {said or 'without a reason'}"
     kind, param = found.get("type"), found.get("param")
+    param = shown(param, secret) if isinstance(param, str) and param else None
+    if code == "context_length_exceeded" or (status in _BAD and _TOO_LONG.search(said)):
+        return ContextTooLong(message, param=param)
     return BackendRejected(
-        f"backend `{name}` answered {status}: {said or 'without a reason'}",
+        message,
         backend_status=status,
         code=code or None,
         error_type=shown(kind, secret) if isinstance(kind, str) and kind else None,
-        param=shown(param, secret) if isinstance(param, str) and param else None,
+        param=param,
         retry_after_s=retry_after_s,
     )
 

@@ -20,7 +20,8 @@ A name is a behaviour, with its numbers in it. Every other name is an ordinary a
     error-frame-after-2                   two chunks, then an error frame
     stall-after-2, hang                   two chunks, or nothing at all, and then silence
     reset, close                          the connection ends before any answer
-    garbage, html, json, redirect, endless-headers   no answer at all, in five ways
+    garbage, html, json, endless-headers  no answer at all, in four ways
+    redirect-9101                         to another port of this machine
     empty                                 a role and the end mark; an empty object
     no-done-but-finish, no-last-newline, until-close, until-close-truncated
     no-model, model-last, renamed, spaced      where and how the model's name is written
@@ -35,38 +36,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import orjson
 
 from coe.sse import DONE
-from coe.testing import wire
+from coe.testing import answers, faults, wire
+from coe.testing.steps import End, Send, Step, Wait
 from coe.testing.wire import Ask
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write these bytes."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Let this much time pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """End the connection: `reset` (RST), `close` (FIN), or never: `hang`; `keep` keeps it."""
-
-    how: Literal["keep", "reset", "close", "hang"] = "keep"
-
-
-Step = Send | Wait | End
 
 
 def steps(ask: Ask) -> list[Step]:
@@ -74,7 +52,7 @@ def steps(ask: Ask) -> list[Step]:
     for pattern, behave in _BEHAVIOURS:
         if found := pattern.fullmatch(ask.model):
             return behave(ask, *found.groups())
-    return _ok(ask)
+    return answers.ordinary(ask)
 
 
 def is_special(model: str) -> bool:
@@ -82,99 +60,12 @@ def is_special(model: str) -> bool:
     return any(pattern.fullmatch(model) for pattern, _ in _BEHAVIOURS)
 
 
-def _text(ask: Ask) -> str:
-    return f"echo: {ask.prompt}" if ask.prompt else "hello from the fake upstream"
-
-
-def _frames(ask: Ask, text: str | None = None) -> list[bytes]:
-    return [wire.frame(value) for value in wire.chunks(ask, text or _text(ask))]
-
-
-def _sent(parts: list[bytes], *, ended: bool = True) -> Send:
-    """Return one write of a streamed answer's headers and frames."""
-    body = b"".join(wire.chunked(part) for part in parts)
-    return Send(wire.chunked_head() + body + (wire.chunked(b"") if ended else b""))
-
-
-def _whole(ask: Ask, **message: Any) -> bytes:
-    return orjson.dumps(wire.completion(ask, _text(ask), message))
-
-
-def _ok(ask: Ask) -> list[Step]:
-    if ask.stream:
-        return [_sent([*_frames(ask), DONE])]
-    return [Send(wire.http(200, _whole(ask)))]
-
-
 def _chunks(ask: Ask, count: str, letters: str | None) -> list[Step]:
     word = "x" * (int(letters or 6) - 1)
     text = " ".join([word] * int(count))
     if ask.stream:
-        return [_sent([*_frames(ask, text), DONE])]
+        return [answers.streamed([*answers.frames(ask, text), DONE])]
     return [Send(wire.http(200, orjson.dumps(wire.completion(ask, text))))]
-
-
-def _error(_: Ask, status: str, unit: str | None, wait: str | None) -> list[Step]:
-    kinds = {
-        "429": ("rate_limit_error", "rate_limit_exceeded"),
-        "401": ("authentication_error", "invalid_api_key"),
-    }
-    kind, code = kinds.get(status, ("server_error", "internal_error"))
-    if status < "500" and status not in kinds:
-        kind, code = "invalid_request_error", "invalid_value"
-    headers = [f"retry-after{unit or ''}: {wait}"] if wait else []
-    return [
-        Send(wire.http(int(status), wire.error_body("made to fail", kind, code), headers=headers))
-    ]
-
-
-def _error_shape(_: Ask, shape: str) -> list[Step]:
-    too_long = "This model's maximum context length is 8 tokens. However, you sent 9."
-    trace = (
-        "Incorrect API key provided: sk-canary0123456789, see https://u:p@10.0.0.7/keys?k=1\n"
-        'Traceback (most recent call last):\n  File "/srv/app.py", line 1, in f\n' + "x" * 900
-    )
-    status, body = {
-        "400-context": (400, wire.error_body(too_long, "invalid_request_error", "context_length_exceeded", "messages")),
-        "vllm-context": (400, wire.error_body(too_long, "BadRequestError", 400)),
-        "401-secret": (401, wire.error_body(trace, "authentication_error", "invalid_api_key")),
-        "ollama": (404, orjson.dumps({"error": 'model "x" not found, try pulling it first'})),
-        "fastapi": (422, orjson.dumps({"detail": [{"loc": ["body", "n"], "msg": "bad value"}]})),
-        "html": (502, b"<html><h1>502 Bad Gateway</h1></html>"),
-        "no-body": (503, b""),
-        "in-200": (200, wire.error_body("made to fail", "rate_limit_error", "rate_limit_exceeded")),
-    }[shape]  # fmt: skip
-    return [Send(wire.http(status, body))]
-
-
-def _after(ask: Ask, what: str, count: str) -> list[Step]:
-    """Return `count` content chunks, and then what is wrong."""
-    if not ask.stream:
-        return _half(ask, what)
-    parts = _frames(ask, "one two three four five six seven eight")[: 1 + int(count)]
-    error = b"data: " + wire.error_body("made to fail", "server_error", "overloaded") + b"\n\n"
-    ends: dict[str, list[Step]] = {
-        "drop": [_sent(parts, ended=False), Wait(0.02), End("reset")],
-        "truncate": [_sent(parts)],
-        "cut": [_sent(parts, ended=False), End("close")],
-        "done": [_sent([*parts, DONE])],
-        "error-frame": [_sent([*parts, error, DONE])],
-        "stall": [_sent(parts, ended=False), End("hang")],
-    }
-    return ends[what]
-
-
-def _half(ask: Ask, what: str) -> list[Step]:
-    """Return the same faults for an answer that is not streamed."""
-    body = _whole(ask)
-    if what == "error-frame":
-        return _error_shape(ask, "in-200")
-    if what == "done":
-        return _ok(ask)
-    if what == "truncate":
-        return [Send(wire.http(200, body[: len(body) // 2]))]
-    how: dict[str, End] = {"drop": End("reset"), "cut": End("close"), "stall": End("hang")}
-    return [Send(wire.http(200, body)[: -len(body) // 2]), Wait(0.02), how[what]]
 
 
 def _seconds(number: str, unit: str) -> float:
@@ -182,71 +73,53 @@ def _seconds(number: str, unit: str) -> float:
 
 
 def _slow_first(ask: Ask, number: str, unit: str) -> list[Step]:
-    return [Wait(_seconds(number, unit)), *_ok(ask)]
+    return [Wait(_seconds(number, unit)), *answers.ordinary(ask)]
 
 
 def _slow_token(ask: Ask, number: str, unit: str) -> list[Step]:
     wait = Wait(_seconds(number, unit))
     if not ask.stream:
-        return [*[wait] * len(wire.pieces(_text(ask))), *_ok(ask)]
+        return [*[wait] * len(wire.pieces(answers.text(ask))), *answers.ordinary(ask)]
     plan: list[Step] = [Send(wire.chunked_head())]
-    for part in [*_frames(ask), DONE]:
+    for part in [*answers.frames(ask), DONE]:
         plan += [Send(wire.chunked(part)), wait]
     return [*plan, Send(wire.chunked(b""))]
-
-
-def _raw(_: Ask, name: str) -> list[Step]:
-    """Return an answer that does not depend on the request."""
-    plans: dict[str, list[Step]] = {
-        "reset": [End("reset")],
-        "close": [End("close")],
-        "hang": [End("hang")],
-        "garbage": [Send(b"\x16\x03\x01 this is not HTTP\r\n\r\n"), End("close")],
-        "html": [Send(wire.http(200, b"<html>\n\n<h1>Welcome</h1>\n\n</html>\n\n", "text/html"))],
-        "json": [Send(wire.http(200, b'{"hello": "world"}'))],
-        "redirect": [Send(wire.http(307, b"", headers=["location: http://127.0.0.1:9/v1/chat"]))],
-        "endless-headers": [Send(b"HTTP/1.1 200 OK\r\n" + b"x-a: %b\r\n" % (b"y" * 1000) * 300), End("hang")],
-    }  # fmt: skip
-    return plans[name]
 
 
 def _odd_stream(ask: Ask, name: str) -> list[Step]:
     """Return a stream that is odd, but not always wrong; without `stream`, the ordinary answer."""
     if not ask.stream and name in {"empty", "until-close", "until-close-truncated"}:
-        body = b"{}" if name == "empty" else _whole(ask)
-        return _until_close(wire.JSON, body[:-9] if name.endswith("truncated") else body)
+        body = b"{}" if name == "empty" else answers.body(ask)
+        return answers.until_close(wire.JSON, body[:-9] if name.endswith("truncated") else body)
     if not ask.stream:
-        return _ok(ask)
-    parts = _frames(ask)
+        return answers.ordinary(ask)
+    parts = answers.frames(ask)
     error = b"data: " + wire.error_body("made to fail", "server_error", "overloaded") + b"\n\n"
     lines = b"".join([*parts, DONE])
     plans: dict[str, list[Step]] = {
-        "error-frame-first": [_sent([error, DONE])],
-        "garbage-frame-first": [_sent([b"data: {nonsense\n\n", DONE])],
-        "role-only-then-drop": [_sent(parts[:1], ended=False), Wait(0.02), End("reset")],
-        "role-only-then-stall": [_sent(parts[:1], ended=False), End("hang")],
-        "empty": [_sent([parts[0], DONE])],
-        "no-done-but-finish": [_sent(parts)],
-        "no-last-newline": [_sent([*parts, b"data: [DONE]"])],
-        "comments": [_sent([b": ping\n\n", *[b": ping\n\n" + part for part in parts], DONE])],
-        "crlf": [_sent([lines.replace(b"\n", b"\r\n")])],
-        "one-packet": [_sent([lines])],
-        "until-close": _until_close(wire.EVENTS, lines),
-        "until-close-truncated": _until_close(wire.EVENTS, b"".join(parts[:3])),
-        "spaced": [_sent([*[part.replace(b'":', b'": ') for part in parts], DONE])],
+        "error-frame-first": [answers.streamed([error, DONE])],
+        "garbage-frame-first": [answers.streamed([b"data: {nonsense\n\n", DONE])],
+        "role-only-then-drop": [answers.streamed(parts[:1], ended=False), Wait(0.02), End("reset")],
+        "role-only-then-stall": [answers.streamed(parts[:1], ended=False), End("hang")],
+        "empty": [answers.streamed([parts[0], DONE])],
+        "no-done-but-finish": [answers.streamed(parts)],
+        "no-last-newline": [answers.streamed([*parts, b"data: [DONE]"])],
+        "comments": [
+            answers.streamed([b": ping\n\n", *[b": ping\n\n" + part for part in parts], DONE])
+        ],
+        "crlf": [answers.streamed([lines.replace(b"\n", b"\r\n")])],
+        "one-packet": [answers.streamed([lines])],
+        "until-close": answers.until_close(wire.EVENTS, lines),
+        "until-close-truncated": answers.until_close(wire.EVENTS, b"".join(parts[:3])),
+        "spaced": [answers.streamed([*[part.replace(b'":', b'": ') for part in parts], DONE])],
     }
     return plans[name]
 
 
-def _until_close(kind: str, body: bytes) -> list[Step]:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n".encode()
-    return [Send(head + body), End("close")]
-
-
 def _split_bytes(ask: Ask) -> list[Step]:
     if not ask.stream:
-        return _ok(ask)
-    body = b"".join([*_frames(ask), DONE])
+        return answers.ordinary(ask)
+    body = b"".join([*answers.frames(ask), DONE])
     plan: list[Step] = [Send(wire.chunked_head())]
     for place in range(len(body)):
         plan += [Send(wire.chunked(body[place : place + 1])), Wait(0)]
@@ -256,14 +129,14 @@ def _split_bytes(ask: Ask) -> list[Step]:
 def _changed(ask: Ask, name: str) -> list[Step]:
     """Return an ordinary answer whose objects are changed."""
     if not ask.stream:
-        answer = wire.completion(ask, _text(ask), _MESSAGES.get(name))
+        answer = wire.completion(ask, answers.text(ask), _MESSAGES.get(name))
         values = [answer]
     elif name in _MESSAGES:
         values = [wire.chunk(ask, {"role": "assistant", "content": None})]
         values += [wire.chunk(ask, delta) for delta in _deltas(name)]
         values.append(wire.chunk(ask, {}, "tool_calls" if name == "tools" else "stop"))
     else:
-        values = wire.chunks(ask, _text(ask))
+        values = wire.chunks(ask, answers.text(ask))
     for value in values:
         model = value.pop("model")
         if name == "logprobs":
@@ -279,7 +152,7 @@ def _changed(ask: Ask, name: str) -> list[Step]:
             value["choices"][0]["model"] = "inner"
             value["model"] = value.pop("model")
     if ask.stream:
-        return [_sent([*[wire.frame(value) for value in values], DONE])]
+        return [answers.streamed([*[wire.frame(value) for value in values], DONE])]
     return [Send(wire.http(200, orjson.dumps(values[0])))]
 
 
@@ -311,7 +184,7 @@ def _deltas(name: str) -> list[dict[str, Any]]:
 
 
 def _many(ask: Ask, n: str) -> list[Step]:
-    return _ok(replace(ask, n=int(n)))
+    return answers.ordinary(replace(ask, n=int(n)))
 
 
 def _huge(ask: Ask) -> list[Step]:
@@ -320,7 +193,7 @@ def _huge(ask: Ask) -> list[Step]:
 
 def _around(ask: Ask, name: str) -> list[Step]:
     """Return an ordinary answer, with something before or after it on the wire."""
-    answer = _ok(ask)
+    answer = answers.ordinary(ask)
     if name == "continue-100":
         return [
             Send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
@@ -335,19 +208,22 @@ _BEHAVIOURS: Sequence[tuple[re.Pattern[str], Callable[..., list[Step]]]] = tuple
     (re.compile(pattern), behave)
     for pattern, behave in (
         (r"chunks-(\d+)(?:x(\d+))?", _chunks),
-        (r"error-(\d{3})(?:-retry-after(-ms)?-(\d+))?", _error),
+        (r"error-(\d{3})(?:-retry-after(-ms)?-(\d+))?", faults.error),
         (
             r"error-(400-context|vllm-context|401-secret|ollama|fastapi|html|no-body|in-200)",
-            _error_shape,
+            faults.shaped,
         ),
-        (r"(drop|truncate|cut|done|error-frame|stall)-after-(\d+)", _after),
+        (r"(drop|truncate|cut|done|error-frame|stall)-after-(\d+)", faults.after),
         (r"slow-first-(\d+)(ms|s)", _slow_first),
         (r"slow-token-(\d+)(ms|s)", _slow_token),
-        (r"(reset|close|hang|garbage|html|json|redirect|endless-headers)", _raw),
+        (r"(reset|close|hang|garbage|html|json|endless-headers)", faults.raw),
+        (r"redirect-(\d+)", faults.redirect),
         (
-            r"(error-frame-first|garbage-frame-first|role-only-then-(?:drop|stall)|empty"
-            r"|no-done-but-finish|no-last-newline|comments|crlf|one-packet|spaced"
-            r"|until-close|until-close-truncated)",
+            (
+                r"(error-frame-first|garbage-frame-first|role-only-then-(?:drop|stall)|empty"
+                r"|no-done-but-finish|no-last-newline|comments|crlf|one-packet|spaced"
+                r"|until-close|until-close-truncated)"
+            ),
             _odd_stream,
         ),
         (r"split-bytes", _split_bytes),

@@ -14,51 +14,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import math
 import random
-import socket
 import ssl
-import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import httptools
 import orjson
 
 from coe.testing import behaviours, wire
-from coe.testing.behaviours import Send, Step, Wait
+from coe.testing.serving import Connection, Received
+from coe.testing.steps import Send, Step, Wait
 
 _CACHED = 1024  # answers to bodies seen before, which is what makes a bench's upstream fast
-_LINGER_0 = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A request as the upstream saw it. Keys are not kept, only their digest."""
-
-    method: str
-    path: str
-    raw_headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    body: bytes
-    key_digest: str = ""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, names in lower case, without the one that holds the key."""
-        return {name.decode().lower(): value.decode("latin-1") for name, value in self.raw_headers}
-
-    @property
-    def json(self) -> Any:
-        """The body as a JSON value."""
-        return orjson.loads(self.body)
-
-    def has_key(self, key: str) -> bool:
-        """Whether the request carried `key` as its bearer."""
-        return self.key_digest == _digest(f"Bearer {key}".encode())
 
 
 class FakeUpstream:
@@ -103,13 +74,13 @@ class FakeUpstream:
         self._answers: dict[tuple[bytes, bytes], Send] = {}
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._server: asyncio.Server | None = None
-        self._open: set[_Connection] = set()
+        self._open: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
         """Listen."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self, loop), self._host, self._port, ssl=self._tls, backlog=1024
+            lambda: Connection(self, loop), self._host, self._port, ssl=self._tls, backlog=1024
         )
         port = self._server.sockets[0].getsockname()[1]
         self._port = port  # so that a restart listens on the same one
@@ -154,7 +125,7 @@ class FakeUpstream:
             self._waiters.append((holds, future))
             await future
 
-    def note(self, connection: _Connection, *, opened: bool = False, closed: bool = False) -> None:
+    def note(self, connection: Connection, *, opened: bool = False, closed: bool = False) -> None:
         """Take note of what has happened to a connection; wake who waits for it."""
         if opened:
             self._open.add(connection)
@@ -205,92 +176,6 @@ class FakeUpstream:
         return behaviours.steps(ask)
 
 
-class _Connection(asyncio.Protocol):
-    """One client. Its steps are run by the loop's timers: there is no task."""
-
-    def __init__(self, upstream: FakeUpstream, loop: asyncio.AbstractEventLoop) -> None:
-        self.busy = False
-        self._upstream = upstream
-        self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._url = b""
-        self._key = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # a TCP transport is one
-        self._upstream.note(self, opened=True)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._upstream.note(self, closed=True)
-        self.busy = False
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.end("close")
-
-    def on_message_begin(self) -> None:
-        self._url, self._key, self._headers, self._body = b"", b"", [], b""
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in {b"authorization", b"x-api-key", b"api-key"}:
-            self._key = value
-        else:
-            self._headers.append((name, value))
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        request = Received(
-            self._parser.get_method().decode(),
-            self._url.decode(),
-            tuple(self._headers),
-            self._body,
-            _digest(self._key) if self._key else "",
-        )
-        self.busy = True
-        steps = self._upstream.answer(request)
-        self._run(steps, 0)
-        self._upstream.note(self)
-
-    def _run(self, steps: list[Step], place: int) -> None:
-        """Do the steps from `place` on."""
-        for index in range(place, len(steps)):
-            step = steps[index]
-            if self._transport is None:
-                return
-            if isinstance(step, Send):
-                self._transport.write(step.data)
-            elif isinstance(step, Wait):
-                self._loop.call_later(step.seconds, self._run, steps, index + 1)
-                return
-            else:
-                self.end(step.how)
-                return
-        self.busy = False
-
-    def end(self, how: str) -> None:
-        """End the connection as told; `hang` leaves it open and the request unanswered."""
-        if self._transport is None or how == "hang":
-            return
-        self.busy = False
-        if how == "reset":
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-            self._transport.abort()
-        else:
-            self._transport.close()
-
-
 def fixed(seconds: float) -> Callable[[], float]:
     """Return a latency that is always the same."""
     return lambda: seconds
@@ -300,10 +185,6 @@ def lognormal(median_s: float, sigma: float, seed: int = 0) -> Callable[[], floa
     """Return a latency with a long tail: its p99 is `median_s * exp(2.33 * sigma)`."""
     source = random.Random(seed)  # noqa: S311 - no secret depends on it
     return lambda: source.lognormvariate(math.log(median_s), sigma)
-
-
-def _digest(value: bytes) -> str:
-    return hashlib.sha256(value).hexdigest()
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

@@ -6,17 +6,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from coe.backends import openai
-from coe.errors import BackendProtocolError, BackendRejected, BackendUnreachable
+from coe.errors import BackendProtocolError, BackendRejected, BackendUnreachable, ContextTooLong
 from coe.protocols import BackendSpec
-from coe.testing.backends import CHECKS, Behaviour, Check, Subject, Unchecked, check_backend
+from coe.testing.backends import CHECKS, Check, check_backend
 from coe.testing.echo import EchoBackend
+from coe.testing.subject import Behaviour, Subject, Unchecked
 from coe.testing.upstream import FakeUpstream
 
 pytestmark = pytest.mark.anyio
 
 MODELS: dict[Behaviour, str] = {
     "answers": "ok",
-    "embeds": "ok",
     "unauthorized": "error-401",
     "rate-limited": "error-429-retry-after-ms-50",
     "server-error": "error-500",
@@ -54,14 +54,13 @@ def over_http(http_client: str) -> MakeSubject:
 
 @asynccontextmanager
 async def echo() -> AsyncGenerator[Subject, None]:
-    too_long = BackendRejected("too long", backend_status=400, code="context_length_exceeded")
     rejected = {
         "error-401": BackendRejected("no", backend_status=401),
         "error-429-retry-after-ms-50": BackendRejected(
             "slow", backend_status=429, retry_after_s=0.05
         ),
         "error-500": BackendRejected("no", backend_status=500),
-        "error-400-context": too_long,
+        "error-400-context": ContextTooLong("too long"),
         "garbage": BackendProtocolError("no answer"),
         "error-frame-first": BackendUnreachable("no"),
     }
@@ -108,4 +107,4 @@ async def test_a_missing_behaviour_is_told() -> None:
     subject = Subject(backend=EchoBackend(), models={})
 
     with pytest.raises(Unchecked, match="no model is garbage"):
-        subject.ask("garbage", stream=True)
+        subject.open("garbage", stream=True)
