@@ -24,7 +24,7 @@ def check_routes(file: FileKeys, report: Report) -> None:
         hint = ""
         if name == "none":
             hint = "who answers when no category is sure is `routing.none`, one level up"
-        check_known(report, "categories", name, path, hint=hint)
+        check_known(report, "categories", name, path, hint=hint, key=True)
         _check_ranking(route.experts, (*path, "experts"), file, report)
     for name, category in file.categories.items():
         path = ("categories", name)

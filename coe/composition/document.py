@@ -189,6 +189,9 @@ class _Tree:
             else:
                 self.keys[(*path, name)] = self._place(key)
                 content[name] = self.value(value, (*path, name))
+                if isinstance(value, ScalarNode) and not value.value:
+                    # An empty value has no place of its own: YAML gives that of the next token.
+                    self.values[*path, name] = self._place(key if value.style is None else value)
         return content
 
     def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:

@@ -76,7 +76,7 @@ class FileKeys(Keys):
     model_config = ConfigDict(json_schema_extra={"required": list(REQUIRED)})
 
     version: Literal[1] | None = Field(None, description="Version of this schema: 1.")
-    server: ServerKeys = Field(ServerKeys(), description="Where the gateway listens.")
+    server: ServerKeys = Field(ServerKeys(), description="The gateway's own address.")
     backends: dict[BackendName, BackendKeys] = Field({}, description="Where experts run, by name.")
     experts: dict[Name, ExpertKeys] = Field({}, description="What can answer, by name.")
     categories: dict[Name, CategoryKeys] = Field({}, description="What people ask, by name.")

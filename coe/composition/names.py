@@ -33,7 +33,7 @@ def written(report: Report, *section: str) -> list[str] | None:
     return list(content) if isinstance(content, dict) else None
 
 
-def check_known(
+def check_known(  # noqa: PLR0913 - the last three are rare and named
     report: Report,
     section: str,
     name: str,
@@ -41,8 +41,13 @@ def check_known(
     *,
     implicit: Iterable[str] = (),
     hint: str = "",
+    key: bool = False,
 ) -> bool:
-    """Whether `name` may be used at `path`; where the section has no such name, report it."""
+    """Whether `name` may be used at `path`; where the section has no such name, report it.
+
+    Names in `implicit` are there without being written. `hint` replaces the nearest names, and
+    `key` says that the name is the key at `path` and not the value.
+    """
     names = written(report, section)
     if names is None:
         return True
@@ -50,5 +55,5 @@ def check_known(
     if name in known:
         return True
     hint = hint or suggestion(name, known, what=section)
-    report.error(path, f"there is no {_ONE[section]} `{name:.60}`", hint)
+    report.error(path, f"there is no {_ONE[section]} `{name:.60}`", hint, key=key)
     return False

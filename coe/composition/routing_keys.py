@@ -27,6 +27,11 @@ class KeywordKeys(Keys):
         return {"any": value} if isinstance(value, (list, str)) else value
 
 
+def _with_other_spelling(schema: JsonObject) -> None:
+    other = {**schema["properties"]["negatives"], "description": "Another name of `negatives`."}
+    schema["properties"]["not_utterances"] = other
+
+
 class CategoryKeys(Keys):
     """What people ask: the label that a router predicts."""
 
@@ -38,6 +43,7 @@ class CategoryKeys(Keys):
     }
     # Both spellings are read; the first is the one that is written.
     NEGATIVES: ClassVar[AliasChoices] = AliasChoices("negatives", "not_utterances")
+    model_config = ConfigDict(json_schema_extra=_with_other_spelling)
 
     description: str = Field("", description="One line that says what belongs here.")
     utterances: Texts = Field([], description="Texts as users write them; 5 at the very least.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ValidationError
@@ -139,7 +140,7 @@ def _report_unknown(report: Report, path: KeyPath) -> None:
 
 
 def _report_choice(report: Report, path: KeyPath, value: Any, context: Mapping[str, Any]) -> None:
-    if value in _LATER_VALUES.get(str(path[-1]), ()):
+    if isinstance(value, str) and value in _LATER_VALUES.get(str(path[-1]), ()):
         report.error(path, f"`{value}` is not supported yet", f"use {context['expected']}")
     elif path == ("version",):
         message = f"version {value!s:.20} of the schema is not known"
@@ -177,7 +178,7 @@ def _step(kind: Any, part: str | int) -> Any:
             if part == name or (isinstance(alias, AliasChoices) and part in alias.choices):
                 return field.annotation
         return None
-    for option in (kind, *get_args(kind)):
+    for option in _options(kind):
         if get_origin(option) is dict:
             return get_args(option)[1]
         if get_origin(option) is list:
@@ -186,10 +187,15 @@ def _step(kind: Any, part: str | int) -> Any:
 
 
 def _model_in(kind: Any) -> type[Keys] | None:
-    for option in (kind, *get_args(kind)):
+    for option in _options(kind):
         if isinstance(option, type) and issubclass(option, Keys):
             return option
     return None
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself."""
+    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
 
 
 def _is_scalar(value: object) -> bool:

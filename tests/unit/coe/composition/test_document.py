@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from coe.composition import document
 from coe.errors import CompositionError, Problem
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from coe.composition import units
 from hypothesis import given
 from hypothesis import strategies as st
+
+from coe.composition import units
 
 
 @pytest.mark.parametrize(
