@@ -144,12 +144,14 @@ class FakeUpstream:
         self.received += 1
         self.requests.append(request)
         known = self._answers.get((request.body, request.path.encode()))
-        if known is not None and not self._planned:
+        is_planned = bool(self._planned)
+        if known is not None and not is_planned:
             plan: list[Step] = [known]
         else:
             plan = self._made(request)
-            if len(plan) == 1 and isinstance(plan[0], Send) and len(self._answers) < _CACHED:
-                self._answers[request.body, request.path.encode()] = plan[0]
+            only = plan[0] if len(plan) == 1 and not is_planned else None
+            if isinstance(only, Send) and len(self._answers) < _CACHED:
+                self._answers[request.body, request.path.encode()] = only
         return [Wait(self.latency()), *plan] if self.latency else plan
 
     def _made(self, request: Received) -> list[Step]:
