@@ -51,9 +51,9 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
-        exchange = _Exchange(scope, send, self._gateway)
+        exchange = _Exchange(self._name, scope, send, self._gateway)
         self._in_flight += 1
-        self._gateway.telemetry.in_flight.set(self._in_flight)
+        self._gateway.telemetry.in_flight = self._in_flight
         try:
             with Departure(receive) as departure:
                 await self._serve(exchange, scope, receive)
@@ -67,8 +67,8 @@ class Inference:
             await exchange.fail(CoEError("internal error; the gateway's log has the details"))
         finally:
             self._in_flight -= 1
-            self._gateway.telemetry.in_flight.set(self._in_flight)
-            exchange.finish(self._name)
+            self._gateway.telemetry.in_flight = self._in_flight
+            exchange.finish()
 
     async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
         settings = self._settings
@@ -84,7 +84,8 @@ class Inference:
 class _Exchange:
     """One request and its response: ids, clock, and what has been sent."""
 
-    def __init__(self, scope: Scope, send: Send, gateway: Gateway) -> None:
+    def __init__(self, endpoint: str, scope: Scope, send: Send, gateway: Gateway) -> None:
+        self._endpoint = endpoint
         self.started = perf_counter()
         self.query_id = wire.new_id()
         self.status = 500
@@ -100,7 +101,7 @@ class _Exchange:
         self._answer = answer
         elapsed_s = perf_counter() - self.started
         overhead_s = elapsed_s - answer.opened_s
-        self._gateway.telemetry.opened(answer, elapsed_s, overhead_s)
+        self._gateway.telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
         self.status = 200
         async with aclosing(answer.frames) as frames:
@@ -132,11 +133,11 @@ class _Exchange:
         await self._start([*headers, (b"content-length", b"%d" % len(payload))])
         await self._body(payload, more=False)
 
-    def finish(self, endpoint: str) -> None:
+    def finish(self) -> None:
         """Report the request as ended."""
         elapsed_s = perf_counter() - self.started
         self._gateway.telemetry.finished(
-            endpoint, self.request_id, self.status, elapsed_s, self._answer
+            self._endpoint, self.request_id, self.status, elapsed_s, self._answer
         )
 
     async def _start(self, headers: explain.Headers) -> None:

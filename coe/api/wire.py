@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
+from random import getrandbits
 from typing import Any
 
 import orjson
@@ -21,7 +21,7 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 
 def new_id() -> str:
     """Return a UUIDv7-like id: sorts by time, 80 random bits, 32 hexadecimal digits."""
-    return f"{int(time.time() * 1000):012x}7{os.urandom(10).hex()[1:]}"
+    return f"{int(time.time() * 1000):012x}7{getrandbits(76):019x}"
 
 
 def request_id(given: str | None, fallback: str) -> str:

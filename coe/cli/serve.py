@@ -68,6 +68,7 @@ async def _serve(
             log_config=None,
             server_header=False,
             date_header=False,
+            proxy_headers=False,  # nothing here reads the client's address
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(settings.drain_s),
         )
