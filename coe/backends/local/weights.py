@@ -159,6 +159,8 @@ class Weights:
         context = getattr(config, "max_position_embeddings", None)
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
         accepts = frozenset(inspect.signature(model.forward).parameters)
+        if "past_key_values" not in accepts:
+            raise ValueError(f"its type {config.model_type} has no key-value cache")
         return Base(
             model=model,
             tokenizer=tokenizer,
@@ -167,7 +169,7 @@ class Weights:
             context=context if isinstance(context, int) and context > 0 else None,
             defaults=_defaults(model.generation_config),
             ends=_ends(model.generation_config, tokenizer),
-            mixable=kinds <= _ATTENTION and "past_key_values" in accepts,
+            mixable=kinds <= _ATTENTION,
             accepts=accepts,
         )
 
