@@ -117,12 +117,12 @@ class Process:
         return sum(int(stat[21]) for _, stat in self._stats()) * page / MB
 
     def _stats(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield pid and the fields of /proc/PID/stat from `state` on, for the whole session."""
+        """Yield pid and the fields of /proc/PID/stat from `state` on, of all that live in it."""
         session = str(self.child.pid) if self.child else ""
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it ended while we looked
                 continue
-            if fields[3] == session:
+            if fields[3] == session and fields[0] != "Z":
                 yield int(folder.name), fields
