@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator
-
 import aiohttp
 
 from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Origin, late
 from coe.backends.lean import why_unreachable
-from coe.errors import BackendProtocolError, BackendUnreachable
+from coe.backends.limits import Limits
+from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.types import Timeouts
 
 
@@ -48,7 +45,7 @@ class AiohttpClient:
             raise self._was_closed()
         if self._session is None:
             self._session = self._opened()
-        limits = _Limits(self._origin.name, timeouts, streamed=streamed)
+        limits = Limits(self._origin.name, timeouts, streamed=streamed)
         while True:
             trace: dict[str, bool] = {}
             try:
@@ -106,7 +103,7 @@ class AiohttpResponse:
         self,
         name: str,
         raw: aiohttp.ClientResponse,
-        limits: _Limits,
+        limits: Limits,
         opened: set[AiohttpResponse],
     ) -> None:
         self.status = raw.status
@@ -114,7 +111,6 @@ class AiohttpResponse:
         self._raw = raw
         self._limits = limits
         self._opened = opened
-        self._error: Exception | None = None
         opened.add(self)
 
     def header(self, name: str) -> str:
@@ -138,9 +134,7 @@ class AiohttpResponse:
             async with self._limits.next():
                 return await self._raw.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise self._error or BackendProtocolError(
-                f"backend `{self._name}` hung up in mid-answer"
-            ) from error
+            raise BackendProtocolError(f"backend `{self._name}` hung up in mid-answer") from error
 
     def started(self) -> None:
         """See `Response.started`."""
@@ -155,40 +149,9 @@ class AiohttpResponse:
         self._opened.discard(self)
         self._raw.close()  # keeps the connection when the body has ended
 
-    def fail(self, error: Exception) -> None:
-        """Cut the connection; whoever reads gets `error`."""
-        self._error = error
-        self.close()
-
-
-class _Limits:
-    """The time limits of one exchange."""
-
-    def __init__(self, name: str, timeouts: Timeouts, *, streamed: bool) -> None:
-        self.started = False
-        self._name = name
-        self._timeouts = timeouts
-        self._streamed = streamed
-        self._began = asyncio.get_running_loop().time()
-
-    @contextlib.asynccontextmanager
-    async def next(self) -> AsyncGenerator[None, None]:
-        """Bound what is awaited inside by the limit that passes first."""
-        limits = self._timeouts
-        due = (self._began + limits.total_s, "total", limits.total_s)
-        if self._streamed and not self.started:
-            first_s = limits.first_token_s
-            due = min(due, (self._began + first_s, "first token", first_s))
-        elif self._streamed:
-            now = asyncio.get_running_loop().time()
-            due = min(due, (now + limits.idle_s, "idle", limits.idle_s))
-        try:
-            async with asyncio.timeout_at(due[0]) as bound:
-                yield
-        except TimeoutError as error:
-            if not bound.expired():
-                raise
-            raise late(self._name, due[1], due[2]) from error
+    def fail(self, error: BackendError) -> None:
+        """Let whoever reads get `error`."""
+        self._limits.fail(error)
 
 
 def _is_stale(error: Exception) -> bool:

@@ -119,7 +119,8 @@ def _rejected(
 ) -> BackendRejected | ContextTooLong:
     said = shown(str(found.get("message") or ""), secret)
     code = found.get("code")
-    code = None if code is None or isinstance(code, int) else shown(str(code), secret)
+    # A number is the status once more, as vLLM and litellm send it.
+    code = shown(code, secret) if isinstance(code, str) and not code.isdigit() else None
     message = f"backend `{name}` answered {status}: {said or 'without a reason'}"
     kind, param = found.get("type"), found.get("param")
     param = shown(param, secret) if isinstance(param, str) and param else None
