@@ -1,10 +1,10 @@
-"""From raw scores to probabilities, one of them "none of these". Never changes a ranking.
+"""From scores to probabilities, one of them "none of these". Never changes a ranking.
 
     p(category c | text) = sigmoid(slope * top + offset) * softmax(scores / temperature)[c]
 
 The first factor is the probability that the text belongs to any category at all, judged by its
-best score; the second shares it out. Both grow with the score of c, so the order of a row is the
-order of its scores, and a row sums to less than one: the rest is "none of these".
+best score; the second shares it out. A row is in the order of its scores and sums to less than
+one: the rest is "none of these".
 
 Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599, section 4
 (temperature); Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from routers.balance import Floats, softmax
 
-TEMPERATURES = np.geomspace(0.005, 0.5, 80)
-NEWTON_STEPS = 50
-CONVERGED = 1e-6
 # What the out-of-category evidence weighs in all. It is harsher than real traffic (every text of it
 # belongs to some category), so it weighs less than its size. On CLINC150 with its out-of-scope
 # prompts, expected calibration error: 0.02 to 0.04 at 0.1, 0.04 to 0.08 at 0.2, 0.2 at 0.5.
 OUTSIDE_SHARE = 0.1
+NEWTON_STEPS = 50
+LONGEST_STEP = 20.0
+CONVERGED = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,53 +48,29 @@ class Calibration:
         """Return probabilities, shape as the scores' (n_texts, n_categories)."""
         wide = scores.astype(np.float64)
         top = wide.max(axis=1, keepdims=True)
-        shares = np.exp((wide - top) / self.temperature)
-        shares /= shares.sum(axis=1, keepdims=True)
         belongs = _sigmoid(self.slope * top + self.offset)
         # Rounding to 32 bits must not lift a sum over one.
-        probabilities: NDArray[np.float32] = (belongs * shares * (1.0 - 1e-6)).astype(np.float32)
+        exact = belongs * softmax(wide / self.temperature) * (1.0 - 1e-6)
+        probabilities: NDArray[np.float32] = exact.astype(np.float32)
         return probabilities
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Scores of texts whose category is known, each made without the text itself.
-
-    Attributes:
-        scores: shape (n_texts, n_categories).
-        labels: shape (n_texts,), the column of each text's own category.
-        outside: shape (n_outside,), best scores of texts that belong to no category.
-    """
-
-    scores: Floats
-    labels: NDArray[np.intp]
-    outside: Floats
-
-
-def fit(held_out: HeldOut, *, temperature: float | None = None) -> Calibration:
-    """Return the calibration that makes the held-out texts most probable.
+def fit(inside: Floats, outside: Floats, *, temperature: float) -> Calibration:
+    """Return the calibration that makes held-out texts most probable.
 
     Args:
-        held_out: both kinds of text must be there.
-        temperature: is kept where it is given.
+        inside: best scores of texts that belong to some category; at least one.
+        outside: best scores of texts that belong to none; at least one.
+        temperature: of the softmax, as `balance` finds it.
     """
-    if temperature is None:
-        temperature = _best_temperature(held_out.scores, held_out.labels)
-    slope, offset = _logistic(held_out.scores.max(axis=1), held_out.outside)
+    slope, offset = _logistic(inside, outside)
     return Calibration(temperature=temperature, slope=slope, offset=offset)
-
-
-def _best_temperature(scores: Floats, labels: NDArray[np.intp]) -> float:
-    own = scores[np.arange(len(labels)), labels]
-    gaps = scores - own[:, None]
-    losses = [np.log(np.exp(np.minimum(gaps / t, 700)).sum(axis=1)).mean() for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(losses))])
 
 
 def _logistic(inside: Floats, outside: Floats) -> tuple[float, float]:
     """Return (slope, offset) of Platt's fit, the outside weighing OUTSIDE_SHARE in all."""
-    x = np.concatenate([inside, outside])
     n_in, n_out = len(inside), len(outside)
+    x = np.concatenate([inside, outside])
     target = np.concatenate(
         [np.full(n_in, (n_in + 1) / (n_in + 2)), np.full(n_out, 1 / (n_out + 2))]
     )
@@ -108,8 +84,8 @@ def _logistic(inside: Floats, outside: Floats) -> tuple[float, float]:
         gradient = design.T @ (weight * (p - target))
         curvature = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        # A step of more than this leaves the region in which the parabola is a fair model.
-        beta -= step * min(1.0, 20.0 / max(float(np.abs(step).max()), 1e-12))
+        # A longer step would leave the region in which the parabola is a fair model.
+        beta -= step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), CONVERGED))
         if np.abs(step).max() < CONVERGED:
             break
     if beta[0] < 0:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coe.errors import ConfigError
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
+from routers.balance import balance
 from routers.cache import CachedEncoder
 from routers.calibration import Calibration, fit
 from routers.holdout import held_out
-from routers.index import ABSENT, Floats, Index, ScoreKind, penalty
+from routers.index import ABSENT, Floats, Index, ScoreKind
 from routers.options import Options
 
 KEYS = ("encoder", "score", "top_k", "temperature", "cache")
@@ -27,8 +29,10 @@ class EmbeddingRouter:
     """Scores by cosine similarity to utterances, as probabilities. Thread-safe.
 
     Attributes:
-        calibrated: whether the probabilities were fitted to these utterances; with too few of
-            them the defaults of `Calibration` stand in.
+        calibrated: whether handicaps and calibration were fitted to these utterances; with too
+            few of them there are no handicaps, and the defaults of `Calibration` stand in.
+        handicaps: shape (n_categories,), added to the scores, see `balance`.
+        calibration: of the scores that include the handicaps.
     """
 
     def __init__(
@@ -57,11 +61,10 @@ class EmbeddingRouter:
         self._index = Index(categories, encoder.encode, score=score, top_k=top_k)
         self.calibrated = _is_enough(categories)
         if self.calibrated:
-            self.calibration = fit(held_out(self._index), temperature=temperature)
-        elif temperature is not None:
-            self.calibration = Calibration(temperature=temperature)
+            self.handicaps, self.calibration = _learn(self._index, temperature)
         else:
-            self.calibration = Calibration()
+            self.handicaps = np.zeros(len(categories))
+            self.calibration = Calibration(temperature=temperature or Calibration().temperature)
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and the nearest utterances and near misses of each text.
@@ -74,7 +77,11 @@ class EmbeddingRouter:
         embeddings = self._encoder.encode(texts)
         near = self._index.utterances.similarities(embeddings)
         far = self._index.negatives.similarities(embeddings)
-        values = self.calibration.apply(self._index.scores(near, far))
+        scores = self._index.scores(near) + self.handicaps
+        values = self.calibration.apply(scores)
+        if self._index.negatives.texts:
+            # What a near miss takes from its category goes to "none of these", not to the others.
+            values *= self._index.clearance(near, far)
         evidence = tuple(self._evidence(*row) for row in zip(near, far, strict=True))
         return Scores(values=values, evidence=evidence)
 
@@ -97,11 +104,11 @@ class EmbeddingRouter:
 
     def _near_misses(self, near: Floats, far: Floats) -> list[Evidence]:
         negatives = self._index.negatives
-        nearest = self._index.utterances.grouped(near[None]).max(axis=2)[0]
+        clearance = self._index.clearance(near[None], far[None])[0]
         found = []
         for place in _nearest(far):
             column = negatives.owner[place]
-            if penalty(nearest[column], far[place]) > 0:
+            if clearance[column] < 1:
                 item = Evidence(
                     kind="negative",
                     category=self.categories[column],
@@ -135,6 +142,17 @@ def build(spec: RouterSpec, parts: Parts) -> EmbeddingRouter:
         top_k=top_k,
         temperature=temperature,
     )
+
+
+def _learn(index: Index, temperature: float | None) -> tuple[NDArray[np.float64], Calibration]:
+    """Return the categories' handicaps and the calibration of the scores that include them."""
+    evidence = held_out(index)
+    used, labels = np.unique(evidence.labels, return_inverse=True)
+    learned = balance(evidence.scores[:, used], labels)
+    handicaps = np.zeros(len(index.norms))
+    handicaps[used] = learned.handicaps
+    inside, outside = evidence.tops(handicaps)
+    return handicaps, fit(inside, outside, temperature=temperature or learned.temperature)
 
 
 def _is_enough(categories: Sequence[Category]) -> bool:

@@ -1,55 +1,71 @@
-"""The evidence that calibration is fitted on: the utterances themselves, each one held out."""
+"""The evidence that a router learns from: its own utterances, each one held out."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from routers.calibration import HeldOut
-from routers.index import ABSENT, Floats, Index
+import numpy as np
+from numpy.typing import NDArray
+
+from routers.balance import Floats
+from routers.index import ABSENT, Index
 
 BLOCK = 128  # rows at a time: keeps the working arrays of large indexes to some megabytes
 
 
-def held_out(index: Index) -> HeldOut:
-    """Score every utterance and every negative as if it were not in the index.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Scores of texts whose category is known, each made as if the text were not in the index.
 
-    What counts as out of every category: each utterance as if its own category did not exist,
-    and each negative against the one category that it is a near miss of.
+    Attributes:
+        scores: shape (n_utterances, n_categories).
+        labels: shape (n_utterances,), the column of each utterance's own category.
+        misses: shape (n_negatives,), the score of each negative in the category it must not have.
+        miss_labels: shape (n_negatives,), that category's column.
     """
-    owner = index.utterances.owner
-    blocks = [_utterances(index, rows) for rows in _rows(len(owner))]
-    scores = np.concatenate(blocks)
-    others = scores.copy()
-    others[np.arange(len(owner)), owner] = ABSENT
-    near_misses = [_negatives(index, rows) for rows in _rows(len(index.negatives.owner))]
+
+    scores: Floats
+    labels: NDArray[np.intp]
+    misses: Floats
+    miss_labels: NDArray[np.intp]
+
+    def tops(self, handicaps: Floats) -> tuple[Floats, Floats]:
+        """Return the best scores of texts inside the categories, and of texts outside them.
+
+        Outside are: each utterance as if its own category did not exist, and each negative in
+        the category that it is a near miss of.
+        """
+        inside = self.scores + handicaps
+        others = inside.copy()
+        others[np.arange(len(self.labels)), self.labels] = ABSENT
+        misses = self.misses + handicaps[self.miss_labels]
+        return inside.max(axis=1), np.concatenate([others.max(axis=1), misses])
+
+
+def held_out(index: Index) -> HeldOut:
+    """Score every utterance and every negative of an index against the rest of it."""
+    negatives = index.negatives
+    near = index.utterances.similarities(negatives.vectors)
+    own = (np.arange(len(negatives.owner)), negatives.owner)
     return HeldOut(
-        scores=scores.astype(np.float64),
-        labels=owner,
-        outside=np.concatenate([others.max(axis=1), *near_misses]).astype(np.float64),
+        scores=np.concatenate([_block(index, rows) for rows in _rows(len(index.utterances.owner))]),
+        labels=index.utterances.owner,
+        misses=index.scores(near)[own].astype(np.float64),
+        miss_labels=negatives.owner,
     )
 
 
-def _utterances(index: Index, rows: np.ndarray) -> Floats:
+def _block(index: Index, rows: NDArray[np.intp]) -> Floats:
     bank = index.utterances
-    vectors, owner = bank.vectors[rows], bank.owner[rows]
-    near = bank.similarities(vectors)
+    near = bank.similarities(bank.vectors[rows])
     near[np.arange(len(rows)), rows] = ABSENT
     norms = np.tile(index.norms, (len(rows), 1))
-    for row, (vector, column) in enumerate(zip(vectors, owner, strict=True)):
-        total = bank.vectors[bank.owner == column].sum(axis=0)
-        norms[row, column] = np.linalg.norm(total - vector)
-    return index.scores(near, index.negatives.similarities(vectors), norms)
+    for place, row in enumerate(rows):
+        column = bank.owner[row]
+        total = index.sums[column] - bank.vectors[row]
+        norms[place, column] = np.linalg.norm(total)
+    return index.scores(near, norms).astype(np.float64)
 
 
-def _negatives(index: Index, rows: np.ndarray) -> Floats:
-    bank = index.negatives
-    vectors, owner = bank.vectors[rows], bank.owner[rows]
-    far = bank.similarities(vectors)
-    far[np.arange(len(rows)), rows] = ABSENT
-    scores = index.scores(index.utterances.similarities(vectors), far)
-    own: Floats = scores[np.arange(len(rows)), owner]
-    return own
-
-
-def _rows(count: int) -> list[np.ndarray]:
+def _rows(count: int) -> list[NDArray[np.intp]]:
     return [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]

@@ -17,8 +17,8 @@ Encode = Callable[[Sequence[str]], Floats]
 # Stands for the similarity to a text that is not there; every cosine is greater.
 ABSENT = np.float32(-2.0)
 # A near miss costs a category nothing while its nearest utterance leads by this much, and
-# everything (a whole cosine) once the near miss is the nearer of the two.
-SAFE_LEAD = np.float32(0.05)
+# everything once the near miss is the nearer of the two.
+SAFE_LEAD = np.float32(0.03)
 
 
 class Bank:
@@ -61,7 +61,8 @@ class Index:
     Attributes:
         utterances: what the categories are.
         negatives: what they are not: near misses, each of one category.
-        norms: shape (n_categories,), the length of the sum of a category's utterances.
+        sums: shape (n_categories, dim), the sum of a category's utterances.
+        norms: shape (n_categories,), their lengths.
     """
 
     def __init__(
@@ -78,38 +79,39 @@ class Index:
         """
         self.utterances = Bank([category.utterances for category in categories], encode)
         self.negatives = Bank([category.negatives for category in categories], encode)
-        self.norms = np.zeros(len(categories), dtype=np.float32)
-        for column in range(len(categories)):
-            own = self.utterances.vectors[self.utterances.owner == column]
-            self.norms[column] = np.linalg.norm(own.sum(axis=0))
+        bank = self.utterances
+        columns = range(len(categories))
+        self.sums = np.stack([bank.vectors[bank.owner == column].sum(axis=0) for column in columns])
+        self.norms = np.linalg.norm(self.sums, axis=1)
         self._score = score
         self._top_k = 1 if score == "max" else top_k
 
-    def scores(self, near: Floats, far: Floats, norms: Floats | None = None) -> Floats:
-        """Return scores, shape (n, n_categories), of texts known by their similarities.
+    def scores(self, near: Floats, norms: Floats | None = None) -> Floats:
+        """Return scores, shape (n, n_categories); ABSENT where a category has no utterances.
 
         Args:
-            near: to the utterances, as `Bank.similarities` returns them.
-            far: to the negatives.
+            near: similarities to the utterances, as `Bank.similarities` returns them.
             norms: shape (n, n_categories), for texts from whose own category they are left out.
         """
         groups = self.utterances.grouped(near)
         if self._score == "centroid":
-            scores = _centroid(groups, self.norms if norms is None else norms)
-        else:
-            scores = _top_mean(groups, self._top_k)
-        if self.negatives.texts:
-            nearest_miss = self.negatives.grouped(far).max(axis=2)
-            scores -= penalty(groups.max(axis=2), nearest_miss)
-        return scores
+            return _centroid(groups, self.norms if norms is None else norms)
+        return _top_mean(groups, self._top_k)
 
+    def clearance(self, near: Floats, far: Floats) -> Floats:
+        """Return how clear of near misses each category is, shape (n, n_categories), in [0, 1].
 
-def penalty(nearest: Floats, nearest_miss: Floats) -> Floats:
-    """Return what near misses cost, in [0, 1], from the best cosines to either kind of text."""
-    missing = (SAFE_LEAD - (nearest - nearest_miss)) / SAFE_LEAD
-    # Squared, so that a near miss that is only somewhat close costs little.
-    cost: Floats = np.square(np.clip(missing, 0.0, 1.0))
-    return cost
+        0 where a category's near miss is as near as its nearest utterance, or nearer; 1 where
+        the utterance leads by SAFE_LEAD, and where there is no near miss.
+
+        Args:
+            near: similarities to the utterances.
+            far: similarities to the negatives.
+        """
+        nearest = self.utterances.grouped(near).max(axis=2)
+        nearest_miss = self.negatives.grouped(far).max(axis=2)
+        lead: Floats = np.clip((nearest - nearest_miss) / SAFE_LEAD, 0.0, 1.0)
+        return lead
 
 
 def _top_mean(groups: Floats, top_k: int) -> Floats:

