@@ -17,7 +17,7 @@ KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_VALUES = 200_000
+MAX_VALUES = 50_000
 
 _TAG = "tag:yaml.org,2002:"
 # A composition has no dates: what YAML would read as one is a text, such as a revision.

@@ -99,7 +99,7 @@ def test_all_duplicate_keys_are_told_at_once() -> None:
 
 
 def test_deep_nesting_is_refused() -> None:
-    assert "nested too deeply" in problem_of("[" * 3000).message
+    assert "nested too deeply" in problem_of("[" * 1500).message
     assert "nested too deeply" in problem_of("[" * 60 + "]" * 60).message
 
 

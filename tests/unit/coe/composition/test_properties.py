@@ -118,7 +118,7 @@ def test_any_bytes_load_or_are_refused(raw: bytes, tmp_path: Path) -> None:
     load_or_refuse(path)
 
 
-@SLOW
+@settings(SLOW, max_examples=60)
 @given(content=SECTIONS)
 def test_any_tree_of_known_keys_loads_or_is_refused(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "experts.yaml"
