@@ -105,7 +105,7 @@ def read_settings(config: Path | None, host: str | None, port: int | None) -> Se
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to the address.
+    """Return a socket that listens on the address.
 
     Raises:
         ConfigError: the address is in use, or is not one of this machine's.
@@ -115,6 +115,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # from now on who connects waits instead of being refused
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
