@@ -56,7 +56,11 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Finds the first stop string in a growing text and holds back what might become one."""
+    """Finds the stop string that is complete first and holds back what might become one.
+
+    First to be complete, not first to begin: then the answer does not depend on how the text is
+    cut into pieces.
+    """
 
     __slots__ = ("_held", "_stops")
 
@@ -69,10 +73,11 @@ class StopStrings:
         if not self._stops:
             return text, False
         text = self._held + text
-        hits = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        hits = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if hits:
             self._held = ""
-            return text[: min(hits)], True
+            _, start = min(hits)
+            return text[:start], True
         shown = len(text) - self._possible(text)
         self._held = text[shown:]
         return text[:shown], False
