@@ -30,7 +30,8 @@ def with_tree(readme: str) -> str:
     Raises:
         KeyError: an entry has no line.
     """
-    if START not in readme or END not in readme:
+    has_place = START in readme and END in readme
+    if not has_place or not (ROOT / ".git").exists():  # git knows what belongs to the repository
         return readme
     before, _, rest = readme.partition(START)
     _, _, after = rest.partition(END)
@@ -85,4 +86,4 @@ def _docstring(entry: Path) -> str:
     if file.suffix != ".py" or not file.exists():
         return ""
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return text.split("\n", 1)[0].rstrip(".")
+    return text.split("\n", 1)[0].split(". ", 1)[0].rstrip(".")

@@ -163,3 +163,12 @@ def test_every_setting_in_the_docs_exists() -> None:
         used |= set(re.findall(r"\bCOE_[A-Z_]+[A-Z]\b", page.read_text(encoding="utf-8")))
 
     assert used <= known
+
+
+def test_every_header_in_the_docs_is_one_that_we_send() -> None:
+    sent = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("coe/api/*.py"))
+    used = set()
+    for page in PAGES:
+        used |= set(re.findall(r"\bx-coe-[a-z-]+[a-z]\b", page.read_text(encoding="utf-8")))
+
+    assert {name for name in used if f'"{name}"' not in sent} == set()
