@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
+from ruamel.yaml import YAML
 from typer.main import get_command
 
 from coe import composition
@@ -60,6 +62,7 @@ BLOCKS = list(blocks())
 COMPOSITIONS = [
     b for b in BLOCKS if b.language == "yaml" and "version: 1" in b.text and b.file is None
 ]
+FRAGMENTS = [b for b in BLOCKS if b.language == "yaml" and "version: 1" not in b.text]
 COMMANDS = [
     pytest.param(line.split(), id=f"{block}: {line.strip()}")
     for block in BLOCKS
@@ -84,6 +87,13 @@ def test_a_composition_in_the_docs_loads(
     file.write_text(block.text, encoding="utf-8")
 
     assert composition.load(file).default
+
+
+@pytest.mark.parametrize("block", FRAGMENTS, ids=str)
+def test_a_part_of_a_composition_in_the_docs_has_the_right_keys(block: Block) -> None:
+    schema = {**composition.json_schema(), "required": []}
+
+    jsonschema.validate(YAML(typ="safe").load(block.text), schema)
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
