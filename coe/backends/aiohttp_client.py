@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import aiohttp
 
 from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Origin, late
@@ -9,6 +11,8 @@ from coe.backends.lean import why_unreachable
 from coe.backends.limits import Limits
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.types import Timeouts
+
+_LARGE_BYTES = 1 << 20
 
 
 class AiohttpClient:
@@ -53,7 +57,7 @@ class AiohttpClient:
                     raw = await self._session.request(
                         method,
                         f"{self._origin.url}/{path}",
-                        data=body,
+                        data=_payload(body),
                         headers={"content-type": "application/json"} if body is not None else None,
                         allow_redirects=False,
                         trace_request_ctx=trace,
@@ -152,6 +156,11 @@ class AiohttpResponse:
     def fail(self, error: BackendError) -> None:
         """Let whoever reads get `error`."""
         self._limits.fail(error)
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return a body as aiohttp wants it: it warns of large ones in one piece."""
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
 
 
 def _is_stale(error: Exception) -> bool:

@@ -117,6 +117,9 @@ class LeanClient:
             raise BackendUnreachable(
                 f"backend `{origin.name}` is unreachable: {why_unreachable(error)}"
             ) from error
+        if self._closed:  # meanwhile
+            connection.cut()
+            raise BackendUnreachable(f"backend `{origin.name}` was closed")
         return connection
 
 

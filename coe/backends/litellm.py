@@ -216,12 +216,11 @@ class LiteLLMBackend:
     def _rejected(
         self, error: Exception, status: int, said: str
     ) -> BackendRejected | ContextTooLong:
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        named = {
-            key: value
-            for key in ("code", "param")  # its types are its own
-            if isinstance(value := getattr(error, key, None), str)
-        }
+        # litellm's own type and code are not OpenAI's; what the provider sent is in `body`.
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        sent = getattr(error, "body", None)
+        sent = sent if isinstance(sent, dict) else {}
+        named = {key: sent[key] for key in ("type", "code", "param") if key in sent}
         body = orjson.dumps({"error": {**named, "message": said}})
         return rejection(
             self.name, status, body, lambda name: str(headers.get(name, "")), self._secret
