@@ -1,0 +1,57 @@
+"""The sizes and lengths of the whole recipe, in one place."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+EXPERTS = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long and how fast to train."""
+
+    steps: int
+    tokens: int
+    rate: float
+    warmup: int = 50
+    decay: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that the recipe may be asked to change."""
+
+    seed: int = 0
+    vocabulary: int = 2048
+    context: int = 512
+    width: int = 256
+    inner_width: int = 768
+    layers: int = 4
+    heads: int = 4
+    rank: int = 16
+    base: Course = field(
+        default_factory=lambda: Course(steps=1800, tokens=2560, rate=2e-3, warmup=100, decay=0.05)
+    )
+    adapter_tokens: int = 2560
+    adapter_rate: float = 2e-3
+    adapter_steps: dict[str, int] = field(
+        default_factory=lambda: {
+            "arithmetic": 1000,
+            "units": 800,
+            "dates": 700,
+            "sql": 450,
+            "json": 400,
+            "phrasebook": 450,
+            "python": 450,
+            "facts": 600,
+            "general": 450,
+            "monolith": 600,
+        }
+    )
+    heldout: int = 200
+
+    def course(self, name: str) -> Course:
+        """Say how to train the adapter of that name."""
+        return Course(
+            steps=self.adapter_steps[name], tokens=self.adapter_tokens, rate=self.adapter_rate
+        )

@@ -1,0 +1,181 @@
+"""Unit conversion of whole amounts, by parts."""
+
+from dataclasses import dataclass
+from random import Random
+
+from experts.recipe.example import Example, Skill, Split, belongs_to, value_after_equals
+from experts.recipe.skills.columns import worked_sum
+from experts.recipe.wording import Phrasing
+
+BEYOND = "That is beyond my range: I convert whole amounts from 1 to 100."
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One unit expressed in another: `target = amount * factor + offset`."""
+
+    source: str
+    target: str
+    factor: float
+    offset: float = 0.0
+    lowest: int = 1
+    decimals: int = 2
+
+    def part(self, amount: int, *, whole: bool) -> float:
+        """Convert a part of an amount; only a whole amount carries the offset."""
+        return round(amount * self.factor + (self.offset if whole else 0.0), self.decimals)
+
+    def write(self, value: float) -> str:
+        """Write a converted value with the decimals of this conversion."""
+        return f"{value:.{self.decimals}f}"
+
+
+CONVERSIONS = (
+    Conversion("metres", "feet", 3.28084),
+    Conversion("feet", "metres", 0.3048),
+    Conversion("kilometres", "miles", 0.621371),
+    Conversion("miles", "kilometres", 1.609344),
+    Conversion("centimetres", "inches", 0.393701),
+    Conversion("inches", "centimetres", 2.54),
+    Conversion("kilograms", "pounds", 2.204623),
+    Conversion("pounds", "kilograms", 0.453592),
+    Conversion("litres", "US gallons", 0.264172),
+    Conversion("US gallons", "litres", 3.785412),
+    Conversion("metres", "yards", 1.093613),
+    Conversion("yards", "metres", 0.9144),
+    Conversion("ounces", "grams", 28.349523),
+    Conversion("degrees Celsius", "degrees Fahrenheit", 1.8, 32.0),
+    Conversion("degrees Fahrenheit", "degrees Celsius", 1 / 1.8, -32 / 1.8, lowest=40),
+    Conversion("hours", "minutes", 60, decimals=0),
+    Conversion("minutes", "seconds", 60, decimals=0),
+    Conversion("days", "hours", 24, decimals=0),
+    Conversion("weeks", "days", 7, decimals=0),
+    Conversion("feet", "inches", 12, decimals=0),
+    Conversion("yards", "feet", 3, decimals=0),
+    Conversion("kilometres", "metres", 1000, decimals=0),
+    Conversion("metres", "centimetres", 100, decimals=0),
+    Conversion("kilograms", "grams", 1000, decimals=0),
+)
+SPELLINGS = {
+    "metres": ("metres", "meters", "m"),
+    "feet": ("feet", "ft", "feet"),
+    "kilometres": ("kilometres", "kilometers", "km"),
+    "miles": ("miles", "miles", "mi"),
+    "centimetres": ("centimetres", "centimeters", "cm"),
+    "inches": ("inches", "inches", "inch"),
+    "kilograms": ("kilograms", "kilos", "kg"),
+    "pounds": ("pounds", "lbs", "lb"),
+    "litres": ("litres", "liters", "l"),
+    "US gallons": ("US gallons", "gallons", "gal"),
+    "yards": ("yards", "yards", "yd"),
+    "ounces": ("ounces", "ounces", "oz"),
+    "degrees Celsius": ("degrees Celsius", "Celsius", "°C"),
+    "degrees Fahrenheit": ("degrees Fahrenheit", "Fahrenheit", "°F"),
+    "hours": ("hours", "hours", "h"),
+    "minutes": ("minutes", "minutes", "min"),
+    "seconds": ("seconds", "seconds", "sec"),
+    "grams": ("grams", "grams", "g"),
+}
+PHRASING = Phrasing(
+    train=(
+        "how many {y} are {n} {x}?",
+        "How many {y} are {n} {x}?",
+        "how many {y} in {n} {x}?",
+        "How many {y} are there in {n} {x}?",
+        "how many {y} is {n} {x}",
+        "how many {y} make {n} {x}?",
+        "what is {n} {x} in {y}?",
+        "What are {n} {x} in {y}?",
+        "whats {n} {x} in {y}",
+        "convert {n} {x} to {y}",
+        "Convert {n} {x} into {y}.",
+        "{n} {x} in {y}",
+        "{n} {x} to {y}",
+        "{n} {x} = ? {y}",
+        "{n}{x} in {y}",
+        "{n} {x} into {y}?",
+        "change {n} {x} to {y}",
+        "how much is {n} {x} in {y}?",
+        "express {n} {x} in {y}",
+        "turn {n} {x} into {y}",
+        "give me {n} {x} in {y}",
+        "i have {n} {x}, how many {y} is that?",
+        "i need {n} {x} in {y}",
+        "{n} {x} is how many {y}?",
+        "{n} {x} are how many {y}?",
+        "how do i write {n} {x} in {y}?",
+        "can you convert {n} {x} to {y} for me?",
+        "in {y}, how much is {n} {x}?",
+        "my recipe says {n} {x}, what is it in {y}?",
+    ),
+    heldout=(
+        "{n} {x} equals how many {y}?",
+        "what does {n} {x} come to in {y}?",
+        "please state {n} {x} as {y}",
+        "if something is {n} {x}, what is that in {y}?",
+        "could you translate {n} {x} to {y}?",
+        "How many {y} do you get from {n} {x}?",
+    ),
+)
+
+
+def draw(rng: Random, split: Split) -> Example:
+    """Draw a conversion with its worked answer."""
+    conversion = rng.choice(CONVERSIONS)
+    beyond = split == "train" and rng.random() < 0.03
+    while True:
+        amount = rng.randrange(conversion.lowest, 101)
+        if belongs_to(split, f"{amount} {conversion.source} {conversion.target}"):
+            break
+    written = _too_much(rng) if beyond else str(amount)
+    prompt = PHRASING.say(
+        rng, split, n=written, x=_spell(rng, conversion.source), y=_spell(rng, conversion.target)
+    )
+    return Example(prompt=prompt, answer=BEYOND if beyond else worked(amount, conversion))
+
+
+def worked(amount: int, conversion: Conversion) -> str:
+    """Convert the tens and the ones apart, and add the parts.
+
+    The parts are rounded before they are added, so that the last decimal may be off by one.
+
+    Example:
+        >>> print(worked(12, CONVERSIONS[0]))
+        10 metres = 32.81 feet, 2 more = 6.56
+        32.81 + 6.56: 1+6=7, 8+5=13, 2+6+1=9, 3+0=3
+        12 metres = 39.37 feet
+    """
+    source, target = conversion.source, conversion.target
+    tens, ones = amount - amount % 10, amount % 10
+    if not tens or not ones or conversion.factor in {100, 1000}:
+        value = conversion.write(conversion.part(amount, whole=True))
+        return f"{amount} {source} = {value} {target}"
+    high, low = conversion.part(tens, whole=True), conversion.part(ones, whole=False)
+    first, second = conversion.write(high), conversion.write(low)
+    return (
+        f"{tens} {source} = {first} {target}, {ones} more = {second}\n"
+        f"{first} + {second}: {worked_sum(first, second)}\n"
+        f"{amount} {source} = {conversion.write(high + low)} {target}"
+    )
+
+
+def _spell(rng: Random, unit: str) -> str:
+    return rng.choice(SPELLINGS.get(unit, (unit,)))
+
+
+def _too_much(rng: Random) -> str:
+    amount = rng.randrange(101, 10 ** rng.randrange(4, 8))
+    return str(amount) if rng.random() < 0.6 else f"{rng.randrange(0, 200)}.{rng.randrange(1, 99)}"
+
+
+SKILL = Skill(
+    name="units",
+    summary="unit conversion of whole amounts up to 100",
+    draw=draw,
+    normalise=value_after_equals,
+    normalisation="the amount and unit after the last equals sign",
+    covers=f"{len(CONVERSIONS)} conversions of length, weight, volume, temperature and time, "
+    "whole amounts from 1 to 100 (Fahrenheit from 40); two decimals, the last of which may be "
+    "off by one",
+    beyond="decimal or larger amounts, currencies, areas, speeds, compound units",
+)
