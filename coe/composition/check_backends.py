@@ -42,7 +42,8 @@ def check_backends(file: FileKeys, report: Report, references: References) -> No
         path: KeyPath = ("backends", name)
         _check_secrets(backend, report, path)
         _check_url(backend, report, references, path)
-        if backend.reserve is not None and backend.reserve >= (backend.memory or 0):
+        is_known = not report.has_broken((*path, "memory"))
+        if is_known and backend.reserve is not None and backend.reserve >= (backend.memory or 0):
             report.error(
                 (*path, "reserve"),
                 "nothing is left for experts: `reserve` is not smaller than `memory`",

@@ -22,6 +22,9 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
     for name, expert in file.experts.items():
         path: KeyPath = ("experts", name)
         _check_capabilities(expert, report, path)
+        _check_fits(name, file, report)
+        if any(report.has_broken((*path, key)) for key in ("kind", "base", "adapter")):
+            continue  # what it is meant to be is not known
         if is_lora(expert):
             _check_lora(name, file, report, folder)
         else:
@@ -30,7 +33,6 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
                 check_known(report, "backends", expert.backend, (*path, "backend"))
             if expert.model is not None and _is_local(file, expert.backend):
                 _check_folder(expert.model, "config.json", (*path, "model"), report, folder)
-        _check_fits(name, file, report)
 
 
 def is_lora(expert: ExpertKeys) -> bool:
@@ -88,23 +90,35 @@ def _check_folder(text: str, needed: str, path: KeyPath, report: Report, folder:
     `organisation/name` may be a Hugging Face name: it is taken as a path only where its first part
     is a folder here.
     """
-    if "://" in text or "${" in text or "\0" in text:
-        return
     marked = text.startswith((".", "/", "~"))
-    if not marked and "/" not in text:
+    if "://" in text or "${" in text or not (marked or "/" in text):
         return
-    where = folder / Path(text).expanduser() if not text.startswith("~\0") else folder
-    if not marked and text.count("/") == 1 and not (folder / text.partition("/")[0]).is_dir():
+    where = _under(folder, text)
+    if not marked and text.count("/") == 1 and not _is_folder(folder / text.partition("/")[0]):
         report.warning(
             path,
             f"no folder {where}: taken as a Hugging Face name",
             "start a path with `./`",
             place=report.document.place(path),
         )
-    elif not where.is_dir():
+    elif not _is_folder(where):
         report.error(path, f"there is no folder {where}", "correct the path, or build it first")
     elif not (where / needed).is_file():
         report.error(path, f"the folder {where} holds no {needed}", "name the folder that does")
+
+
+def _under(folder: Path, text: str) -> Path:
+    try:
+        return folder / Path(text).expanduser()
+    except RuntimeError:  # `~someone` who is not known here
+        return folder / text
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _check_capabilities(expert: ExpertKeys, report: Report, path: KeyPath) -> None:

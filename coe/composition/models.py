@@ -101,9 +101,7 @@ class FileKeys(Keys):
     @classmethod
     def from_short(cls, value: Any) -> Any:
         """A section without a value is as good as absent: all of it may be commented out."""
-        if isinstance(value, dict):
-            return {key: entry for key, entry in value.items() if entry is not None}
-        return value
+        return {key: entry for key, entry in value.items() if entry is not None}
 
 
 def json_schema() -> dict[str, Any]:

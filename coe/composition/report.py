@@ -71,6 +71,10 @@ class Report:
         """Treat everything that is reported from now on as a consequence where it may be one."""
         self._sealed = tuple(self._broken)
 
+    def has_broken(self, path: KeyPath) -> bool:
+        """Whether something in the value at `path` was broken and left out."""
+        return any(broken[: len(path)] == path for broken in self._sealed)
+
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that forbid to use the composition, in the order of the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -76,12 +76,13 @@ def kind_of(value: object) -> str:
     return "a list" if isinstance(value, list) else "a mapping"
 
 
-def model_at(path: KeyPath) -> type[Keys] | None:
-    """Return the model that reads the value at `path`, or None where no model does."""
+def model_at(path: KeyPath) -> type[Keys]:
+    """Return the model that reads the mapping at `path`, which one does."""
     kind: Any = FileKeys
     for part in path:
-        kind = _step(kind, part)
-    return _model_in(kind)
+        model = _model_in(kind)
+        kind = model.model_fields[str(part)].annotation if model else get_args(kind)[1]
+    return _model_in(kind) or FileKeys
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
@@ -128,11 +129,11 @@ def _report(report: Report, path: KeyPath, error: ErrorDetails) -> None:
 
 def _report_unknown(report: Report, path: KeyPath) -> None:
     key, model = str(path[-1]), model_at(path[:-1])
-    if model is not None and key in model.LATER:
+    if key in model.LATER:
         hint = "remove it: nothing reads it in this version, and it would promise what is not done"
         report.error(path, f"`{key}` is not supported yet", hint, key=True)
         return
-    known = known_keys(model) if model else []
+    known = known_keys(model)
     hint = suggestion(key, known)
     if "did you mean" in hint:
         hint += f" Allowed: {', '.join(known)}"
@@ -169,33 +170,12 @@ def _remove(content: Any, path: KeyPath) -> None:
     del content[path[-1]]
 
 
-def _step(kind: Any, part: str | int) -> Any:
-    """Return the type of what stands at `part` of a value of type `kind`."""
-    model = _model_in(kind)
-    if model is not None:
-        for name, field in model.model_fields.items():
-            alias = field.validation_alias
-            if part == name or (isinstance(alias, AliasChoices) and part in alias.choices):
-                return field.annotation
-        return None
-    for option in _options(kind):
-        if get_origin(option) is dict:
-            return get_args(option)[1]
-        if get_origin(option) is list:
-            return get_args(option)[0]
-    return None
-
-
 def _model_in(kind: Any) -> type[Keys] | None:
-    for option in _options(kind):
+    """Return the model that a type is, or is a union of with None."""
+    for option in get_args(kind) if isinstance(kind, UnionType) else (kind,):
         if isinstance(option, type) and issubclass(option, Keys):
             return option
     return None
-
-
-def _options(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself."""
-    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
 
 
 def _is_scalar(value: object) -> bool:

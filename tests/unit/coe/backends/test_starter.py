@@ -121,19 +121,8 @@ def test_the_starter_has_no_problem_but_the_missing_key(tmp_path: Path) -> None:
 
 
 def test_all_starter_categories_agree_with_each_other(tmp_path: Path) -> None:
-    skills = [
-        "arithmetic",
-        "units",
-        "dates",
-        "sql",
-        "json",
-        "phrasebook",
-        "python",
-        "facts",
-        "general",
-    ]
     path = tmp_path / "experts.yaml"
-    path.write_text(write_composition([OLLAMA], make_embedded(tmp_path, *skills)), "utf-8")
+    path.write_text(write_composition([OLLAMA], make_embedded(tmp_path, *SKILLS)), "utf-8")
 
     assert check(path, {}) == []
 

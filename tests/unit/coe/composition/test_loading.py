@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import coe.composition
-from coe.composition import Adapter, Composition, Cost, check, expand, load
+from coe.composition import Adapter, Composition, Cost, Expert, check, expand, load
 from coe.types import Timeouts
 
 Write = Callable[[str], Path]
@@ -142,6 +142,14 @@ def test_experts_are_typed(full: Composition) -> None:
     assert full.experts["frontier"].context is None
 
 
+def test_an_expert_needs_no_more_than_its_place() -> None:
+    expert = Expert(name="one", backend="here", model="m")
+
+    assert (expert.skills, expert.defaults, expert.tags) == ({}, {}, ())
+    assert expert.is_eligible
+    assert expert.adapter_source is None
+
+
 def test_a_lora_inherits_from_its_base(full: Composition) -> None:
     legal = full.experts["legal"]
 
@@ -164,6 +172,7 @@ def test_texts_of_the_file_and_of_its_files_are_merged(full: Composition) -> Non
     assert code.category.patterns == ("^\\s+at ",)
     assert code.category.threshold == 0.55
     assert code.experts == ("frontier", "base")
+    assert (code.name, code.description) == ("code", "")
     assert full.categories["law"].experts == ("legal",)
 
 
@@ -266,6 +275,13 @@ def test_sections_without_a_value_are_absent(write: Write) -> None:
     text = SMALLEST + "routers:\n# all commented out\nrouting:\ntimeouts:\n"
 
     assert load(write(text), {}).routing.router == "default"
+
+
+def test_a_listen_address_may_come_from_the_environment(write: Write) -> None:
+    path = write(SMALLEST + "server: ${env:LISTEN}\n")
+
+    assert load(path, {"LISTEN": "0.0.0.0:80"}).server.listen == "0.0.0.0:80"
+    assert [p.path for p in check(path, {}) if "LISTEN" in p.message] == ["server.listen"]
 
 
 def test_a_category_may_be_named_like_an_expert(write: Write) -> None:

@@ -402,6 +402,23 @@ MISTAKES = [
         "cannot be used",
     ),
     Mistake(
+        "address with a query",
+        "engine: local",
+        "engine: http://h/v1?key=x",
+        "4:11",
+        "backends.engine.url",
+        "with a query",
+    ),
+    Mistake(
+        "address from a variable that is not set",
+        "engine: local",
+        "engine: ${env:ADDRESS}",
+        "4:11",
+        "backends.engine.url",
+        "the environment variable ADDRESS is not set",
+        severity="warning",
+    ),
+    Mistake(
         "reserve of everything",
         "reserve: 1GiB",
         "reserve: 10GiB",
@@ -507,6 +524,22 @@ MISTAKES = [
         "local model that is not there",
         SECTIONS,
         "{backend: engine, model: ./nowhere}",
+        "7:35",
+        "experts.coder.model",
+        "there is no folder",
+    ),
+    Mistake(
+        "local model of an unknown user",
+        SECTIONS,
+        "{backend: engine, model: ~nobody-here/model}",
+        "7:35",
+        "experts.coder.model",
+        "there is no folder",
+    ),
+    Mistake(
+        "local model with an impossible name",
+        SECTIONS,
+        f"{{backend: engine, model: ./{'x' * 300}}}",
         "7:35",
         "experts.coder.model",
         "there is no folder",
@@ -782,6 +815,14 @@ MISTAKES = [
         "a literal secret",
     ),
     Mistake(
+        "literal key among the options",
+        "engine: local",
+        "engine: {url: http://h, options: {auth_token: sk-123}}",
+        "4:49",
+        "backends.engine.options.auth_token",
+        "a literal secret",
+    ),
+    Mistake(
         "key of an encoder",
         "",
         "encoders: {e: {type: http, api_key: sk-123}}\n",
@@ -854,6 +895,28 @@ def test_a_mistake_brings_no_second_error_for_the_same_place(
 
     errors = [p for p in problems if p.severity == "error"]
     assert len({(p.line, p.column) for p in errors}) == len(errors), "\n".join(map(str, errors))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("memory: 10GiB", "memory: 10", "backends.here.memory"),
+        (SECTIONS, "{base: 4, adapter: x}", "experts.coder.base"),
+        (SECTIONS, "{base: general, adapter: 4}", "experts.coder.adapter"),
+        (SECTIONS, "{kind: lara, base: general, adapter: x}", "experts.coder.kind"),
+        (SECTIONS, "{backend: 4, model: x}", "experts.coder.backend"),
+        (SECTIONS, "4", "experts.coder"),
+        ("experts: [coder]", "experts: 4", "categories.code.experts"),
+        ("default: general", "default: 4", "default"),
+        ("here: {url", "here: {ulr", "backends.here.ulr"),
+    ],
+)
+def test_a_broken_value_brings_no_problem_elsewhere(
+    old: str, new: str, path: str, write: Write
+) -> None:
+    errors = [p for p in check(write(BASE.replace(old, new)), {}) if p.severity == "error"]
+
+    assert [p.path for p in errors] == [path]
 
 
 def test_the_file_that_the_mistakes_start_from_is_faultless(write: Write) -> None:
@@ -943,6 +1006,43 @@ def test_a_folder_without_weights_is_refused(key: str, file: str, write: Write) 
     (problem,) = [p for p in check(path, {}) if p.severity == "error"]
 
     assert f"holds no {file}" in problem.message
+
+
+@pytest.mark.parametrize("model", ["hf://acme/small", "small", "${env:MODEL:-x}"])
+def test_a_local_model_that_is_no_path_is_left_to_the_engine(model: str, write: Write) -> None:
+    path = write(BASE.replace(SECTIONS, f"{{backend: engine, model: '{model}'}}"))
+
+    assert check(path, {}) == []
+
+
+def test_a_lora_on_a_broken_base_brings_no_second_problem(write: Write) -> None:
+    text = BASE.replace("general: here/small", "general: small").replace(
+        SECTIONS, "{base: general, adapter: x}"
+    )
+
+    (problem,) = check(write(text), {})
+
+    assert problem.path == "experts.general"
+
+
+def test_keywords_alone_make_a_category(write: Write) -> None:
+    text = BASE.replace("utterances: [c1, c2, c3, c4, c5]", "keywords: [segfault]")
+
+    assert check(write(text), {}) == []
+
+
+def test_a_huge_file_of_utterances_is_refused(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coe.composition.texts.MAX_BYTES", 3)
+    path = write(
+        BASE.replace("    experts: [coder]", "    utterances_file: more.txt\n    experts: [coder]")
+    )
+    (path.parent / "more.txt").write_text("too long", encoding="utf-8")
+
+    (problem,) = check(path, {})
+
+    assert "is larger than 3 bytes" in problem.message
 
 
 def test_folders_with_weights_are_accepted(write: Write) -> None:
