@@ -20,6 +20,7 @@ def complete(file: FileKeys) -> FileKeys:
     """Return the file with its implicit encoder, routers, routes and virtual model."""
     encoders = {ENCODER: EncoderKeys(type=ENCODER), **file.encoders}
     routers = file.routers or _implicit_routers(file)
+    routers = {name: _with_encoder(router, file) for name, router in routers.items()}
     routes = dict(file.routing.routes)
     for name, category in file.categories.items():
         if category.experts is not None:
@@ -53,13 +54,20 @@ def _implicit_routers(file: FileKeys) -> dict[str, RouterKeys]:
     """Keywords where there are any, then nearness to the utterances."""
     if not file.categories:
         return {}
-    encoder = next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
-    embedding = RouterKeys.model_validate({"type": "embedding", "encoder": encoder})
+    embedding = RouterKeys(type="embedding")
     if not any(category.keywords for category in file.categories.values()):
         return {DEFAULT: embedding}
     stages = {"keyword": RouterKeys(type="keyword"), "embedding": embedding}
     chain = RouterKeys.model_validate({"type": "chain", "stages": list(stages)})
     return {**stages, DEFAULT: chain}
+
+
+def _with_encoder(router: RouterKeys, file: FileKeys) -> RouterKeys:
+    """Give an embedding router that names no encoder the only one of the file, or our own."""
+    if router.type != "embedding" or "encoder" in router.options:
+        return router
+    encoder = next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
+    return RouterKeys.model_validate({**router.model_dump(), "encoder": encoder})
 
 
 def _deciding_router(file: FileKeys, routers: dict[str, RouterKeys]) -> str | None:

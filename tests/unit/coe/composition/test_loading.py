@@ -198,6 +198,16 @@ def test_the_only_encoder_is_that_of_the_implicit_router(write: Write) -> None:
     assert composition.encoders["tiny"].options == {"dim": 256}
 
 
+def test_an_embedding_router_needs_no_encoder_of_its_own(write: Write) -> None:
+    text = SMALLEST + "routers: {mine: embedding, other: {type: embedding, encoder: tiny}}\n"
+    text += "routing: {router: mine}\nencoders: {tiny: hashed, more: hashed}\n"
+
+    routers = load(write(text), {}).routers
+
+    assert routers["mine"].options == {"encoder": "minilm"}
+    assert routers["other"].options == {"encoder": "tiny"}
+
+
 def test_without_categories_there_is_no_router(write: Write) -> None:
     composition = load(
         write("version: 1\nbackends: {a: http://h}\nexperts: {one: a/m}\ndefault: one\n"), {}
