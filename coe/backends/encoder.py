@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import http.client
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,6 +89,7 @@ class HttpEncoder:
         self._secret = secret
         # A deque's append and pop are atomic: a thread takes a connection, or opens one.
         self._idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
+        weakref.finalize(self, _close, self._idle)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `Encoder.encode`.
@@ -166,6 +168,11 @@ class HttpEncoder:
 
     def _unavailable(self, why: str) -> RouterUnavailable:
         return RouterUnavailable(f"encoder `{self.name}`: {why}")
+
+
+def _close(idle: deque[tuple[http.client.HTTPConnection, float]]) -> None:
+    for connection, _ in idle:
+        connection.close()
 
 
 def _no_header(_: str) -> str:

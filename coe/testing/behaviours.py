@@ -1,33 +1,33 @@
 """What the fake upstream does with a request: a list of steps, found by the model's name.
 
-A name is a behaviour, with its numbers in it. Every other name is an ordinary answer.
+A name is a behaviour, with its numbers in it. Every other name is an ordinary model.
 
-    ok                                    the prompt, echoed, word by word; usage when asked for
-    chunks-200, chunks-200x64             so many chunks, each of so many letters, sent at once
-    slow-first-5s, slow-token-100ms       late to start; late with each chunk
-    n-3, tools, reasoning, refusal, logprobs
-    error-503, error-429-retry-after-ms-50, error-429-retry-after-2
-    error-400-context, error-vllm-context the prompt is too long
-    error-401-secret                      shows a key, an address and a stack trace
-    error-ollama, -fastapi, -html, -no-body    other shapes of an error
-    error-in-200                          an error object with status 200, streamed or not
-    error-frame-first, garbage-frame-first     a stream that is wrong from its first frame
+    ok  the prompt, echoed, word by word; usage when asked for
+    chunks-200, chunks-200x64  so many chunks, each of so many letters, sent at once
+    slow-first-5s, slow-token-100ms  late to start; late with each chunk
+    n-3, tools, reasoning, refusal, logprobs  other kinds of answers
+    error-503, error-429-retry-after-ms-50, error-429-retry-after-2  refused
+    error-400-context, error-vllm-context  refused, because the prompt is too long
+    error-401-secret  refused with a key, an address and a stack trace in the message
+    error-ollama, error-fastapi, error-html, error-no-body  refused in other shapes
+    error-in-200  an error object with status 200, streamed or not
+    error-frame-first, garbage-frame-first  a stream that is wrong from its first frame
     role-only-then-drop, role-only-then-stall  wrong after a frame without content
-    drop-after-2                          two chunks, then the connection is reset
-    truncate-after-2                      two chunks, then the body ends cleanly, with no end mark
-    cut-after-2                           two chunks, then the connection closes inside the body
-    done-after-2                          two chunks, then the end mark, with no finish reason
-    error-frame-after-2                   two chunks, then an error frame
-    stall-after-2, hang                   two chunks, or nothing at all, and then silence
-    reset, close                          the connection ends before any answer
+    drop-after-2  two chunks, then the connection is reset
+    truncate-after-2  two chunks, then the body ends cleanly, with no end mark
+    cut-after-2  two chunks, then the connection closes inside the body
+    done-after-2  two chunks, then the end mark, with no finish reason
+    error-frame-after-2  two chunks, then an error frame
+    stall-after-2, hang  two chunks, or nothing at all, and then silence
+    reset, close  the connection ends before any answer
     garbage, html, json, endless-headers  no answer at all, in four ways
-    redirect-9101                         to another port of this machine
-    empty                                 a role and the end mark; an empty object
-    no-done-but-finish, no-last-newline, until-close, until-close-truncated
-    no-model, model-last, renamed, spaced      where and how the model's name is written
-    comments, crlf, one-packet, split-bytes    how frames are written and cut
-    continue-100, close-after, stray      what is on the wire around an ordinary answer
-    huge                                  a chunk of 1 MiB
+    redirect-9101  to another port of this machine
+    empty  a role and the end mark; an empty object
+    no-done-but-finish, no-last-newline, until-close, until-close-truncated  other ends
+    no-model, model-last, renamed, spaced  where and how the model's name is written
+    comments, crlf, one-packet, split-bytes  how frames are written and cut
+    continue-100, close-after, stray  what is on the wire around an ordinary answer
+    huge  a chunk of 1 MiB
 
 Answers that are not streamed have the same faults, as far as they can.
 """
