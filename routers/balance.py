@@ -4,7 +4,7 @@ Utterances like "convert 10 miles to km" resemble one another; those of a catego
 resemble nothing. Their cosines are not comparable: a new text of the diffuse category is often
 nearer to some dense one. So each category gets a number that is added to its scores, learned on
 scores that were held out. On nine skills of which one is "everything else" it lifts the accuracy
-on new prompts from 0.956 to 0.988.
+on new prompts from 0.956 to 0.987.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Balance:
 def balance(scores: Floats, labels: NDArray[np.intp]) -> Balance:
     """Fit sharpness * scores + biases by multinomial logistic regression (convex, by Newton).
 
-    Targets are smoothed as Platt smooths them, by the size of the category: scores that separate
-    the categories perfectly say less with five utterances than with fifty.
+    Targets are smoothed as Platt smooths them, by the number of rows: scores that separate the
+    categories perfectly say less with thirty rows than with three thousand.
 
     Args:
         scores: shape (n, n_categories), held out; each category is the label of some row.
@@ -71,10 +71,9 @@ def softmax(logits: Floats) -> Floats:
 
 
 def _targets(labels: NDArray[np.intp], categories: int) -> Floats:
-    sizes = np.bincount(labels, minlength=categories)
-    own = ((sizes + 1.0) / (sizes + 2.0))[labels]
-    targets = np.repeat((1.0 - own)[:, None] / max(categories - 1, 1), categories, axis=1)
-    targets[np.arange(len(labels)), labels] = own
+    count = len(labels)
+    targets = np.full((count, categories), 1.0 / (count + 2) / max(categories - 1, 1))
+    targets[np.arange(count), labels] = (count + 1) / (count + 2)
     return targets
 
 

@@ -31,7 +31,8 @@ class EmbeddingRouter:
     Attributes:
         calibrated: whether handicaps and calibration were fitted to these utterances; with too
             few of them there are no handicaps, and the defaults of `Calibration` stand in.
-        handicaps: shape (n_categories,), added to the scores, see `balance`.
+        handicaps: shape (n_categories,), added to the scores, see `balance`; minus infinity for a
+            category without utterances.
         calibration: of the scores that include the handicaps.
     """
 
@@ -63,7 +64,7 @@ class EmbeddingRouter:
         if self.calibrated:
             self.handicaps, self.calibration = _learn(self._index, temperature)
         else:
-            self.handicaps = np.zeros(len(categories))
+            self.handicaps = _no_handicaps(self._index)
             self.calibration = Calibration(temperature=temperature or Calibration().temperature)
 
     def score(self, texts: Sequence[str]) -> Scores:
@@ -147,12 +148,17 @@ def build(spec: RouterSpec, parts: Parts) -> EmbeddingRouter:
 def _learn(index: Index, temperature: float | None) -> tuple[NDArray[np.float64], Calibration]:
     """Return the categories' handicaps and the calibration of the scores that include them."""
     evidence = held_out(index)
-    used, labels = np.unique(evidence.labels, return_inverse=True)
-    learned = balance(evidence.scores[:, used], labels)
-    handicaps = np.zeros(len(index.norms))
+    handicaps = _no_handicaps(index)
+    used = np.flatnonzero(np.isfinite(handicaps))
+    learned = balance(evidence.scores[:, used], np.searchsorted(used, evidence.labels))
     handicaps[used] = learned.handicaps
     inside, outside = evidence.tops(handicaps)
     return handicaps, fit(inside, outside, temperature=temperature or learned.temperature)
+
+
+def _no_handicaps(index: Index) -> NDArray[np.float64]:
+    sizes = np.bincount(index.utterances.owner, minlength=len(index.norms))
+    return np.where(sizes > 0, 0.0, -np.inf)
 
 
 def _is_enough(categories: Sequence[Category]) -> bool:

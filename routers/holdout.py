@@ -39,6 +39,7 @@ class HeldOut:
         others = inside.copy()
         others[np.arange(len(self.labels)), self.labels] = ABSENT
         misses = self.misses + handicaps[self.miss_labels]
+        misses = misses[np.isfinite(misses)]  # of categories without utterances
         return inside.max(axis=1), np.concatenate([others.max(axis=1), misses])
 
 

@@ -72,7 +72,7 @@ class OnnxEncoder:
         self.dim = card.dim
         self.max_length = min(max_length or card.max_length, card.max_length)
         self._pooling = card.pooling
-        self._tokenizer = _tokenizer(_verified(folder, TOKENIZER, card))
+        self._tokenizer = _tokenizer(_verified(folder, TOKENIZER, card), folder)
         self._session = _session(_verified(folder, MODEL, card), folder, threads)
         self._inputs = tuple(entry.name for entry in self._session.get_inputs())
         identity = f"{card.sha256[MODEL]}{card.sha256[TOKENIZER]}{self._pooling}{self.max_length}"
@@ -156,10 +156,13 @@ def _verified(folder: Path, name: str, card: Card) -> bytes:
     return content
 
 
-def _tokenizer(content: bytes) -> Any:
+def _tokenizer(content: bytes, folder: Path) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_str(content.decode("utf-8"))
+    try:
+        tokenizer = Tokenizer.from_str(content.decode("utf-8"))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise ArtefactError(f"{folder / TOKENIZER}: is not a tokeniser: {error}") from error
     # Length is ours to limit, and a single text needs no padding.
     tokenizer.no_padding()
     tokenizer.no_truncation()

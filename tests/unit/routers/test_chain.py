@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coe.errors import ConfigError, RouterUnavailable
+from coe.protocols import RouterSpec
+from coe.testing.routers import GivenParts
+from coe.types import Category, Evidence, Scores
+from routers.chain import ChainRouter, build
+
+
+class Table:
+    """A router that says what it was told to say; notes which texts it was asked about."""
+
+    calibrated = True
+
+    def __init__(
+        self,
+        name: str,
+        rows: Mapping[str, Sequence[float]],
+        *,
+        categories: tuple[str, ...] = ("a", "b"),
+        calibrated: bool = True,
+    ) -> None:
+        self.name = name
+        self.categories = categories
+        self.calibrated = calibrated
+        self.asked: list[list[str]] = []
+        self._rows = rows
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        self.asked.append(list(texts))
+        values = np.array([self._rows[text] for text in texts], dtype=np.float32)
+        evidence = tuple(
+            (Evidence(kind="keyword", category=self.categories[0], text=self.name),) for _ in texts
+        )
+        return Scores(values=values, evidence=evidence)
+
+
+class Broken(Table):
+    """A stage whose server does not answer."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        self.asked.append(list(texts))
+        raise RouterUnavailable(f"{self.name} does not answer")
+
+
+def chain(*stages: Table, **limits: float) -> ChainRouter:
+    return ChainRouter(name="default", categories=("a", "b"), stages=stages, **limits)
+
+
+def test_only_the_texts_of_which_a_stage_is_not_sure_go_on() -> None:
+    first = Table("first", {"sure": (0.9, 0.0), "low": (0.6, 0.0), "close": (0.75, 0.7)})
+    second = Table("second", {"low": (0.1, 0.2), "close": (0.0, 0.8)})
+
+    scores = chain(first, second).score(["low", "sure", "close"])
+
+    assert second.asked == [["low", "close"]]
+    assert scores.stages == ("second", "first", "second")
+    assert scores.values == pytest.approx(np.array([(0.1, 0.2), (0.9, 0.0), (0.0, 0.8)]))
+    assert [row[0].text for row in scores.evidence] == ["second", "first", "second"]
+
+
+def test_a_stage_is_not_asked_when_all_are_sure() -> None:
+    first, second = Table("first", {"t": (1.0, 0.0)}), Table("second", {})
+
+    chain(first, second).score(["t", "t"])
+
+    assert second.asked == []
+
+
+def test_the_last_stage_has_the_word_even_when_it_is_not_sure() -> None:
+    first, last = Table("first", {"t": (0.6, 0.1)}), Table("last", {"t": (0.2, 0.1)})
+
+    scores = chain(first, last).score(["t"])
+
+    assert scores.stages == ("last",)
+    assert scores.values[0] == pytest.approx((0.2, 0.1))
+
+
+def test_confidence_and_margin_are_inclusive() -> None:
+    first = Table("first", {"edge": (0.75, 0.5), "under": (0.75, 0.5625)})
+    last = Table("last", {"under": (0.0, 0.0)})
+
+    chain(first, last, confident_at=0.75, margin=0.25).score(["edge", "under"])
+
+    assert last.asked == [["under"]]
+
+
+def test_a_failing_stage_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    broken, last = Broken("broken", {}), Table("last", {"t": (0.2, 0.1)})
+
+    with caplog.at_level(logging.WARNING):
+        scores = chain(broken, last).score(["t"])
+
+    assert scores.stages == ("last",)
+    assert "broken is skipped" in caplog.text
+
+
+def test_when_the_last_stage_fails_the_one_before_has_the_word() -> None:
+    first, broken = Table("first", {"t": (0.6, 0.1)}), Broken("broken", {})
+
+    scores = chain(first, broken).score(["t"])
+
+    assert scores.stages == ("first",)
+    assert scores.values[0] == pytest.approx((0.6, 0.1))
+
+
+def test_when_every_stage_fails_the_chain_is_unavailable() -> None:
+    with pytest.raises(RouterUnavailable, match=r"one does not answer.*two does not answer"):
+        chain(Broken("one", {}), Broken("two", {})).score(["t"])
+
+
+def test_no_texts_ask_no_stage() -> None:
+    broken = Broken("broken", {})
+
+    scores = chain(broken).score([])
+
+    assert scores.values.shape == (0, 2)
+    assert broken.asked == []
+
+
+def test_a_stage_with_fewer_categories_gives_the_others_nothing() -> None:
+    narrow = Table("narrow", {"t": (0.9,)}, categories=("b",))
+
+    scores = chain(narrow).score(["t"])
+
+    assert scores.values[0] == pytest.approx((0.0, 0.9))
+
+
+def test_a_single_category_is_sure_by_its_probability_alone() -> None:
+    first = Table("first", {"yes": (0.9,), "no": (0.3,)}, categories=("a",))
+    last = Table("last", {"no": (0.1,)}, categories=("a",))
+    alone = ChainRouter(name="default", categories=("a",), stages=(first, last))
+
+    assert alone.score(["yes", "no"]).stages == ("first", "last")
+
+
+def test_a_chain_in_a_chain_names_the_stage_that_decided() -> None:
+    inner = chain(Table("first", {"t": (0.2, 0.1)}), Table("second", {"t": (0.9, 0.0)}))
+    outer = ChainRouter(name="outer", categories=("a", "b"), stages=(inner,))
+
+    assert outer.score(["t"]).stages == ("second",)
+
+
+def test_a_chain_is_calibrated_if_all_its_stages_are() -> None:
+    raw = Table("raw", {}, calibrated=False)
+
+    assert chain(Table("one", {})).calibrated
+    assert not chain(Table("one", {}), raw).calibrated
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"routers\.default\.stages: is missing"),
+        ({"stages": []}, r"routers\.default\.stages: expected a list of names"),
+        ({"stages": ["rules"]}, "no router `rules`"),
+        ({"stages": ["default"]}, "cannot be a stage of itself"),
+        ({"stages": ["wide"]}, "'wide' has categories that the chain has not: c"),
+        ({"stages": ["one"], "confident": 1}, "did you mean 'confident_at'"),
+        ({"stages": ["one"], "margin": 2}, r"routers\.default\.margin: expected a number"),
+    ],
+)
+def test_a_wrong_option_names_its_place(options: dict[str, Any], message: str) -> None:
+    parts = GivenParts(
+        routers={
+            "one": Table("one", {}),
+            "wide": Table("wide", {}, categories=("a", "b", "c")),
+        }
+    )
+    categories = (Category(name="a"), Category(name="b"))
+    spec = RouterSpec(name="default", type="chain", options=options, categories=categories)
+
+    with pytest.raises(ConfigError, match=message):
+        build(spec, parts)
