@@ -25,7 +25,9 @@ pytestmark = pytest.mark.anyio
 ROUTED = """
 version: 1
 backends:
-  up: {{url: "{url}", timeouts: {{connect: 1s, first_token: {first_token}, idle: 300ms, total: 3s}}}}
+  up:
+    url: "{url}"
+    timeouts: {{connect: 1s, first_token: {first_token}, idle: 300ms, total: 3s}}
   gone: http://127.0.0.1:9
 experts:
   general: {{backend: up, model: ok, context: 100k, capabilities: [chat]}}

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from coe import sse
-from coe.backends import openai
+from coe.backends import aiohttp_client, exchange, lean, openai
 from coe.backends.openai import OpenAIBackend
 from coe.errors import (
     BackendError,
@@ -546,6 +546,8 @@ async def test_stray_bytes_spoil_no_other_answer(http_client: str) -> None:
 
 async def test_a_server_that_floods_is_slowed_down(http_client: str) -> None:
     """What is not read is not buffered without end: TCP stops the server."""
+    sent = 0
+    frame = sse.frame(orjson.dumps({"choices": [{"delta": {"content": "x" * 50_000}}]}))
 
     class Flood(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -554,37 +556,60 @@ async def test_a_server_that_floods_is_slowed_down(http_client: str) -> None:
 
         def data_received(self, _: bytes) -> None:
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-            self.send()
-
-        def send(self) -> None:
-            while not (self.stopped or self.transport.is_closing()):
-                chunk = {"choices": [{"delta": {"content": "x" * 10_000}}]}
-                self.transport.write(sse.frame(orjson.dumps(chunk)))
+            self.resume_writing()
 
         def pause_writing(self) -> None:
             self.stopped = True
-            paused.set()
 
         def resume_writing(self) -> None:
+            nonlocal sent
             self.stopped = False
-            resumed.set()
-            self.send()
+            while not (self.stopped or self.transport.is_closing()):
+                self.transport.write(frame)
+                sent += len(frame)
 
-    paused, resumed = asyncio.Event(), asyncio.Event()
     server = await asyncio.get_running_loop().create_server(Flood, "127.0.0.1", 0)
     backend = backend_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", http_client)
-    async with asyncio.timeout(10):
-        stream = backend.generate(dispatch(stream=True))
+    stream = backend.generate(dispatch(stream=True))
+    async with asyncio.timeout(20):
         await anext(stream)
-        await paused.wait()
-        resumed.clear()
-
-        while not resumed.is_set():
+        for _ in range(3000):  # turns of the loop, in which an endless buffer would grow
+            await asyncio.sleep(0)
+        unread = sent
+        while sent < unread + 10_000_000:
             await anext(stream)
 
+    assert unread < 30_000_000
     await stream.aclose()
     await backend.aclose()
     server.close()
+
+
+async def test_a_kept_connection_is_not_trusted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "KEPT_S", 0.0)
+    async with pair("lean") as (backend, upstream):
+        await ask(backend)
+        await ask(backend)
+
+        assert upstream.accepted == 2
+
+
+async def test_an_answer_without_end_is_given_up(
+    http_client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (exchange, aiohttp_client):
+        monkeypatch.setattr(module, "MAX_BODY_BYTES", 1000)
+    async with pair(http_client) as (backend, _):
+        outcome = await ask(backend, "huge")
+
+        assert "sent more than" in str(outcome.failed_with(BackendProtocolError))
+
+
+async def test_an_answer_with_too_many_headers_is_given_up() -> None:
+    async with pair("lean") as (backend, _):
+        outcome = await ask(backend, "many-headers")
+
+        assert "headers without end" in str(outcome.failed_with(BackendProtocolError))
 
 
 async def test_tls_is_verified_against_the_given_authority(http_client: str, root: Path) -> None:

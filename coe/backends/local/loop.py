@@ -90,7 +90,7 @@ class Loop:
         """Turn a ticket into waiting rows, one per choice."""
         try:
             seat = self._weights.seat(ticket.expert)
-            rows = _rows(ticket, seat, self._options.max_new_tokens)
+            rows = _rows(ticket, seat)
         except CoEError as error:
             ticket.fail(error)
         except Exception as error:  # noqa: BLE001 - tokenizers and templates are others' programs
@@ -170,17 +170,17 @@ class Loop:
         return ended
 
 
-def _rows(ticket: Ticket, seat: Seat, default_limit: int) -> list[Row]:
+def _rows(ticket: Ticket, seat: Seat) -> list[Row]:
     request, base = ticket.request, seat.base
     prompt = encode(seat.tokenizer, request.messages)
-    room = default_limit if seat.context is None else seat.context - len(prompt)
+    limit = request.max_tokens or base.max_new_tokens
+    room = limit if seat.context is None else seat.context - len(prompt)
     if room < 1:
         raise ContextTooLong(
             f"the prompt has {len(prompt)} tokens; expert {ticket.expert!r} has a context of "
             f"{seat.context}, answer included",
             param="messages",
         )
-    limit = request.max_tokens or default_limit
     ticket.prompt_tokens = len(prompt)
     ticket.fingerprint = seat.fingerprint
     has_template = bool(seat.tokenizer.chat_template)
@@ -199,7 +199,7 @@ def _rows(ticket: Ticket, seat: Seat, default_limit: int) -> list[Row]:
             prompt=prompt,
             slot=seat.slot,
             sampling=request.sampling(base.defaults),
-            limit=limit if seat.context is None else min(limit, room),
+            limit=min(limit, room),
             ends=base.ends,
             stops=request.stop if has_template else (*request.stop, *PLAIN_STOPS),
             decode=decode,

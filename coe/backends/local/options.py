@@ -9,6 +9,7 @@ from typing import Any
 
 from coe.errors import ConfigError
 
+_TEXTS = {"dtype", "device"}
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -20,14 +21,15 @@ class Options:
         threads: cores that one step may use.
         max_batch: rows that are decoded together; the rest waits.
         dtype: of the weights in memory.
-        max_new_tokens: of an answer whose request names no limit.
+        max_new_tokens: of an answer whose request names no limit; None leaves it to the model's
+            own generation config, or to 256 where that says nothing.
         device: `auto`, or what torch calls it (`cpu`, `cuda:0`, `mps`).
     """
 
     threads: int = 1
     max_batch: int = 8
     dtype: str = "float32"
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     device: str = "auto"
 
 
@@ -43,13 +45,13 @@ def read(backend: str, given: Mapping[str, Any]) -> Options:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"expected one of {', '.join(known)}"
             raise ConfigError(f"backends.{backend}: unknown key `{key}` ({hint})")
-        expected = type(getattr(Options(), key))
+        expected = str if key in _TEXTS else int
         if not isinstance(value, expected) or isinstance(value, bool):
             raise ConfigError(
                 f"backends.{backend}.{key}: {value!r} is not a valid value "
                 f"(expected {'a whole number' if expected is int else 'a text'})"
             )
-        if expected is int and value < 1:
+        if isinstance(value, int) and value < 1:
             raise ConfigError(f"backends.{backend}.{key}: {value} is too small (the least is 1)")
     options = Options(**given)
     if options.dtype not in _DTYPES:

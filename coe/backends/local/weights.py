@@ -22,6 +22,7 @@ from coe.backends.local.places import Place, fingerprint, other_base
 from coe.backends.local.request import Sampling
 from coe.errors import CoEError, ExpertLoadFailed
 
+_MAX_NEW_TOKENS = 256
 # Layers whose cache is keys and values per token, so that rows can join and leave a batch.
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -33,6 +34,7 @@ class Base:
     Attributes:
         context: the most tokens that its positions allow; None where the model does not say.
         defaults: from the model's generation config; greedy where that says nothing.
+        max_new_tokens: of an answer whose request names no limit.
         ends: token ids that end an answer.
         mixable: whether rows can be padded and joined; False for recurrent states.
         accepts: the names of the arguments that the forward pass takes.
@@ -44,6 +46,7 @@ class Base:
     device: torch.device
     context: int | None
     defaults: Sampling
+    max_new_tokens: int
     ends: frozenset[int]
     mixable: bool
     accepts: frozenset[str]
@@ -168,6 +171,11 @@ class Weights:
             device=device,
             context=context if isinstance(context, int) and context > 0 else None,
             defaults=_defaults(model.generation_config),
+            max_new_tokens=(
+                self.options.max_new_tokens
+                or getattr(model.generation_config, "max_new_tokens", None)
+                or _MAX_NEW_TOKENS
+            ),
             ends=_ends(model.generation_config, tokenizer),
             mixable=kinds <= _ATTENTION,
             accepts=accepts,

@@ -157,7 +157,8 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"use_dora": True}, {"trainable_token_indices": [1, 2]}, {"modules_to_save": ["lm_head"]}]
+    "changes",
+    [{"use_dora": True}, {"trainable_token_indices": [1, 2]}, {"modules_to_save": ["lm_head"]}],
 )
 def test_more_than_pairs_is_not_taken_for_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
     from peft import get_peft_model
