@@ -176,7 +176,12 @@ async def _json(session: ClientSession, url: str) -> Any:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004 - HTTP's own number
                 return None
-            return json.loads(await response.content.read(MAX_BYTES))
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    return None
+            return json.loads(body)
     except (aiohttp.ClientError, OSError, ValueError, RecursionError):
         return None
 

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import BackendKeys
 from coe.composition.models import FileKeys
-from coe.composition.references import References, check_secret, names_a_secret
+from coe.composition.references import References, check_secret, heads_a_secret, names_a_secret
 from coe.composition.report import Report, suggestion
 
 # Types that run in this process or find their servers by themselves; what a third party's type
@@ -100,7 +100,7 @@ def _check_secrets(backend: BackendKeys, report: Report, path: KeyPath) -> None:
     if backend.api_key is not None:
         check_secret(report, backend.api_key, (*path, "api_key"))
     for header, value in backend.headers.items():
-        if names_a_secret(header):
+        if heads_a_secret(header):
             check_secret(report, value, (*path, "headers", header))
     for key, value in backend.options.items():
         if isinstance(value, str) and names_a_secret(key):

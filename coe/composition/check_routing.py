@@ -30,8 +30,8 @@ def check_routes(file: FileKeys, report: Report) -> None:
         path = ("categories", name)
         if category.experts is None:
             if named is not None and name not in named:
-                hint = "add `experts`"
-                report.warning(path, f"no route: `{file.default}` answers it", hint)
+                message = "no route: the default expert answers it"
+                report.warning(path, message, "add `experts`")
             continue
         if name in routes:
             place = report.document.place(("routing", "routes", name), key=True)

@@ -16,9 +16,10 @@ MAX_BYTES = 64_000
 _ANY = re.compile(r"\$\{([^{}]*)\}?")
 _ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _FILE = re.compile(r"file:(.+)", re.DOTALL)
-_SECRET_NAME = re.compile(
-    r"(^|[-_])(authorization|api-?_?key|key|token|secret|password)$", re.IGNORECASE
+_SECRET_OPTION = re.compile(
+    r"(^|[-_])((api|auth|access|secret)[-_]?(key|token)|secret|password)$", re.IGNORECASE
 )
+_SECRET_HEADER = re.compile(r"(^|-)(authorization|cookie|key|secret|token)$", re.IGNORECASE)
 
 
 class Resolved(str):
@@ -148,6 +149,11 @@ def check_secret(report: Report, text: str, path: KeyPath) -> None:
             report.error(path, "the default of a secret is a literal secret", f"{HOW}, no default")
 
 
-def names_a_secret(name: str) -> bool:
-    """Whether a header or option of that name holds a secret."""
-    return _SECRET_NAME.search(name) is not None
+def names_a_secret(option: str) -> bool:
+    """Whether an option of that name holds a secret (`pad_token` and `cache_key` do not)."""
+    return _SECRET_OPTION.search(option) is not None
+
+
+def heads_a_secret(header: str) -> bool:
+    """Whether a request header of that name carries a secret."""
+    return _SECRET_HEADER.search(header) is not None

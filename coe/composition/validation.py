@@ -115,6 +115,8 @@ def _report(report: Report, path: KeyPath, error: ErrorDetails) -> None:
     elif kind in _EXPECTED:
         hint = "put it in quotes" if kind == "string_type" and _is_scalar(value) else ""
         hint = "give it a value or remove the key" if value is None else hint
+        if isinstance(value, dict) and "expert" in value:
+            hint = "weights are not supported yet: write the expert's name alone"
         shown = "" if private or not _is_scalar(value) or value is None else f" ({value!s:.60})"
         report.error(path, f"expected {_EXPECTED[kind]}, not {kind_of(value)}{shown}", hint)
     elif kind in {"greater_than_equal", "less_than_equal"}:
@@ -130,7 +132,7 @@ def _report(report: Report, path: KeyPath, error: ErrorDetails) -> None:
 def _report_unknown(report: Report, path: KeyPath) -> None:
     key, model = str(path[-1]), model_at(path[:-1])
     if key in model.LATER:
-        hint = "remove it: nothing reads it in this version, and it would promise what is not done"
+        hint = "remove it: nothing in this version reads it"
         report.error(path, f"`{key}` is not supported yet", hint, key=True)
         return
     known = known_keys(model)

@@ -145,6 +145,27 @@ async def test_garbage_redirects_and_errors_are_nothing_found() -> None:
         assert await found_at({"/api/tags": answer}, module.ollama) is None
 
 
+async def test_an_answer_in_pieces_is_read_whole() -> None:
+    async def pieces(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"models": [{"na', b'me": "m"', b"}]}"):
+            await response.write(piece)
+        return response
+
+    found = await found_at({"/api/tags": pieces}, module.ollama)
+
+    assert found is not None
+    assert found.models == ("m",)
+
+
+async def test_an_endless_answer_is_nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    tags = {"models": [{"name": "m" * 200}]}
+
+    assert await found_at({"/api/tags": tags}, module.ollama) is None
+
+
 async def test_a_server_that_never_answers_costs_no_more_than_the_limit() -> None:
     asked = asyncio.Event()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coe.composition import check, expand, load
-from coe.composition.references import Resolved
+from coe.composition.references import Resolved, heads_a_secret, names_a_secret
 from coe.errors import CompositionError
 
 Write = Callable[[str], Path]
@@ -148,3 +148,18 @@ def test_a_resolved_text_is_a_text_that_shows_its_reference() -> None:
     assert key == SECRET
     assert f"Bearer {key}" == f"Bearer {SECRET}"
     assert repr(key) == "'${env:K}'"
+
+
+@pytest.mark.parametrize("name", ["api_key", "openai_api_key", "auth-token", "password", "secret"])
+def test_an_option_is_known_to_be_secret_by_its_name(name: str) -> None:
+    assert names_a_secret(name)
+
+
+@pytest.mark.parametrize("name", ["pad_token", "cache_key", "max_tokens", "model", "secretary"])
+def test_an_option_that_only_sounds_secret_may_be_written_out(name: str) -> None:
+    assert not names_a_secret(name)
+
+
+def test_a_header_is_known_to_be_secret_by_its_name() -> None:
+    assert all(map(heads_a_secret, ["Authorization", "x-api-key", "Proxy-Authorization", "cookie"]))
+    assert not any(map(heads_a_secret, ["x-org", "user-agent", "x-keyboard"]))

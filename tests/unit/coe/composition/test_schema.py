@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
 from coe.composition import json_schema, schema
+from coe.composition.keys import Keys
 
 SMALLEST = """
 version: 1
@@ -80,6 +81,11 @@ def test_every_key_says_what_it_means() -> None:
     silent = [where for where, entry in properties(json_schema()) if not entry.get("description")]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("model", Keys.__subclasses__(), ids=lambda model: model.__name__)
+def test_no_key_is_both_served_and_promised_for_later(model: type[Keys]) -> None:
+    assert model.LATER.isdisjoint(model.model_fields)
 
 
 def test_the_schema_is_plain_json() -> None:
