@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -138,7 +139,8 @@ def _wrk(say: Callable[[str], None]) -> Path:
         raise Missing(f"no load generator: install wrk (apt-get install wrk); {reason}") from reason
     libraries = next(unpacked.parent.glob("usr/lib/*/"), unpacked.parent)
     unpacked.write_text(
-        f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {unpacked.parent}/usr/bin/wrk "$@"\n'
+        f"#!/bin/sh\nLD_LIBRARY_PATH={shlex.quote(str(libraries))} "
+        f'exec {shlex.quote(str(unpacked.parent / "usr/bin/wrk"))} "$@"\n'
     )
     unpacked.chmod(0o755)
     return unpacked
