@@ -20,7 +20,7 @@ from coe.backends.http import MAX_HEADER_BYTES, Origin, late
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.types import Timeouts
 
-_KEPT_S = 30.0  # an idle connection that is older may be dead without anybody having said so
+KEPT_S = 30.0  # an idle connection that is older may be dead without anybody having said so
 
 
 class LeanClient:
@@ -92,7 +92,7 @@ class LeanClient:
         """Take the kept connection that was used last, if it is young enough to be alive."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since + _KEPT_S > now:
+            if connection.idle_since + KEPT_S > now:
                 return connection
             connection.cut()
         return None

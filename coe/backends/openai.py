@@ -61,7 +61,7 @@ class OpenAIBackend:
         """See `Backend.generate`."""
         call = dispatch.call
         request = _request(call)
-        async with self._slot(call) if self._slots else contextlib.nullcontext():
+        async with self._slot(call, self._slots) if self._slots else contextlib.nullcontext():
             response = await self._client.post(
                 call.endpoint, request, call.timeouts, streamed=call.stream
             )
@@ -117,14 +117,11 @@ class OpenAIBackend:
         return rejection(self.name, response.status, body, response.header, self._secret)
 
     @contextlib.asynccontextmanager
-    async def _slot(self, call: Call) -> AsyncGenerator[None, None]:
+    async def _slot(self, call: Call, slots: asyncio.Semaphore) -> AsyncGenerator[None, None]:
         """Hold one of the backend's slots, for which a call waits as long as its limit allows."""
-        if self._slots is None:
-            yield
-            return
         try:
             async with asyncio.timeout(call.timeouts.total_s):
-                await self._slots.acquire()
+                await slots.acquire()
         except TimeoutError as error:
             raise BackendTimeout(
                 f"backend `{self.name}` had no slot free: limit {call.timeouts.total_s:g} s (total)"
@@ -132,7 +129,7 @@ class OpenAIBackend:
         try:
             yield
         finally:
-            self._slots.release()
+            slots.release()
 
 
 def _request(call: Call) -> bytes:

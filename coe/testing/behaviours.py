@@ -20,7 +20,7 @@ A name is a behaviour, with its numbers in it. Every other name is an ordinary m
     error-frame-after-2  two chunks, then an error frame
     stall-after-2, hang  two chunks, or nothing at all, and then silence
     reset, close  the connection ends before any answer
-    garbage, html, json, endless-headers  no answer at all, in four ways
+    garbage, html, json, endless-headers, many-headers  no answer at all, in five ways
     redirect-9101  to another port of this machine
     empty  a role and the end mark; an empty object
     no-done-but-finish, no-last-newline, until-close, until-close-truncated  other ends
@@ -216,7 +216,7 @@ _BEHAVIOURS: Sequence[tuple[re.Pattern[str], Callable[..., list[Step]]]] = tuple
         (r"(drop|truncate|cut|done|error-frame|stall)-after-(\d+)", faults.after),
         (r"slow-first-(\d+)(ms|s)", _slow_first),
         (r"slow-token-(\d+)(ms|s)", _slow_token),
-        (r"(reset|close|hang|garbage|html|json|endless-headers)", faults.raw),
+        (r"(reset|close|hang|garbage|html|json|endless-headers|many-headers)", faults.raw),
         (r"redirect-(\d+)", faults.redirect),
         (
             (

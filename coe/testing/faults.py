@@ -93,6 +93,7 @@ def raw(_: Ask, name: str) -> list[Step]:
             Send(b"HTTP/1.1 200 OK\r\n" + b"x-a: %b\r\n" % (b"y" * 1000) * 300),
             End("hang"),
         ],
+        "many-headers": [Send(wire.http(200, b"{}", headers=["x-a: 1"] * 1000))],
     }
     return plans[name]
 

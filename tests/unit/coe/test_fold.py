@@ -83,6 +83,13 @@ def test_tool_calls_without_index_are_listed() -> None:
     assert folded["tool_calls"] == [{"id": "a"}, {"id": "b"}]
 
 
+def test_a_delta_that_is_missing_or_odd_does_no_harm() -> None:
+    whole = fold([{"choices": [{"delta": None}, {"index": 1, "delta": {"tool_calls": ["odd"]}}]}])
+
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": None}
+    assert whole["choices"][1]["message"]["tool_calls"] == ["odd"]
+
+
 def test_logprobs_are_joined() -> None:
     whole = fold(
         [

@@ -103,6 +103,10 @@ def test_data_of_a_frame(raw: bytes, expected: bytes | None) -> None:
     assert data(raw) == expected
 
 
+def test_frames_need_no_newlines_around_them() -> None:
+    assert list(frames(b"\n\r\ndata: 1\n\n\n\ndata: 2")) == [b"data: 1", b"data: 2"]
+
+
 def test_a_frame_is_read_back() -> None:
     block = frame(b'{"a": 1}')
 

@@ -207,6 +207,15 @@ def test_with_several_choices_each_must_finish() -> None:
     assert isinstance(truncated.error, BackendProtocolError)
 
 
+def test_an_odd_frame_in_mid_stream_is_passed_on() -> None:
+    odd = b'data: "error"\n\n' + sse.frame(orjson.dumps({"choices": [{"index": 1}, "odd"]}))
+
+    out, passage = passed([*frames_of(), odd, sse.DONE], {"n": 2})
+
+    assert out.endswith(odd)
+    assert passage.error is None
+
+
 def test_a_finish_reason_before_usage_completes_a_stream_without_an_end_mark() -> None:
     ask = wire.Ask(model=ASK.model, prompt="p", stream=True, usage=True)
 
