@@ -24,7 +24,8 @@ def write(file: Path, *, force: bool) -> None:
         print(f"found {row}", file=sys.stderr)
     if not found:
         print("found no model server and no key: the file shows how to add one", file=sys.stderr)
-    embedded = Path("experts") if Path("experts/base/config.json").exists() else None
+    here = Path("experts").absolute()
+    embedded = here if (here / "base" / "config.json").exists() else None
     try:
         file.write_text(write_composition(found, embedded), encoding="utf-8")
     except OSError as error:
