@@ -57,25 +57,20 @@ class LocalBackend:
             )
         ticket, events = self._engine.submit(call.expert, parse(call.body))
         chunks = Chunks(ticket, answer_id=f"chatcmpl-{dispatch.query_id}", created=int(time.time()))
+        whole = Fold()
         try:
             pieces = self._pieces(ticket, events, call.timeouts)
             async with aclosing(pieces):
-                if call.stream:
-                    async for some in pieces:
-                        yield b"".join(
-                            frame(orjson.dumps(chunk))
-                            for piece in some
-                            for chunk in chunks.spell(piece)
-                        )
-                else:
-                    answer = Fold()
-                    async for some in pieces:
-                        for piece in some:
-                            for chunk in chunks.spell(piece):
-                                answer.add(chunk)
+                async for some in pieces:
+                    spelt = [chunk for piece in some for chunk in chunks.spell(piece)]
+                    if call.stream:
+                        yield b"".join(frame(orjson.dumps(chunk)) for chunk in spelt)
+                    else:
+                        for chunk in spelt:
+                            whole.add(chunk)
             if not call.stream:
-                answer.add(chunks.usage())
-                yield orjson.dumps(answer.completion)
+                whole.add(chunks.usage())
+                yield orjson.dumps(whole.completion)
             elif ticket.request.include_usage:
                 yield frame(orjson.dumps(chunks.usage()))
         finally:

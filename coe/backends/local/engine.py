@@ -7,7 +7,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from coe.backends.local.hub import fetched
 from coe.backends.local.options import Options
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from coe.backends.local.loop import Inbox
 
 Events = asyncio.Queue[Piece | CoEError]
+
+Event = TypeVar("Event")
 
 _JOIN_S = 10.0
 
@@ -40,7 +42,7 @@ class Engine:
         self._inbox: Inbox = queue.SimpleQueue()
         self._to_fetch: Inbox = queue.SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
-        self._tickets: set[Ticket] = set()
+        self._open: set[Ticket | Load] = set()
         self._closed = False
         self.failures: dict[str, CoEError] = {}
 
@@ -58,13 +60,13 @@ class Engine:
         events: Events = asyncio.Queue()
         ticket = Ticket(expert, request, _deliver_to(events))
         self._send(ticket)
-        self._tickets.add(ticket)
+        self._open.add(ticket)
         return ticket, events
 
     def discard(self, ticket: Ticket) -> None:
         """Forget a call; its rows leave the batch before the next step."""
         ticket.closed = True
-        self._tickets.discard(ticket)
+        self._open.discard(ticket)
 
     async def load(self) -> None:
         """Load every expert, in order; calls that come meanwhile are served in between.
@@ -72,15 +74,15 @@ class Engine:
         Raises:
             ExpertLoadFailed: some could not be loaded; the message names each. The others serve.
         """
-        loop = asyncio.get_running_loop()
         outcomes: asyncio.Queue[CoEError | None] = asyncio.Queue()
-
-        def done(outcome: CoEError | None) -> None:
-            loop.call_soon_threadsafe(outcomes.put_nowait, outcome)
-
-        for expert in self._places:
-            self._send(Load(expert=expert, done=done))
-        failed = [error for _ in self._places if (error := await outcomes.get()) is not None]
+        loads = [Load(expert=expert, done=_deliver_to(outcomes)) for expert in self._places]
+        self._open.update(loads)
+        try:
+            for load in loads:
+                self._send(load)
+            failed = [error for _ in loads if (error := await outcomes.get()) is not None]
+        finally:
+            self._open.difference_update(loads)
         if failed:
             raise ExpertLoadFailed("\n".join(error.message for error in failed))
 
@@ -134,14 +136,15 @@ class Engine:
             raise
 
     def _fail_all(self, error: BackendError) -> None:
-        for ticket in list(self._tickets):
-            ticket.fail(error)
+        for wish in list(self._open):
+            wish.fail(error)
 
 
-def _deliver_to(events: Events) -> Callable[[Piece | CoEError], None]:
+def _deliver_to(events: asyncio.Queue[Event]) -> Callable[[Event], None]:
+    """Return a function that puts an event into the queue, from any thread."""
     loop = asyncio.get_running_loop()
 
-    def deliver(event: Piece | CoEError) -> None:
+    def deliver(event: Event) -> None:
         # A loop that ended without closing its calls has nobody to tell.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(events.put_nowait, event)

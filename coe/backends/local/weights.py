@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,49 +104,42 @@ class Weights:
         return self._seats[expert]
 
     def _load(self, place: Place) -> Seat:
-        slot, base = 0, self._base(place.model, place)
+        with _told(place, "model", place.model):
+            if place.model not in self._bases:
+                model = _read_model(place.model, self.options)
+                self._bases[place.model] = self._open(model, place.model)
+            slot, base = 0, self._bases[place.model]
+            marks = [self.options.dtype, fingerprint(place.model)]
+            tokenizer = base.tokenizer
         if place.adapter is not None:
-            slot, base = self._adapter(base, place, place.adapter)
+            with _told(place, "adapter", place.adapter):
+                slot, base = self._adapter(base, place, place.adapter)
+                marks.append(fingerprint(place.adapter))
+                tokenizer = _own_tokenizer(place.adapter) or base.tokenizer
         limits = [limit for limit in (base.context, place.context) if limit is not None]
-        marks = (
-            f"{fingerprint(place.model)}/{fingerprint(place.adapter or '')}/{self.options.dtype}"
-        )
         return Seat(
             base=base,
             slot=slot,
-            tokenizer=_own_tokenizer(place) or base.tokenizer,
+            tokenizer=tokenizer,
             context=min(limits) if limits else None,
-            fingerprint=f"fp_{hashlib.sha256(marks.encode()).hexdigest()[:12]}",
+            fingerprint=f"fp_{hashlib.sha256('/'.join(marks).encode()).hexdigest()[:12]}",
         )
-
-    def _base(self, key: str, place: Place) -> Base:
-        if key not in self._bases:
-            try:
-                self._bases[key] = self._open(_read_model(place.model, self.options), place.model)
-            except CoEError:
-                raise
-            except Exception as error:  # the libraries raise anything from OSError to KeyError
-                raise _failed(place, "model", place.model, error) from error
-        return self._bases[key]
 
     def _adapter(self, base: Base, place: Place, source: str) -> tuple[int, Base]:
         from peft import PeftConfig
         from peft.utils import load_peft_weights
 
-        try:
-            config = PeftConfig.from_pretrained(source)
-            base_name = config.base_model_name_or_path
-            if other_base(place, base_name):
-                raise ValueError(
-                    f"it was made for the base {base_name}, not for {place.named}; if they are "
-                    "the same, correct base_model_name_or_path in its adapter_config.json"
-                )
-            pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
-            if pairs is not None:
-                return base.bank.add(pairs), base
-            return 0, self._merged(place, source)
-        except Exception as error:  # as for a base
-            raise _failed(place, "adapter", source, error) from error
+        config = PeftConfig.from_pretrained(source)
+        named = config.base_model_name_or_path
+        if other_base(place, named):
+            raise ValueError(
+                f"it was made for the base {named}, not for {place.named}; if they are the same, "
+                "correct base_model_name_or_path in its adapter_config.json"
+            )
+        pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
+        if pairs is not None:
+            return base.bank.add(pairs), base
+        return 0, self._merged(place, source)
 
     def _merged(self, place: Place, source: str) -> Base:
         """Return a copy of the base with the adapter merged in, for this adapter alone."""
@@ -192,11 +186,11 @@ def _read_model(source: str, options: Options) -> Any:
     return model
 
 
-def _own_tokenizer(place: Place) -> Any:
+def _own_tokenizer(adapter: str) -> Any:
     """Return the tokenizer that an adapter brings (a chat template of its own), if it does."""
-    if place.adapter is None or not (Path(place.adapter) / "tokenizer_config.json").is_file():
+    if not (Path(adapter) / "tokenizer_config.json").is_file():
         return None
-    return AutoTokenizer.from_pretrained(place.adapter)
+    return AutoTokenizer.from_pretrained(adapter)
 
 
 def _device(wanted: str) -> torch.device:
@@ -226,6 +220,13 @@ def _ends(config: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
 
 
-def _failed(place: Place, kind: str, source: str, error: Exception) -> ExpertLoadFailed:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return ExpertLoadFailed(f"expert {place.expert!r}: cannot load the {kind} {source}: {reason}")
+@contextmanager
+def _told(place: Place, kind: str, source: str) -> Iterator[None]:
+    """Translate whatever the libraries raise, from OSError to KeyError, and say where it was."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ExpertLoadFailed(
+            f"expert {place.expert!r}: cannot load the {kind} {source}: {reason}"
+        ) from error

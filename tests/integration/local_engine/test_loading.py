@@ -38,6 +38,24 @@ async def test_a_call_that_comes_while_the_weights_load_waits_for_them(lab: Any)
     assert said == lab.oracle("base", "blue")
 
 
+async def test_closing_while_the_weights_load_ends_the_wait(lab: Any) -> None:
+    backend = build(lab.spec())
+    starting = asyncio.ensure_future(backend.start())
+    await asyncio.sleep(0)  # let it ask
+
+    await backend.aclose()
+
+    with pytest.raises(ExpertLoadFailed, match="was closed"):
+        await starting
+
+
+async def test_weights_may_be_kept_in_half_precision(lab: Any) -> None:
+    async with lab.running(dtype="bfloat16") as backend:
+        said = await asyncio.gather(*(lab.tell(backend, name) for name in ("plain", *lab.skills)))
+
+    assert len(set(said)) == 4
+
+
 async def test_an_adapter_of_another_base_is_refused_and_the_others_serve(lab: Any) -> None:
     sites = (
         ExpertSite(expert="wrong", model="base", adapter="misfit"),
