@@ -72,8 +72,8 @@ class OnnxEncoder:
         self.dim = card.dim
         self.max_length = min(max_length or card.max_length, card.max_length)
         self._pooling = card.pooling
-        self._tokenizer = _tokenizer(_verified(folder, TOKENIZER, card), folder)
-        self._session = _session(_verified(folder, MODEL, card), folder, threads)
+        self._tokenizer = _tokenizer(_verified(folder / TOKENIZER, card))
+        self._session = _session(_verified(folder / MODEL, card), threads)
         self._inputs = tuple(entry.name for entry in self._session.get_inputs())
         identity = f"{card.sha256[MODEL]}{card.sha256[TOKENIZER]}{self._pooling}{self.max_length}"
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -142,34 +142,34 @@ def read_card(folder: Path) -> Card:
         ) from error
 
 
-def _verified(folder: Path, name: str, card: Card) -> bytes:
-    path = folder / name
+def _verified(path: Path, card: Card) -> Path:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ArtefactError(f"{path}: cannot be read; rebuild with {BUILD_COMMAND}") from error
-    if hashlib.sha256(content).hexdigest() != card.sha256[name]:
+    if digest != card.sha256[path.name]:
         raise ArtefactError(
             f"{path}: is not the file that {CARD} describes (sha256 differs); "
             f"rebuild with {BUILD_COMMAND}"
         )
-    return content
+    return path
 
 
-def _tokenizer(content: bytes, folder: Path) -> Any:
+def _tokenizer(path: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_str(content.decode("utf-8"))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises Exception itself
-        raise ArtefactError(f"{folder / TOKENIZER}: is not a tokeniser: {error}") from error
+        raise ArtefactError(f"{path}: is not a tokeniser: {error}") from error
     # Length is ours to limit, and a single text needs no padding.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
-def _session(model: bytes, folder: Path, threads: int) -> Any:
+def _session(path: Path, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -177,13 +177,13 @@ def _session(model: bytes, folder: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Idle threads must sleep: a spinning one burns the core that the gateway serves from.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # An arena keeps the memory of the longest text for ever, and saves no time here.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common root but Exception
-        raise ArtefactError(
-            f"{folder / MODEL}: is not a model that ONNX Runtime loads: {error}"
-        ) from error
+        raise ArtefactError(f"{path}: is not a model that ONNX Runtime loads: {error}") from error
 
 
 def _feed(name: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
