@@ -167,6 +167,7 @@ class BackendSpec:
         api_key: resolved from its reference; never logged.
         concurrency: calls in flight that it may be given.
         experts: the experts that this backend serves.
+        http_client: which of the HTTP clients the process prefers, for backends that have a choice.
         options: keys that only this type of backend knows.
     """
 
@@ -177,6 +178,7 @@ class BackendSpec:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     concurrency: int | None = None
     experts: tuple[ExpertSite, ...] = ()
+    http_client: str = "lean"
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: str = "."
 

@@ -83,9 +83,8 @@ def build_backend(
         headers=entry.headers,
         concurrency=entry.concurrency,
         experts=sites,
-        options={"http_client": settings.http_client, **entry.options}
-        if entry.url
-        else entry.options,
+        http_client=settings.http_client,
+        options=entry.options,
         folder=str(composition.folder),
     )
     backend: Backend = registry.load("coe.backends", entry.type)(spec)

@@ -147,12 +147,12 @@ def origin(spec: BackendSpec, section: str = "backends") -> Origin:
 
 
 def client(spec: BackendSpec) -> Client:
-    """Make the client that `options.http_client` names: `lean` (the default) or `aiohttp`.
+    """Make the client that the spec names: `lean` or `aiohttp`; the backend's own option wins.
 
     Raises:
         ConfigError: no such client, or an address or header that cannot be used.
     """
-    kind = spec.options.get("http_client", "lean")
+    kind = spec.options.get("http_client", spec.http_client)
     if kind == "lean":
         from coe.backends.lean import LeanClient
 
