@@ -14,6 +14,14 @@ request: the name of the model is the behaviour. How to use it:
 
 
 def page() -> str:
-    """Return the page."""
-    about, _, listed = (inspect.getdoc(behaviours) or "").partition("\n\n")
-    return markdown.page("A misbehaving server", INTRODUCTION, about, f"```\n{listed}\n```")
+    """Return the page: the docstring's list as a table, the rest of it as it stands."""
+    before, after, rows = [], [], []
+    for line in (inspect.getdoc(behaviours) or "").splitlines():
+        if line.startswith("    "):
+            names, _, meaning = line.strip().partition("  ")
+            rows.append((", ".join(map(markdown.code, names.split(", "))), meaning))
+        else:
+            (after if rows else before).append(line)
+    table = markdown.table(("model", "what it does"), rows)
+    start, end = ("\n".join(lines).strip() for lines in (before[1:], after))
+    return markdown.page("A misbehaving server", INTRODUCTION, start, table, end)

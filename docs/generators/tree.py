@@ -81,9 +81,9 @@ def _line(entry: Path) -> str:
 
 
 def _docstring(entry: Path) -> str:
-    """Return the first sentence of a module's or package's docstring, without its full stop."""
+    """Return the first line of a module's or package's docstring, without its full stop."""
     file = entry / "__init__.py" if entry.is_dir() else entry
     if file.suffix != ".py" or not file.exists():
         return ""
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return text.split("\n", 1)[0].split(". ", 1)[0].rstrip(".")
+    return text.split("\n", 1)[0].rstrip(".")
