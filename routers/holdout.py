@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from routers.balance import Floats
 from routers.index import ABSENT, Index
 
-BLOCK = 128  # rows at a time: keeps the working arrays of large indexes to some megabytes
+BLOCK_ELEMENTS = 4_000_000  # of a working array: some megabytes, however large the index
+# More utterances say nothing new, and the time grows with their square: of a larger index, every
+# category gives the same number, or all that it has.
+MOST_ROWS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,8 @@ class HeldOut:
     """Scores of texts whose category is known, each made as if the text were not in the index.
 
     Attributes:
-        scores: shape (n_utterances, n_categories).
-        labels: shape (n_utterances,), the column of each utterance's own category.
+        scores: shape (n_rows, n_categories), a row per utterance, or per sampled utterance.
+        labels: shape (n_rows,), the column of each utterance's own category.
         misses: shape (n_negatives,), the score of each negative in the category it must not have.
         miss_labels: shape (n_negatives,), that category's column.
     """
@@ -44,13 +47,16 @@ class HeldOut:
 
 
 def held_out(index: Index) -> HeldOut:
-    """Score every utterance and every negative of an index against the rest of it."""
-    negatives = index.negatives
-    near = index.utterances.similarities(negatives.vectors)
+    """Score the utterances and the negatives of an index, each against the rest of it."""
+    bank, negatives = index.utterances, index.negatives
+    rows = _sample(bank.owner)
+    size = max(1, BLOCK_ELEMENTS // bank.width)
+    blocks = [_block(index, rows[start : start + size]) for start in range(0, len(rows), size)]
+    near = bank.similarities(negatives.vectors)
     own = (np.arange(len(negatives.owner)), negatives.owner)
     return HeldOut(
-        scores=np.concatenate([_block(index, rows) for rows in _rows(len(index.utterances.owner))]),
-        labels=index.utterances.owner,
+        scores=np.concatenate(blocks),
+        labels=bank.owner[rows],
         misses=index.scores(near)[own].astype(np.float64),
         miss_labels=negatives.owner,
     )
@@ -59,7 +65,7 @@ def held_out(index: Index) -> HeldOut:
 def _block(index: Index, rows: NDArray[np.intp]) -> Floats:
     bank = index.utterances
     near = bank.similarities(bank.vectors[rows])
-    near[np.arange(len(rows)), rows] = ABSENT
+    near[np.arange(len(rows)), rows] = ABSENT  # itself
     norms = np.tile(index.norms, (len(rows), 1))
     for place, row in enumerate(rows):
         column = bank.owner[row]
@@ -68,5 +74,9 @@ def _block(index: Index, rows: NDArray[np.intp]) -> Floats:
     return index.scores(near, norms).astype(np.float64)
 
 
-def _rows(count: int) -> list[NDArray[np.intp]]:
-    return [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+def _sample(owner: NDArray[np.intp]) -> NDArray[np.intp]:
+    if len(owner) <= MOST_ROWS:
+        return np.arange(len(owner))
+    groups = [np.flatnonzero(owner == column) for column in np.unique(owner)]
+    share = max(1, MOST_ROWS // len(groups))
+    return np.concatenate([group[:: -(-len(group) // share)] for group in groups])

@@ -28,6 +28,7 @@ class Bank:
         texts: one per vector; a text that stands twice in a group is kept once.
         owner: shape (n_texts,), the column of each text's category.
         vectors: shape (n_texts, dim).
+        width: numbers that `grouped` returns for one text.
     """
 
     def __init__(self, groups: Sequence[Sequence[str]], encode: Encode) -> None:
@@ -39,6 +40,7 @@ class Bank:
         # Row c lists the places of c's texts. Short rows are filled up with the place after the
         # last, where `similarities` has ABSENT.
         self._members = np.full((len(groups), max([1, *sizes])), len(self.texts))
+        self.width = self._members.size
         for column, size in enumerate(sizes):
             start = sum(sizes[:column])
             self._members[column, :size] = np.arange(start, start + size)

@@ -131,3 +131,21 @@ def test_an_utterance_that_stands_twice_counts_once(plane: Callable[..., Any]) -
     index = Index([category], encoder.encode, score="top_mean", top_k=3)
 
     assert index.utterances.texts == ("a", "b")
+
+
+def test_a_large_index_is_sampled_from_every_category() -> None:
+    sizes = (20, 5000, 1000)
+    categories = [
+        Category(name=str(n), utterances=tuple(f"{n} {i}" for i in range(size)))
+        for n, size in enumerate(sizes)
+    ]
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((sum(sizes), 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    found = held_out(Index(categories, lambda texts: vectors[: len(texts)], score="max", top_k=1))
+
+    assert len(found.labels) == len(found.scores) <= 4000
+    assert np.bincount(found.labels)[0] == 20
+    assert np.bincount(found.labels).min() > 0
+    assert np.isfinite(found.scores).all()
