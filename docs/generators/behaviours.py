@@ -15,7 +15,9 @@ request: the name of the model is the behaviour. How to use it:
 
 def page() -> str:
     """Return the page: the docstring's list as a table, the rest of it as it stands."""
-    before, after, rows = [], [], []
+    before: list[str] = []
+    after: list[str] = []
+    rows: list[tuple[str, str]] = []
     for line in (inspect.getdoc(behaviours) or "").splitlines():
         if line.startswith("    "):
             names, _, meaning = line.strip().partition("  ")
