@@ -16,7 +16,8 @@ from coe.backends.local import LocalBackend, build
 from coe.protocols import BackendSpec, ExpertSite
 from coe.types import Call, Dispatch, Timeouts
 
-CONTEXT = 256
+# Long enough that an answer of this length is never over before a short one.
+CONTEXT = 1024
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
 SKILLS = ("red", "green", "blue")
 
@@ -24,8 +25,9 @@ SKILLS = ("red", "green", "blue")
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Two bases, three adapters of the first, and one that fits only the second."""
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     pytest.importorskip("peft")
+    torch.set_num_threads(1)  # two threads on a busy machine wait for each other, 25 times slower
     folder = tmp_path_factory.mktemp("zoo")
     made = Lab(folder)
     made.save_model(_llama(hidden=64), "base", seed=1)

@@ -132,7 +132,7 @@ async def test_an_empty_prompt_is_answered(lab: Any) -> None:
 
 async def test_an_answer_is_cut_where_the_context_ends(lab: Any) -> None:
     async with lab.running() as backend:
-        answer = await lab.ask(backend, "plain", "the mat", max_tokens=10_000)
+        answer = await lab.ask(backend, "plain", "z" * (lab.context - 40), max_tokens=10_000)
 
     assert answer["usage"]["total_tokens"] == lab.context
     assert answer["choices"][0]["finish_reason"] == "length"

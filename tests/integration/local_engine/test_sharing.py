@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import aclosing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ async def test_more_choices_than_the_batch_holds_are_all_answered(lab: Any) -> N
 
 async def test_a_long_answer_does_not_block_a_short_one(lab: Any) -> None:
     async with lab.running() as backend:
-        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=230))
+        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=900))
         async with aclosing(long):
             await anext(long)
             short = await lab.tell(backend, "plain", "on", max_tokens=2)
@@ -78,7 +79,7 @@ async def test_a_long_answer_does_not_block_a_short_one(lab: Any) -> None:
 
 async def test_closing_the_generator_frees_its_row(lab: Any) -> None:
     async with lab.running(max_batch=1) as backend:
-        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=230))
+        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=900))
         await anext(long)
         await long.aclose()
 
@@ -88,7 +89,7 @@ async def test_closing_the_generator_frees_its_row(lab: Any) -> None:
 
 async def test_a_call_that_is_cancelled_while_it_waits_takes_no_row(lab: Any) -> None:
     async with lab.running(max_batch=1) as backend:
-        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=230))
+        long = backend.generate(lab.dispatch("plain", stream=True, max_tokens=900))
         async with aclosing(long):
             await anext(long)
             waiting = asyncio.ensure_future(lab.tell(backend, "red"))
@@ -100,9 +101,34 @@ async def test_a_call_that_is_cancelled_while_it_waits_takes_no_row(lab: Any) ->
         assert await lab.tell(backend, "plain", max_tokens=2)
 
 
+async def test_a_crowd_in_which_many_leave_early_does_not_disturb_those_who_stay(lab: Any) -> None:
+    dice = Random(5)  # noqa: S311 - no crypto
+    experts = ("plain", *lab.skills, "else")
+    lengths = {(dice.choice(experts), dice.randrange(2, 60)) for _ in range(30)}
+
+    async with lab.running(max_batch=5) as backend:
+
+        async def leave_early(expert: str, items: int) -> None:
+            stream = backend.generate(lab.dispatch(expert, stream=True, max_tokens=900))
+            async with aclosing(stream):
+                for _ in range(items):
+                    await anext(stream)
+
+        async def stay(expert: str, length: int) -> tuple[str, str]:
+            return expert, await lab.tell(backend, expert, max_tokens=length)
+
+        leaving = [leave_early(dice.choice(experts), dice.randrange(1, 4)) for _ in range(10)]
+        staying = [stay(expert, length) for expert, length in sorted(lengths)]
+        said = await asyncio.gather(*staying, *leaving)
+        whole = {expert: await lab.tell(backend, expert, max_tokens=60) for expert in experts}
+
+    for expert, text in said[: len(staying)]:
+        assert whole[expert].startswith(text.rstrip("\ufffd"))
+
+
 async def test_closing_the_backend_fails_the_calls_in_flight_and_ends_the_thread(lab: Any) -> None:
     backend = build(lab.spec())
-    stream = backend.generate(lab.dispatch("plain", stream=True, max_tokens=230))
+    stream = backend.generate(lab.dispatch("plain", stream=True, max_tokens=900))
     await anext(stream)
 
     await backend.aclose()
