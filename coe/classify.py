@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from coe.decide import decide
-from coe.errors import CoEError, ConfigError
+from coe.errors import CoEError, ConfigError, RouterUnavailable
 from coe.protocols import Router
 from coe.types import Decision, Evidence
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_BATCH = 32
 _REMEMBERED = 4096
+_LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +74,32 @@ class Classifier:
         """Whether the router is loaded."""
         return self._router is not None
 
-    async def load(self) -> None:
+    async def load(self, *, patient: bool = True) -> None:
         """Build the router in its thread.
+
+        Args:
+            patient: try again, less and less often, while what the router stands on (an encoder on
+                another server) does not answer. Requests do not wait for that.
 
         Raises:
             ConfigError: the composition asks for what is not there.
+            RouterUnavailable: what it stands on does not answer, and `patient` is false.
         """
+        loop = asyncio.get_running_loop()
+        pause_s = 1.0
         try:
-            loop = asyncio.get_running_loop()
-            self._router = await loop.run_in_executor(self._thread, self._build)
+            while self._router is None:
+                try:
+                    self._router = await loop.run_in_executor(self._thread, self._build)
+                    self.failure = None
+                except RouterUnavailable as error:
+                    self.failure = error.message
+                    if not patient:
+                        raise
+                    logger.warning("no router yet: %s; next try in %g s", error.message, pause_s)
+                    self._loaded.set()
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         except ConfigError as error:
             self.failure = error.message
             raise

@@ -88,7 +88,7 @@ async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         query = wire.parse_chat(body, wire.new_id(), settings)
         if gateway.classifier is not None:
-            await gateway.classifier.load()
+            await gateway.classifier.load(patient=False)
         decision = await pipeline.route(gateway, query)
         plan = planner.plan(gateway.composition, query, decision)
         return explain.document(gateway, query, decision, plan)

@@ -179,5 +179,33 @@ async def test_a_router_that_cannot_be_loaded_says_why() -> None:
     assert not classifier.ready
 
 
+async def test_a_router_whose_encoder_is_down_is_tried_again() -> None:
+    tries = 0
+
+    def build() -> Router:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RouterUnavailable("the encoder is down")
+        return ByLength()
+
+    classifier = Classifier(build, Policy())
+    loading = asyncio.create_task(classifier.load())
+    meanwhile = await classifier.classify("hello")
+    await loading
+
+    assert meanwhile.reason == "router-failed"
+    assert meanwhile.detail == "the encoder is down"
+    assert (await classifier.classify("hello")).category == "short"
+
+
+async def test_an_impatient_load_says_that_the_encoder_is_down() -> None:
+    def build() -> Router:
+        raise RouterUnavailable("the encoder is down")
+
+    with pytest.raises(RouterUnavailable):
+        await Classifier(build, Policy()).load(patient=False)
+
+
 async def test_a_text_that_is_not_unicode_is_classified() -> None:
     assert (await (await loaded(ByLength())).classify("\ud800")).category == "short"
