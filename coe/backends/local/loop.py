@@ -52,7 +52,7 @@ class Loop:
                 self._take()
                 self._release()
                 self._admit()
-                for batch in list(self._batches):
+                for batch in [batch for batch in self._batches if batch.rows]:
                     self._advance(batch)
 
     # ------------------------------------------------------------------ 1. inbox
@@ -132,7 +132,10 @@ class Loop:
             return
         for running in self._batches:
             if running.base is batch.base and batch.base.mixable:
-                running.absorb(batch)
+                try:
+                    running.absorb(batch)
+                except Exception as error:  # noqa: BLE001 - out of memory: both are of no use now
+                    self._fail(running, error)
                 return
         self._batches.append(batch)
 
@@ -146,14 +149,18 @@ class Loop:
             else:
                 logits = batch.step([self._next[row] for row in batch.rows])
             ended = self._accept(batch.rows, logits)
+            self._keep(batch, [not end for end in ended])
         except Exception as error:  # noqa: BLE001 - out of memory, a broken model: these rows fail
-            for row in batch.rows:
-                row.ticket.fail(_broken(error))
-            ended = [True] * len(batch.rows)
-        self._keep(batch, [not end for end in ended])
+            self._fail(batch, error)
         if not batch.rows and batch in self._batches:
             self._batches.remove(batch)
         return bool(batch.rows)
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        for row in batch.rows:
+            row.ticket.fail(_broken(error))
+            self._next.pop(row, None)
+        batch.rows = []
 
     def _accept(self, rows: Sequence[Row], logits: NextLogits) -> list[bool]:
         likeliest = logits.argmax(dim=-1).tolist()

@@ -24,14 +24,14 @@ class Place:
     Attributes:
         model: an absolute path, or a Hugging Face name.
         adapter: the same for the LoRA adapter; None for the model as it is.
-        named: the model as the composition names it.
+        hub_name: what the model is called on the hub; None where the composition names a folder.
         context: the limit that the composition sets, in tokens.
     """
 
     expert: str
     model: str
     adapter: str | None
-    named: str
+    hub_name: str | None
     context: int | None
 
     @property
@@ -48,8 +48,9 @@ def find(site: ExpertSite, folder: Path) -> Place:
     """
     model = _resolve(site.expert, "model", site.model, folder)
     adapter = _resolve(site.expert, "adapter", site.adapter, folder) if site.adapter else None
+    hub_name = None if Path(model).is_absolute() else model
     return Place(
-        expert=site.expert, model=model, adapter=adapter, named=site.model, context=site.context
+        expert=site.expert, model=model, adapter=adapter, hub_name=hub_name, context=site.context
     )
 
 
@@ -81,15 +82,15 @@ def other_base(place: Place, base: str | None) -> bool:
     Args:
         place: where the adapter and the base are; local.
         base: the adapter's own `base_model_name_or_path`. A path on the machine that trained it
-            proves nothing and passes; another hub name, or another folder here with other weights,
-            does not.
+            proves nothing and passes; another hub name does not, nor does a folder (absolute, or
+            relative to the adapter's) that is here and holds other weights.
     """
-    if not base or base.lower() == place.named.lower():
+    if not base or base.lower() == (place.hub_name or "").lower():
         return False
-    folder = Path(os.path.expanduser(base))  # noqa: PTH111 - pathlib's raises for an unknown user
-    if folder.is_dir():
+    folder = Path(place.adapter or "", os.path.expanduser(base))  # noqa: PTH111 - as below
+    if weight_files(folder):
         return fingerprint(str(folder)) != fingerprint(place.model)
-    return not _is_path(base, Path()) and not _is_path(place.named, Path("/"))
+    return place.hub_name is not None and not _is_path(base, Path())
 
 
 def _resolve(expert: str, key: str, name: str, folder: Path) -> str:

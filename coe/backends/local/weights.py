@@ -133,8 +133,8 @@ class Weights:
         named = config.base_model_name_or_path
         if other_base(place, named):
             raise ValueError(
-                f"it was made for the base {named}, not for {place.named}; if they are the same, "
-                "correct base_model_name_or_path in its adapter_config.json"
+                f"it was made for the base {named}, not for {place.hub_name or place.model}; if "
+                "they are the same, correct base_model_name_or_path in its adapter_config.json"
             )
         pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
         if pairs is not None:

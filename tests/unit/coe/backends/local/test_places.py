@@ -29,13 +29,14 @@ def test_relative_paths_are_relative_to_the_folder(tmp_path: Path) -> None:
 
     assert (place.model, place.adapter) == (str(base.resolve()), str(adapter.resolve()))
     assert place.is_local
+    assert place.hub_name is None
 
 
 @pytest.mark.parametrize("name", ["gpt2", "owner/name"])
 def test_what_is_no_folder_may_be_a_hub_s_name(tmp_path: Path, name: str) -> None:
     place = find(site(name), tmp_path)
 
-    assert place.model == name
+    assert place.model == place.hub_name == name
     assert not place.is_local
 
 
@@ -87,11 +88,16 @@ def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path: Path) ->
 def test_an_adapter_of_another_base_is_told_apart(tmp_path: Path) -> None:
     base, copy = save(tmp_path / "base"), save(tmp_path / "copy")
     other = save(tmp_path / "other", weights=b"other")
-    place = Place(expert="sql", model=str(base), adapter=None, named="Owner/Name", context=None)
-    by_path = dataclasses.replace(place, named="./base")
+    adapter = save(tmp_path / "adapters" / "sql", "adapter_config.json")
+    place = Place(
+        expert="sql", model=str(base), adapter=str(adapter), hub_name="Owner/Name", context=None
+    )
+    by_path = dataclasses.replace(place, hub_name=None)
 
     assert other_base(place, "owner/other")
     assert other_base(place, str(other))
+    assert other_base(by_path, "../../other")
+    assert not other_base(by_path, "../../base")
     assert not other_base(place, None)
     assert not other_base(place, "owner/name")
     assert not other_base(place, str(copy))
