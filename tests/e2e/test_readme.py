@@ -75,10 +75,8 @@ def test_the_route_command_of_the_readme(readme: str, root: Path) -> None:
     assert "evidence" in out
 
 
-def test_the_headers_that_the_readme_shows_are_sent(
-    readme: str, server: Server, root: Path
-) -> None:
-    shown = readme.split("<!-- answer -->")[1].split("<!-- /answer -->")[0]
+def test_the_headers_that_the_readme_shows_are_sent(readme: str, server: Server) -> None:
+    shown = readme.partition("<!-- answer -->")[2].partition("<!-- /answer -->")[0]
     names = set(re.findall(r"^(x-coe-[a-z-]+|x-request-id|server-timing):", shown, re.MULTILINE))
     assert "x-coe-expert" in names
     body = {"model": "coe/auto", "messages": [{"role": "user", "content": "what is 17 * 24?"}]}
