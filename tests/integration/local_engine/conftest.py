@@ -27,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Two bases, three adapters of the first, and one that fits only the second."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("peft")
-    torch.set_num_threads(1)  # two threads on a busy machine wait for each other, 10 to 20 times slower
+    torch.set_num_threads(1)  # two on a busy machine wait for each other: 10 to 20 times slower
     folder = tmp_path_factory.mktemp("zoo")
     made = Lab(folder)
     made.save_model(_llama(hidden=64), "base", seed=1)
