@@ -19,7 +19,7 @@ class Options:
 
     Attributes:
         threads: cores that one step may use. For tiny models on busy cores more than one is far
-            slower (measured: 10 to 20 times), because the threads spin while they wait for each other.
+            slower (10 to 20 times, measured): the threads spin while they wait for each other.
         max_batch: rows that are decoded together; the rest waits.
         dtype: of the weights in memory.
         max_new_tokens: of an answer whose request names no limit; None leaves it to the model's
