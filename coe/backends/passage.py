@@ -46,10 +46,10 @@ def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
     name = orjson.dumps(call.expert)
     key = _LIST[call.endpoint]
     if key in body and b'"error"' not in body:
-        start = body.find(b'"model"')  # a search that begins with a look-behind goes byte by byte
-        found = _MODEL.match(body, start) if start > 0 else None
+        at = body.find(b'"model"')  # a search that begins with a look-behind goes byte by byte
+        found = _MODEL.match(body, at) if at > 0 else None
         if found is not None and body.find(b'"model"', found.end(1)) < 0:
-            before = body[:start]
+            before = body[:at]
             if before.count(b"{") == 1 and b"[" not in before:
                 return body[: found.start(1)] + name + body[found.end(1) :]
     try:
