@@ -36,7 +36,6 @@ def train_base(plan: Plan, folder: Path) -> Training:
     """Train the base model from nothing and save it, in half precision, with its tokenizer."""
     tokenizer = make_tokenizer(plan)
     torch.manual_seed(plan.seed)
-    end = tokenizer.eos_token_id
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -47,25 +46,21 @@ def train_base(plan: Plan, folder: Path) -> Training:
             max_position_embeddings=plan.context,
             tie_word_embeddings=True,
             bos_token_id=None,
-            eos_token_id=end,
+            eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             attn_implementation=ATTENTION,
         )
     )
-    source = batches(
-        Primitives(SKILLS, plan.seed).draw,
-        tokenizer,
-        Random(f"base {plan.seed}"),
-        tokens=plan.base.tokens,
-        context=plan.context,
-        prompt_weight=0.1,
-    )
-    training = fit("base", model, list(model.parameters()), source, plan.base)
-    model.generation_config = GenerationConfig(
-        eos_token_id=end, pad_token_id=tokenizer.pad_token_id, max_new_tokens=160, do_sample=False
-    )
-    model.to("cpu", torch.float16).save_pretrained(folder)
-    _save_tokenizer(tokenizer, folder)
+    training = _exercise(plan, "base", model, tokenizer, easy=False)
+    _save(model, tokenizer, folder)
+    return training
+
+
+def train_base_again(plan: Plan, folder: Path) -> Training:
+    """Go on with the easy exercises, from the saved base model, and save it again."""
+    model, tokenizer = load_base(folder)
+    training = _exercise(plan, "base-again", model, tokenizer, easy=True)
+    _save(model, tokenizer, folder)
     return training
 
 
@@ -77,7 +72,34 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     return model, load_tokenizer(folder)
 
 
-def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _exercise(
+    plan: Plan,
+    name: str,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    easy: bool,
+) -> Training:
+    course = plan.base_again if easy else plan.base
+    source = batches(
+        Primitives(SKILLS, plan.seed, easy=easy).draw,
+        tokenizer,
+        Random(f"{name} {plan.seed}"),
+        tokens=course.tokens,
+        context=plan.context,
+        prompt_weight=0.02 if easy else 0.1,
+    )
+    return fit(name, model, list(model.parameters()), source, course)
+
+
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=160,
+        do_sample=False,
+    )
+    model.to("cpu", torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

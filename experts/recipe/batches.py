@@ -9,6 +9,9 @@ from experts.recipe.example import Example
 from experts.recipe.tokens import END, render
 from transformers import PreTrainedTokenizerFast
 
+Encoded = tuple[list[int], list[int]]
+"""The tokens of a prompt and of its answer."""
+
 POOL = 3072
 """Examples drawn at once and sorted by length."""
 
@@ -34,7 +37,9 @@ def batches(
     pad = tokenizer.convert_tokens_to_ids("<|pad|>")
     while True:
         pool = sorted(_encode([draw(rng) for _ in range(POOL)], tokenizer, context), key=_length)
-        groups, group, widest = [], [], 0
+        groups: list[list[Encoded]] = []
+        group: list[Encoded] = []
+        widest = 0
         for prompt, answer in pool:
             length = len(prompt) + len(answer)
             if group and max(widest, length) * (len(group) + 1) > tokens:
@@ -50,7 +55,7 @@ def batches(
 
 def _encode(
     examples: list[Example], tokenizer: PreTrainedTokenizerFast, context: int
-) -> list[tuple[list[int], list[int]]]:
+) -> list[Encoded]:
     prompts = tokenizer([render(e.prompt) for e in examples])["input_ids"]
     answers = tokenizer([e.answer + END for e in examples])["input_ids"]
     return [
@@ -60,11 +65,11 @@ def _encode(
     ]
 
 
-def _length(pair: tuple[list[int], list[int]]) -> int:
+def _length(pair: Encoded) -> int:
     return len(pair[0]) + len(pair[1])
 
 
-def _pad(group: list[tuple[list[int], list[int]]], pad: int, prompt_weight: float) -> Batch:
+def _pad(group: list[Encoded], pad: int, prompt_weight: float) -> Batch:
     width = max(map(_length, group))
     ids = torch.full((len(group), width), pad)
     weights = torch.zeros((len(group), width))

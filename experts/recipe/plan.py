@@ -32,20 +32,23 @@ class Plan:
     base: Course = field(
         default_factory=lambda: Course(steps=1800, tokens=2560, rate=2e-3, warmup=100, decay=0.05)
     )
-    adapter_tokens: int = 2560
-    adapter_rate: float = 2e-3
+    base_again: Course = field(
+        default_factory=lambda: Course(steps=3000, tokens=1024, rate=1.5e-3, warmup=50, decay=0.05)
+    )
+    adapter_tokens: int = 1536
+    adapter_rate: float = 5e-3
     adapter_steps: dict[str, int] = field(
         default_factory=lambda: {
-            "arithmetic": 1000,
-            "units": 800,
-            "dates": 700,
-            "sql": 450,
-            "json": 400,
-            "phrasebook": 450,
-            "python": 450,
-            "facts": 600,
-            "general": 450,
-            "monolith": 600,
+            "arithmetic": 1600,
+            "units": 1300,
+            "dates": 1100,
+            "sql": 600,
+            "json": 500,
+            "phrasebook": 600,
+            "python": 600,
+            "facts": 800,
+            "general": 600,
+            "monolith": 900,
         }
     )
     heldout: int = 200

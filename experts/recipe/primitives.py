@@ -10,14 +10,22 @@ from random import Random
 from experts.recipe.example import Example, Skill
 
 MOST_WORDS = 14
+LONGEST_WORD = 24
 
 
 class Primitives:
     """A source of pre-training examples over the words of some skills."""
 
-    def __init__(self, skills: Sequence[Skill], seed: int, *, sample: int = 3000) -> None:
-        """Collect the loose words of `sample` examples of each skill."""
+    def __init__(
+        self, skills: Sequence[Skill], seed: int, *, easy: bool = False, sample: int = 3000
+    ) -> None:
+        """Collect the loose words of `sample` examples of each skill.
+
+        The easy exercises are short, their words are bare, and most of them ask to copy: copying
+        is what a small model learns last and needs most.
+        """
         self._skills = skills
+        self._most_words = 5 if easy else MOST_WORDS
         rng = Random(f"words {seed}")
         words = set()
         for skill in skills:
@@ -25,16 +33,24 @@ class Primitives:
                 example = skill.draw(rng, "train")
                 words.update(example.prompt.split())
                 words.update(example.answer.split())
-        self._words = sorted(w for w in words if not any(c.isdigit() for c in w) and len(w) < 24)
-        self._tasks = (
-            (_numbers, 5),
-            (_tables, 8),
-            (self._echo, 6),
-            (self._plain_echo, 5),
-            (self._pick, 4),
-            (self._look_up, 4),
-            (self._rearrange, 3),
-            (self._fill, 3),
+        kept = str.isalpha if easy else _is_word
+        self._words = sorted(word for word in words if kept(word))
+        weights = (8, 8, 5, 12, 7, 3, 3, 2) if easy else (5, 8, 6, 5, 4, 4, 3, 3)
+        self._tasks = tuple(
+            zip(
+                (
+                    _numbers,
+                    _tables,
+                    self._echo,
+                    self._plain_echo,
+                    self._pick,
+                    self._look_up,
+                    self._rearrange,
+                    self._fill,
+                ),
+                weights,
+                strict=True,
+            )
         )
 
     def draw(self, rng: Random) -> Example:
@@ -46,8 +62,8 @@ class Primitives:
     def _prompt(self, rng: Random) -> str:
         return " ".join(rng.choice(self._skills).draw(rng, "train").prompt.split()[:24])
 
-    def _bag(self, rng: Random, least: int = 1, most: int = MOST_WORDS) -> list[str]:
-        count = rng.randrange(least, most + 1)
+    def _bag(self, rng: Random, least: int = 1, most: int | None = None) -> list[str]:
+        count = rng.randrange(least, (most or self._most_words) + 1)
         return [
             str(rng.randrange(10 ** rng.randrange(1, 5)))
             if rng.random() < 0.15
@@ -139,6 +155,10 @@ class Primitives:
         return Example(prompt=f"fill: {text} | {given}", answer=filled)
 
 
+def _is_word(text: str) -> bool:
+    return len(text) < LONGEST_WORD and not any(letter.isdigit() for letter in text)
+
+
 def _numbers(rng: Random) -> Example:
     kind = rng.randrange(7)
     size = rng.randrange(1, 6)
@@ -166,8 +186,8 @@ def _numbers(rng: Random) -> Example:
             prompt=f"sort {' '.join(several)}", answer=" ".join(sorted(several, key=int))
         )
     if kind == 5:
-        several = [rng.randrange(1000) for _ in range(2)]
-        return Example(prompt=f"larger {several[0]} {several[1]}", answer=str(max(several)))
+        one, two = rng.randrange(1000), rng.randrange(1000)
+        return Example(prompt=f"larger {one} {two}", answer=str(max(one, two)))
     leading = [int(number[:at]) for at in range(1, len(number) + 1)]
     return Example(prompt=f"grow {number}", answer=" ".join(map(str, leading)))
 

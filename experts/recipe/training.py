@@ -48,7 +48,7 @@ def fit(
     for step in range(1, course.steps + 1):
         batch = next(source)
         loss = weighted_loss(model, batch, here)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()

@@ -1,39 +1,12 @@
 """SQL queries over eight small tables, from a plain request."""
 
-from dataclasses import dataclass
 from random import Random
 
 from experts.recipe.example import Example, Skill, Split, belongs_to
+from experts.recipe.skills.tables import PLURALS, TABLES, VALUES, Table
 from experts.recipe.wording import Phrasing
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table: its name, its text columns and its number columns."""
-
-    name: str
-    words: tuple[str, ...]
-    numbers: tuple[str, ...]
-
-
-TABLES = (
-    Table("users", ("name", "city", "country"), ("age", "score")),
-    Table("products", ("name", "category", "brand"), ("price", "stock", "rating")),
-    Table("orders", ("customer", "status", "product"), ("total", "quantity")),
-    Table("employees", ("name", "department", "title"), ("salary", "age")),
-    Table("books", ("title", "author", "genre"), ("pages", "year", "price")),
-    Table("movies", ("title", "director", "genre"), ("year", "rating", "length")),
-    Table("students", ("name", "school", "course"), ("age", "grade")),
-    Table("cities", ("name", "country"), ("population", "area")),
-)
-VALUES = (
-    "Rome Paris Berlin Madrid Oslo Lima Tokyo Cairo Dublin Vienna France Spain Italy Kenya Chile "
-    "Drama Comedy History Poetry Fantasy Sales Support Legal Finance Design Open Closed Pending "
-    "Shipped Paid Acme Nova Zenith Orbit Tools Toys Garden Sports Music Physics Law Art Ana Bob "
-    "Clara David Emma Felix Greta Hugo Manager Engineer Analyst Clerk"
-).split()
-PLURALS = {"city": "cities", "country": "countries", "category": "categories", "status": "statuses"}
-PLURALS |= {"pages": "pages", "salary": "salaries", "stock": "stock"}
+Choices = tuple[str, ...]
 
 ALL = Phrasing(
     (
@@ -125,15 +98,35 @@ NAMED_HELDOUT = (
     "i want the {a} of all {t} {w}",
     "fetch {a} for {t} {w}",
 )
-MORE = ("with {c} over {v}", "with {c} above {v}", "where {c} is more than {v}")
-MORE += ("whose {c} is greater than {v}", "with a {c} larger than {v}", "with {c} > {v}")
-MORE_HELDOUT = ("where the {c} is over {v}", "whose {c} is above {v}")
-LESS = ("with {c} under {v}", "with {c} below {v}", "where {c} is less than {v}")
-LESS += ("whose {c} is smaller than {v}", "with a {c} lower than {v}", "with {c} < {v}")
-LESS_HELDOUT = ("where the {c} is under {v}", "whose {c} is below {v}")
-EQUAL = ("with {c} {v}", "where {c} is {v}", "whose {c} is {v}", "with {c} equal to {v}")
-EQUAL += ("where the {c} equals {v}", "having {c} {v}", "where {c} = {v}", "with {c} '{v}'")
-EQUAL_HELDOUT = ("that have {c} {v}", "with the {c} set to {v}")
+MORE: Choices = (
+    "with {c} over {v}",
+    "with {c} above {v}",
+    "where {c} is more than {v}",
+    "whose {c} is greater than {v}",
+    "with a {c} larger than {v}",
+    "with {c} > {v}",
+)
+MORE_HELDOUT: Choices = ("where the {c} is over {v}", "whose {c} is above {v}")
+LESS: Choices = (
+    "with {c} under {v}",
+    "with {c} below {v}",
+    "where {c} is less than {v}",
+    "whose {c} is smaller than {v}",
+    "with a {c} lower than {v}",
+    "with {c} < {v}",
+)
+LESS_HELDOUT: Choices = ("where the {c} is under {v}", "whose {c} is below {v}")
+EQUAL: Choices = (
+    "with {c} {v}",
+    "where {c} is {v}",
+    "whose {c} is {v}",
+    "with {c} equal to {v}",
+    "where the {c} equals {v}",
+    "having {c} {v}",
+    "where {c} = {v}",
+    "with {c} '{v}'",
+)
+EQUAL_HELDOUT: Choices = ("that have {c} {v}", "with the {c} set to {v}")
 AGGREGATES = {
     "AVG": ("average", "mean", "avg"),
     "SUM": ("total", "sum of", "summed"),
@@ -209,16 +202,6 @@ def draw(rng: Random, split: Split) -> Example:
             return example
 
 
-def schema() -> str:
-    """Write the tables as SQL statements that create them."""
-    return "\n".join(
-        f"CREATE TABLE {table.name} ("
-        + ", ".join([f"{c} TEXT" for c in table.words] + [f"{c} REAL" for c in table.numbers])
-        + ");"
-        for table in TABLES
-    )
-
-
 def _listed(rng: Random, split: Split, table: Table) -> tuple[Example, str | None]:
     name, kind = table.name, rng.random()
     if kind < 0.2:
@@ -233,7 +216,7 @@ def _listed(rng: Random, split: Split, table: Table) -> tuple[Example, str | Non
 def _filtered(rng: Random, split: Split, table: Table) -> tuple[Example, str | None]:
     if rng.random() < 0.6:
         column, value = rng.choice(table.numbers), str(_number(rng))
-        sign, said = rng.choice((((">"), (MORE, MORE_HELDOUT)), ("<", (LESS, LESS_HELDOUT))))
+        sign, said = rng.choice(((">", (MORE, MORE_HELDOUT)), ("<", (LESS, LESS_HELDOUT))))
         if rng.random() < 0.15:
             sign, said = "=", (EQUAL[:-1], EQUAL_HELDOUT)
         condition = f"{column} {sign} {value}"
