@@ -47,7 +47,7 @@ bench-encoder: setup-dev
 	$(BIN)/python -m benches.encoder
 
 experts: setup-dev
-	$(BIN)/python -m experts.recipe train
+	$(BIN)/python -m experts.recipe train --again
 	$(BIN)/python -m experts.recipe evaluate
 
 docs: setup-dev

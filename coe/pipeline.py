@@ -92,6 +92,7 @@ async def _open(
             if not first:
                 raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
         except CoEError as error:
+            error.origin = "upstream"  # whatever its class, it comes from beyond the backend
             await frames.aclose()
             gateway.telemetry.failed(call, error)
             attempts.append(Attempt(expert=call.expert, error=error.message))

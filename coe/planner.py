@@ -6,6 +6,7 @@ category-to-expert map is data, so that adding an expert never retrains a classi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from coe.composition import Composition, Expert
@@ -91,15 +92,12 @@ def _first_rule_against(expert: Expert, query: Query) -> tuple[str, str] | None:
         for needed in sorted(query.requires - expert.capabilities):
             return needed, f"it does not declare the capability `{needed}`"
     if expert.context is not None:
-        needed_tokens = query.tokens + (query.max_output or 0)
+        new = min(query.max_output or 0, expert.max_output or sys.maxsize)
         if query.tokens >= expert.context:
             return "context", f"about {query.tokens} tokens, its context is {expert.context}"
-        if needed_tokens > expert.context:
-            detail = (
-                f"about {query.tokens} tokens and up to {query.max_output} new ones,"
-                f" its context is {expert.context}"
-            )
-            return "context", detail
+        if query.tokens + new > expert.context:
+            detail = f"about {query.tokens} tokens and up to {new} new ones"
+            return "context", f"{detail}, its context is {expert.context}"
     return None
 
 
@@ -107,6 +105,14 @@ def _call(composition: Composition, name: str, expert: Expert, query: Query) -> 
     body = query.body
     if expert.defaults or expert.force:
         body = {**expert.defaults, **body, **expert.force}
+    if expert.max_output is not None:
+        # Only ever less than the client asked for: raising its limit would cost it money.
+        over = {
+            key: expert.max_output
+            for key in ("max_tokens", "max_completion_tokens")
+            if isinstance(limit := body.get(key), int) and limit > expert.max_output
+        }
+        body = {**body, **over} if over else body
     return Call(
         expert=name,
         backend=expert.backend,

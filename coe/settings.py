@@ -22,15 +22,17 @@ class Settings(BaseSettings):
     config: Path = Field(default=Path("experts.yaml"), description="the composition file")
     host: str | None = Field(default=None, description="overrides server.listen")
     port: int | None = Field(default=None, ge=0, le=65535, description="overrides server.listen")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="from `warning` on, requests are not logged"
+    )
     http_client: Literal["lean", "aiohttp"] = Field(
         default="lean", description="the client that talks to backends"
     )
     max_body_bytes: int = Field(default=8 * _MIB, ge=1024, description="of a request")
     max_depth: int = Field(default=64, ge=4, le=512, description="nesting of a request's JSON")
-    max_messages: int = Field(default=2048, ge=1)
+    max_messages: int = Field(default=2048, ge=1, description="in one request")
     max_choices: int = Field(default=16, ge=1, description="largest `n`")
-    max_tools: int = Field(default=256, ge=1)
+    max_tools: int = Field(default=256, ge=1, description="in one request")
     max_in_flight: int = Field(default=2048, ge=1, description="more than this is refused (429)")
     route_chars: int = Field(default=4000, ge=100, description="of the text that routers read")
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")

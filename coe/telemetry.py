@@ -151,14 +151,20 @@ class Telemetry(Collector):
         self._first.observe(answer.call.expert, elapsed_s)
 
     def finished(
-        self, endpoint: str, request_id: str, status: int, elapsed_s: float, answer: Answer | None
+        self,
+        endpoint: str,
+        request_id: str,
+        status: int,
+        elapsed_s: float,
+        answer: Answer | None,
+        error: CoEError | None = None,
     ) -> None:
         """Count, time and log a request that has ended, well or badly."""
         expert = answer.call.expert if answer else _NONE
         self._requests.counts[endpoint, expert, str(status)] += 1
         self._whole.observe(endpoint, elapsed_s)
         if self._log_requests:
-            self._log(endpoint, request_id, status, elapsed_s, answer)
+            self._log(endpoint, request_id, status, elapsed_s, _chosen(answer) + _failed(error))
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
@@ -179,18 +185,11 @@ class Telemetry(Collector):
             (self._stream or sys.stderr).write("".join(lines))
 
     def _log(
-        self, endpoint: str, request_id: str, status: int, elapsed_s: float, answer: Answer | None
+        self, endpoint: str, request_id: str, status: int, elapsed_s: float, facts: str
     ) -> None:
-        chosen = ""
-        if answer is not None:
-            chosen = (
-                f" category={answer.decision.category or _NONE} expert={answer.call.expert}"
-                f" reason={answer.decision.reason} attempts={len(answer.attempts) + 1}"
-                f" routed_s={answer.routed_s:.4f} first_token_s={answer.opened_s:.4f}"
-            )
         self._lines.append(
             f"{self._now()} INFO coe.request id={request_id} endpoint={endpoint} status={status}"
-            f"{chosen} total_s={elapsed_s:.4f}\n"
+            f"{facts} total_s={elapsed_s:.4f}\n"
         )
         if self._defer is None:
             self.flush()
@@ -203,3 +202,22 @@ class Telemetry(Collector):
         if now != self._clock[0]:
             self._clock = (now, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(now)))
         return self._clock[1]
+
+
+def _chosen(answer: Answer | None) -> str:
+    """Return who answered and why, for the log."""
+    if answer is None:
+        return ""
+    return (
+        f" category={answer.decision.category or _NONE} expert={answer.call.expert}"
+        f" reason={answer.reason} attempts={len(answer.attempts) + 1}"
+        f" routed_s={answer.routed_s:.4f} first_token_s={answer.opened_s:.4f}"
+    )
+
+
+def _failed(error: CoEError | None) -> str:
+    """Return what went wrong, for the log: names of ours, never an upstream's words."""
+    if error is None:
+        return ""
+    asked = ",".join(attempt.expert for attempt in error.attempts)
+    return f" error={type(error).__name__} asked={asked or _NONE}"

@@ -256,5 +256,10 @@ class Answer:
     queued_s: float = 0.0
     opened_s: float = 0.0
 
+    @property
+    def reason(self) -> Reason:
+        """Why this expert answers: the decision's reason, or that a better one failed."""
+        return "fallback" if self.attempts else self.decision.reason
+
 
 Texts = Sequence[str]

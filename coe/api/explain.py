@@ -18,7 +18,7 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         (b"x-request-id", request_id.encode()),
         (b"x-coe-decision-id", answer.query.id.encode()),
         (b"x-coe-expert", answer.call.expert.encode()),
-        (b"x-coe-reason", b"fallback" if answer.attempts else decision.reason.encode()),
+        (b"x-coe-reason", answer.reason.encode()),
         (b"x-coe-attempts", b"%d" % (len(answer.attempts) + 1)),
         (b"x-coe-overhead-ms", b"%.2f" % (overhead_s * 1000)),
         (

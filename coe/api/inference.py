@@ -90,6 +90,7 @@ class _Exchange:
         self.query_id = wire.new_id()
         self.status = 500
         self._answer: Answer | None = None
+        self._error: CoEError | None = None
         self._send = send
         self._gateway = gateway
         self._headers_sent = False
@@ -123,7 +124,7 @@ class _Exchange:
 
         A stream that broke never ends with `[DONE]`: a clean end would pass for a whole answer.
         """
-        self.status = error.status
+        self.status, self._error = error.status, error
         if self._headers_sent:
             self._gateway.telemetry.aborted("upstream")
             await self._body(errors.frame(error), more=False)
@@ -137,7 +138,7 @@ class _Exchange:
         """Report the request as ended."""
         elapsed_s = perf_counter() - self.started
         self._gateway.telemetry.finished(
-            self._endpoint, self.request_id, self.status, elapsed_s, self._answer
+            self._endpoint, self.request_id, self.status, elapsed_s, self._answer, self._error
         )
 
     async def _start(self, headers: explain.Headers) -> None:

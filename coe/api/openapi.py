@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
+
+from coe.types import Reason
 
 _EXPLAIN = {
     name: {"description": text, "schema": {"type": "string"}}
@@ -15,7 +17,7 @@ _EXPLAIN = {
         "x-coe-category": "what the prompt was taken for; absent where the router abstained",
         "x-coe-confidence": "the category's probability; `raw` before it where not calibrated",
         "x-coe-router": "the router stage that decided",
-        "x-coe-reason": "matched, pinned, below-threshold, ambiguous, fallback, router-failed",
+        "x-coe-reason": ", ".join(get_args(Reason)),
         "x-coe-attempts": "experts asked, the answering one included",
         "x-coe-overhead-ms": "time to the headers less the backend's",
         "server-timing": "route, upstream",

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coe import pipeline, planner
 from coe.api import explain, wire
-from coe.composition import Composition
+from coe.composition import Composition, Expert
 from coe.errors import UnknownModel
 from coe.pipeline import Gateway
 from coe.settings import Settings
@@ -81,6 +81,8 @@ def _cards(gateway: Gateway) -> list[dict[str, Any]]:
     composition = gateway.composition
     cards = [_card(planner.AUTO, "router", description="the router chooses the expert")]
     for name, expert in composition.experts.items():
+        if not expert.is_eligible:
+            continue
         cards.append(
             _card(
                 name,
@@ -89,7 +91,9 @@ def _cards(gateway: Gateway) -> list[dict[str, Any]]:
                 context=expert.context,
                 capabilities=sorted(expert.capabilities or ()),
                 skills=dict(expert.skills),
+                tags=list(expert.tags),
                 status=expert.status,
+                cost=_cost(expert),
                 backend=expert.backend,
             )
         )
@@ -104,6 +108,15 @@ def _cards(gateway: Gateway) -> list[dict[str, Any]]:
         )
     cards.extend(_card(name, "encoder") for name in gateway.encoders)
     return cards
+
+
+def _cost(expert: Expert) -> dict[str, Any]:
+    """Return the prices of a million tokens, where the file says any."""
+    cost = expert.cost
+    if cost is None:
+        return {}
+    prices = {"input": cost.input, "output": cost.output}
+    return {**{key: price for key, price in prices.items() if price}, "currency": cost.currency}
 
 
 def _experts_of(composition: Composition, category: str) -> list[str]:

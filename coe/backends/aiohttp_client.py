@@ -7,7 +7,7 @@ import io
 import aiohttp
 
 from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Origin, late
-from coe.backends.lean import why_unreachable
+from coe.backends.lean import unreachable
 from coe.backends.limits import Limits
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.types import Timeouts
@@ -93,7 +93,7 @@ class AiohttpClient:
             return BackendProtocolError(f"backend `{name}` sent what is not HTTP")
         if isinstance(error, aiohttp.ClientConnectorError):
             cause = error.os_error
-            return BackendUnreachable(f"backend `{name}` is unreachable: {why_unreachable(cause)}")
+            return BackendUnreachable(unreachable(name, cause))
         return BackendUnreachable(f"backend `{name}` closed the connection before it answered")
 
     def _was_closed(self) -> BackendUnreachable:

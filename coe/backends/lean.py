@@ -114,9 +114,7 @@ class LeanClient:
         except TimeoutError as error:
             raise late(origin.name, "connect", limit_s) from error
         except OSError as error:
-            raise BackendUnreachable(
-                f"backend `{origin.name}` is unreachable: {why_unreachable(error)}"
-            ) from error
+            raise BackendUnreachable(unreachable(origin.name, error)) from error
         if self._closed:  # meanwhile
             connection.cut()
             raise BackendUnreachable(f"backend `{origin.name}` was closed")
@@ -276,8 +274,14 @@ class _Connection(asyncio.Protocol):
         exchange.end()
 
 
+def unreachable(name: str, error: OSError) -> str:
+    """Say without an address why there is no connection, and what to do about it."""
+    fix = f"is it running, and is `backends.{name}.url` its address?"
+    return f"backend `{name}` is unreachable: {why_unreachable(error)} ({fix})"
+
+
 def why_unreachable(error: OSError) -> str:
-    """Say in a few words, and without an address, why there is no connection."""
+    """Say in a few words why there is no connection."""
     if isinstance(error, socket.gaierror):
         return "its host name does not resolve"
     if isinstance(error, ssl.SSLCertVerificationError):

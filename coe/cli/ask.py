@@ -36,8 +36,7 @@ async def _ask_here(settings: Settings, prompt: str, model: str) -> None:
     async with running(gateway, failures.append, {}):
         answer = await pipeline.answer(gateway, query)
         category = answer.decision.category or "none"
-        reason = "fallback" if answer.attempts else answer.decision.reason
-        print(f"[{category} -> {answer.call.expert}, {reason}]", file=sys.stderr)
+        print(f"[{category} -> {answer.call.expert}, {answer.reason}]", file=sys.stderr)
         async with aclosing(answer.frames) as frames:
             _print_frames(answer.first)
             async for piece in frames:

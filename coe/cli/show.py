@@ -100,9 +100,12 @@ def _print_decision(decision: dict[str, Any]) -> None:
     probability = decision["probability"]
     sure = "" if probability is None else f"  {probability:.3f}"
     sure += "" if probability is None or decision["calibrated"] else " (raw, not calibrated)"
-    print(f"category  {decision['category'] or '(none: the default answers)'}{sure}")
+    nobody = (
+        "(none: the client named the expert)" if not decision["abstained"] else "(none: not sure)"
+    )
+    print(f"category  {decision['category'] or nobody}{sure}")
     print(f"expert    {decision['expert'] or '(none may answer)'}  on {decision['backend']}")
-    stage = f"  by {decision['router']}" if decision["router"] else ""
+    stage = f"  by the router `{decision['router']}`" if decision["router"] else ""
     detail = f": {decision['detail']}" if decision["detail"] else ""
     print(f"reason    {decision['reason']}{stage}{detail}")
     if decision["fallbacks"]:

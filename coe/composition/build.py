@@ -108,7 +108,6 @@ def _backend(name: str, keys: BackendKeys, source: Source, timeouts: Timeouts) -
         concurrency=keys.concurrency,
         memory=keys.memory,
         reserve=keys.reserve or 0,
-        trust=keys.trust,
         timeouts=_timeouts(timeouts, keys.timeouts),
         options=_frozen(source.resolve(keys.options, (*at, "options"))),
     )
@@ -137,7 +136,6 @@ def _expert(name: str, source: Source) -> Expert:
         context=keys.context or base.context,
         max_output=keys.max_output or base.max_output,
         memory=keys.memory,
-        load_time=keys.load_time,
         capabilities=None if capabilities is None else frozenset(capabilities),
         skills=_frozen(keys.skills),
         tags=tuple(keys.tags),

@@ -54,10 +54,13 @@ def _implicit_routers(file: FileKeys) -> dict[str, RouterKeys]:
     """Keywords where there are any, then nearness to the utterances."""
     if not file.categories:
         return {}
-    embedding = RouterKeys(type="embedding")
-    if not any(category.keywords for category in file.categories.values()):
+    embedding, keyword = RouterKeys(type="embedding"), RouterKeys(type="keyword")
+    categories = file.categories.values()
+    if not any(category.keywords for category in categories):
         return {DEFAULT: embedding}
-    stages = {"keyword": RouterKeys(type="keyword"), "embedding": embedding}
+    if not any(category.utterances or category.utterances_file for category in categories):
+        return {DEFAULT: keyword}
+    stages = {"keyword": keyword, "embedding": embedding}
     chain = RouterKeys.model_validate({"type": "chain", "stages": list(stages)})
     return {**stages, DEFAULT: chain}
 

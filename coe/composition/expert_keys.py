@@ -41,7 +41,7 @@ class TimeoutKeys(Keys):
 class BackendKeys(Keys):
     """A server, or the engine in this process, that runs experts."""
 
-    LATER = frozenset({"health", "limits", "max_loras", "max_resident", "proxy", "warm"})
+    LATER = frozenset({"health", "limits", "max_loras", "max_resident", "proxy", "trust", "warm"})
     SHORT: ClassVar[JsonObject] = {
         "type": "string",
         "description": "the URL of an OpenAI-compatible server, or a type",
@@ -70,9 +70,6 @@ class BackendKeys(Keys):
     )
     reserve: Size | None = Field(
         None, description="Part of `memory` that is kept free, for example for the KV cache."
-    )
-    trust: Literal["local", "private", "external"] | None = Field(
-        None, description="How far prompts travel that are sent to it."
     )
     timeouts: TimeoutKeys | None = Field(
         None, description="Limits for its calls; what is not given is as in `timeouts`."
@@ -117,7 +114,7 @@ class CostKeys(Keys):
 class ExpertKeys(Keys):
     """A named model or LoRA adapter with a purpose."""
 
-    LATER = frozenset({"permissions", "residency"})
+    LATER = frozenset({"load_time", "permissions", "residency"})
     SHORT: ClassVar[JsonObject] = {
         "type": "string",
         "pattern": "^[^/]+/.+$",
@@ -136,11 +133,10 @@ class ExpertKeys(Keys):
     context: Tokens | None = Field(
         None, description="Tokens of prompt and answer together; `k` is 1000, `Ki` is 1024."
     )
-    max_output: Tokens | None = Field(None, description="Most tokens of one answer.")
-    memory: Size | None = Field(None, description="Memory that it takes, such as `17GiB`.")
-    load_time: Duration | None = Field(
-        None, description="First guess of the time to bring it into memory; then it is measured."
+    max_output: Tokens | None = Field(
+        None, description="Most tokens of one answer; a request that asks for more gets this many."
     )
+    memory: Size | None = Field(None, description="Memory that it takes, such as `17GiB`.")
     capabilities: Texts | None = Field(
         None,
         description="What it can do. A request that needs more is never sent to it; without this"

@@ -54,7 +54,6 @@ class Backend:
     concurrency: int | None = None
     memory: int | None = None
     reserve: int = 0
-    trust: Literal["local", "private", "external"] | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     options: Mapping[str, Any] = field(default_factory=_nothing)
 
@@ -85,7 +84,6 @@ class Expert:
         model: what the backend knows the model by; for a LoRA that of its base.
         context: tokens of prompt and answer together; None where the file does not say.
         memory: bytes that it takes; None where the file does not say.
-        load_time: first guess, in seconds.
         capabilities: None where the file does not declare any: then nothing is ruled out.
         skills: 0 to 1, by name.
     """
@@ -99,7 +97,6 @@ class Expert:
     context: int | None = None
     max_output: int | None = None
     memory: int | None = None
-    load_time: float | None = None
     capabilities: frozenset[str] | None = None
     skills: Mapping[str, float] = field(default_factory=_nothing)
     tags: tuple[str, ...] = ()

@@ -76,6 +76,19 @@ def test_route_explains_a_decision(coe: Coe, file: Path) -> None:
     assert "then      one" in done.stdout
 
 
+def test_keywords_alone_are_enough_to_route(coe: Coe, file: Path) -> None:
+    file.write_text(
+        "version: 1\nbackends: {gone: http://127.0.0.1:9}\nexperts: {one: gone/m, two: gone/n}\n"
+        "categories: {bugs: {keywords: [traceback], experts: [two]}}\ndefault: one\n"
+    )
+
+    hit = coe("route", "a traceback!", "-c", str(file), "--json")
+    miss = coe("route", "hello", "-c", str(file), "--json")
+
+    assert json.loads(hit.stdout)["expert"] == "two"
+    assert json.loads(miss.stdout)["expert"] == "one"
+
+
 def test_route_as_json(coe: Coe, file: Path) -> None:
     done = coe("route", "a train to Rome", "-c", str(file), "--json")
 

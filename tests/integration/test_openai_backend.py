@@ -397,7 +397,10 @@ async def test_a_refused_connection_says_so(http_client: str) -> None:
         outcome = await ask(backend)
 
     error = outcome.failed_with(BackendUnreachable)
-    assert str(error) == "backend `b` is unreachable: connection refused"
+    assert str(error) == (
+        "backend `b` is unreachable: connection refused"
+        " (is it running, and is `backends.b.url` its address?)"
+    )
     await backend.aclose()
 
 

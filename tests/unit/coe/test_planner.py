@@ -20,6 +20,7 @@ experts:
     backend: gpu
     model: m-coder
     context: 32000
+    max_output: 4000
     capabilities: [chat, tools]
     defaults: {temperature: 0.2}
     force: {top_p: 0.5}
@@ -171,6 +172,20 @@ def test_a_call_says_where_and_what(composition: Composition) -> None:
     assert (call.expert, call.backend, call.model) == ("adapter", "gpu", "m-coder")
     assert call.adapter == "acme-lora"
     assert call.stream
+
+
+def test_an_answer_is_never_longer_than_the_experts_limit(composition: Composition) -> None:
+    decision = Decision(reason="pinned", pinned_expert="coder")
+    long = {"messages": [], "max_completion_tokens": 9_000}
+    short = {"messages": [], "max_tokens": 10}
+
+    clamped = planner.plan(composition, query(body=long, max_output=9_000), decision).calls[0]
+    kept = planner.plan(composition, query(body=short, max_output=10), decision).calls[0]
+    unsaid = planner.plan(composition, query(), decision).calls[0]
+
+    assert clamped.body["max_completion_tokens"] == 4_000
+    assert kept.body["max_tokens"] == 10
+    assert "max_tokens" not in unsaid.body
 
 
 def test_defaults_yield_to_the_request_and_forced_values_do_not(composition: Composition) -> None:

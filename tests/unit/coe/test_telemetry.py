@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 from coe.errors import BackendRejected
 from coe.telemetry import Telemetry
-from coe.types import Answer, Call, Decision, Plan, Query
+from coe.types import Answer, Attempt, Call, Decision, Plan, Query
 
 
 async def nothing() -> AsyncGenerator[bytes, None]:
@@ -59,6 +59,18 @@ def test_logs_one_line_a_request_without_its_text() -> None:
     assert "category=code expert=coder reason=matched attempts=1" in line
     assert "total_s=0.0123" in line
     assert SECRET not in line
+
+
+def test_a_failure_is_logged_by_its_name_and_who_was_asked() -> None:
+    stream = io.StringIO()
+    telemetry = Telemetry(stream=stream)
+    error = BackendRejected("an upstream's own words", backend_status=500)
+    error.attempts = (Attempt(expert="coder", error="words"), Attempt(expert="one", error="words"))
+
+    telemetry.finished("chat/completions", "r1", 502, 0.01, None, error)
+
+    assert "status=502 error=BackendRejected asked=coder,one total_s" in stream.getvalue()
+    assert "words" not in stream.getvalue()
 
 
 def test_lines_are_written_together() -> None:

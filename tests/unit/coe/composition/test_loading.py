@@ -39,7 +39,6 @@ backends:
     memory: 80GiB
     reserve: 8GiB
     concurrency: 48
-    trust: local
     timeouts: {first_token: 20s}
     options: {max_batch: 4}
   cloud: https://api.example.com
@@ -50,7 +49,6 @@ experts:
     context: 128k
     max_output: 8k
     memory: 17GiB
-    load_time: 25s
     capabilities: [chat, tools]
     skills: {general: 0.7}
     tags: open
@@ -116,7 +114,7 @@ def test_backends_are_typed(full: Composition) -> None:
     gpu, cloud = full.backends["gpu"], full.backends["cloud"]
 
     assert (gpu.memory, gpu.reserve, gpu.concurrency) == (80 * 2**30, 8 * 2**30, 48)
-    assert (gpu.type, gpu.url, gpu.trust) == ("vllm", "http://127.0.0.1:8001/v1", "local")
+    assert (gpu.type, gpu.url) == ("vllm", "http://127.0.0.1:8001/v1")
     assert gpu.options == {"max_batch": 4}
     assert cloud.url == "https://api.example.com/v1"
 
@@ -132,7 +130,7 @@ def test_a_backend_keeps_the_limits_that_it_does_not_change(full: Composition) -
 def test_experts_are_typed(full: Composition) -> None:
     base = full.experts["base"]
 
-    assert (base.context, base.max_output, base.load_time) == (128_000, 8_000, 25.0)
+    assert (base.context, base.max_output) == (128_000, 8_000)
     assert base.capabilities == frozenset({"chat", "tools"})
     assert base.tags == ("open",)
     assert base.cost == Cost(input=0.1, output=0.4, currency="USD")

@@ -25,7 +25,7 @@ server: 127.0.0.1:9000
 backends: {engine: local, other: {type: vllm, url: http://h, memory: 80GiB, timeouts: {idle: 5s}}}
 experts:
   base: {backend: engine, model: ./base, context: 2048, tags: small, capabilities: [chat]}
-  tuned: {base: base, adapter: ./tuned, memory: 1MiB, load_time: 800ms}
+  tuned: {base: base, adapter: ./tuned, memory: 1MiB}
   cloud: {backend: other, model: m, context: 128k, cost: {input: 2.50 USD/M}}
 categories:
   a: [one, two]
