@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,74 @@ from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.cli.serve import read_settings
 from coe.composition import check, load
+from coe.errors import CoEError, CompositionError, ConfigError, Problem
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire as wire_gateway
 
 
 def check_file(file: Path, *, as_json: bool) -> None:
-    """Print every problem of a file; exit 2 if one of them is an error."""
+    """Print every problem of a file; exit 2 if one of them is an error.
+
+    A file without errors is built too, short of connecting to anything: that is where plugins
+    check their own options and look for their files.
+    """
     problems = check(file)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    if not _errors(problems):
+        problems += _build(file)
+    errors = _errors(problems)
     if as_json:
-        rows = [_fields(problem) for problem in problems]
-        print(
-            orjson.dumps({"ok": not errors, "problems": rows}, option=orjson.OPT_INDENT_2).decode()
-        )
+        report = {"ok": not errors, "problems": [asdict(problem) for problem in problems]}
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
         for problem in problems:
             print(f"{problem.severity}: {problem}", file=sys.stderr)
         if not errors:
-            composition = load(file)
-            print(
-                f"{file}: ok, {len(composition.experts)} experts, "
-                f"{len(composition.categories)} categories, {len(problems)} warnings"
-            )
+            print(f"{file}: ok, {_size(file)}, {len(problems)} warnings")
     if errors:
         raise SystemExit(2)
+
+
+def _errors(problems: list[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity == "error"]
+
+
+def _build(file: Path) -> list[Problem]:
+    """Return what goes wrong when the composition's parts are made."""
+    try:
+        composition = load(file)
+    except CompositionError:  # a secret that is not set here, of which `check` has warned
+        return []
+
+    async def build() -> None:
+        gateway = wire_gateway(composition, Settings(), Telemetry(log_requests=False))
+        try:
+            if gateway.classifier is not None:
+                await gateway.classifier.load(patient=False)
+        finally:
+            await gateway.aclose()
+
+    try:
+        asyncio.run(build())
+    except ConfigError as error:
+        return [_problem(file, error, "error")]
+    except CoEError as error:
+        return [_problem(file, error, "warning")]
+    return []
+
+
+def _problem(file: Path, error: CoEError, severity: str) -> Problem:
+    return Problem(
+        file=str(file), line=0, column=0, path="", message=error.message, severity=severity
+    )
+
+
+def _size(file: Path) -> str:
+    try:
+        composition = load(file)
+    except CompositionError:
+        return "but for the secrets that are not set here"
+    return f"{len(composition.experts)} experts, {len(composition.categories)} categories"
 
 
 def route_prompt(prompt: str, config: Path | None, model: str, *, as_json: bool) -> None:
@@ -121,9 +165,3 @@ def _print_decision(decision: dict[str, Any]) -> None:
     for index, row in enumerate(decision["excluded"]):
         head = "excluded" if index == 0 else ""
         print(f"{head:<9} {row['expert']}: {row['detail']}")
-
-
-def _fields(problem: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(problem)

@@ -66,6 +66,25 @@ def test_check_as_json(coe: Coe, file: Path) -> None:
     assert "chache" in report["problems"][0]["message"] + report["problems"][0]["path"]
 
 
+def test_check_sees_the_options_of_plugins(coe: Coe, file: Path) -> None:
+    file.write_text(FILE.replace("type: hashed", "type: hashed, dimm: 64"))
+
+    done = coe("check", str(file))
+
+    assert done.returncode == 2
+    assert "encoders.small.dimm" in done.stderr
+
+
+def test_check_needs_no_secret(coe: Coe, file: Path) -> None:
+    server = '{url: "http://127.0.0.1:9", api_key: "${env:NOT_SET_HERE}"}'
+    file.write_text(FILE.replace("http://127.0.0.1:9", server))
+
+    done = coe("check", str(file))
+
+    assert done.returncode == 0
+    assert "NOT_SET_HERE is not set" in done.stderr
+
+
 def test_route_explains_a_decision(coe: Coe, file: Path) -> None:
     done = coe("route", "what is one plus one", "-c", str(file))
 
