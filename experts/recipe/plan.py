@@ -37,24 +37,25 @@ class Plan:
     )
     adapter_tokens: int = 1536
     adapter_rate: float = 5e-3
-    adapter_steps: dict[str, int] = field(
+    adapter_steps: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {
-            "arithmetic": 1600,
-            "units": 1300,
-            "dates": 1100,
-            "sql": 600,
-            "json": 500,
-            "phrasebook": 600,
-            "python": 600,
-            "facts": 800,
-            "general": 600,
-            "monolith": 900,
+            "arithmetic": (1600,),
+            "units": (1300,),
+            "dates": (1100,),
+            "sql": (600,),
+            "json": (500,),
+            "phrasebook": (600,),
+            "python": (600,),
+            "facts": (800,),
+            "general": (600,),
+            "monolith": (900,),
         }
     )
     heldout: int = 200
 
-    def course(self, name: str) -> Course:
-        """Say how to train the adapter of that name."""
-        return Course(
-            steps=self.adapter_steps[name], tokens=self.adapter_tokens, rate=self.adapter_rate
-        )
+    def courses(self, name: str) -> list[Course]:
+        """Say how to train the adapter of that name: course after course, each from the last."""
+        return [
+            Course(steps=steps, tokens=self.adapter_tokens, rate=self.adapter_rate)
+            for steps in self.adapter_steps[name]
+        ]

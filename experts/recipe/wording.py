@@ -27,6 +27,37 @@ HELDOUT_OPENINGS = ("hello there, ", "good day! ", "question: ", "okay, ")
 TRAIN_ENDINGS = (" please", " pls", " thanks", " thx", ", thank you", " asap", " please?", " :)")
 HELDOUT_ENDINGS = (" cheers", ", thanks a lot", " if you can")
 
+LEADS = (
+    "what is {}?",
+    "What is {}?",
+    "whats {}",
+    "what's {}?",
+    "tell me {}",
+    "name {}",
+    "give me {}",
+    "do you know {}?",
+    "can you tell me {}?",
+    "i want to know {}",
+    "i would like to know {}",
+    "i need {}",
+    "what was {} again?",
+    "look up {}",
+    "find {}",
+    "say {}",
+    "help me with {}",
+    "{}",
+    "{}?",
+    "{} please",
+    "i cannot remember {}",
+    "is it hard to say what {} is?",
+)
+"""Ways to ask for what a noun phrase names."""
+
+
+def led(*cores: str) -> tuple[str, ...]:
+    """Put every lead before every core: `the capital of {c}` becomes a question in many ways."""
+    return tuple(lead.format(core) for lead in LEADS for core in cores)
+
 
 @dataclass(frozen=True, slots=True)
 class Phrasing:

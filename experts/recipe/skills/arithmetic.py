@@ -7,9 +7,12 @@ from experts.recipe.skills.columns import worked_difference, worked_sum
 from experts.recipe.wording import Phrasing
 
 BEYOND = (
-    "That is beyond my range: I add and subtract up to 999, multiply up to 99 "
-    "and divide up to 999 by 12 at most."
+    "That is beyond my range: I add and subtract up to 999, multiply up to 30 "
+    "and divide up to 999 by 9 at most."
 )
+
+TABLES_ALONE = 0.5
+"""Share of products by one digit or by tens alone: short practice of the tables."""
 
 ASKED = (
     "what is {}?",
@@ -36,6 +39,10 @@ ASKED = (
     "my homework says {}",
     "show me the steps for {}",
     "could you calculate {} for me?",
+    "what does {} give?",
+    "{} gives what?",
+    "the result of {} is?",
+    "help me with {}",
 )
 ASKED_HELDOUT = (
     "what does {} come to?",
@@ -67,6 +74,8 @@ PHRASINGS = {
             "add up {a} and {b}",
             "{a} and {b} added together",
             "the total of {a} and {b}",
+            "what do you get if you add {a} and {b}?",
+            "increase {a} by {b}",
         ),
         ("what do {a} and {b} add up to?", "put {a} and {b} together, what is the total?"),
     ),
@@ -80,6 +89,9 @@ PHRASINGS = {
             "{a} less {b}",
             "what is left when you take {b} from {a}?",
             "take {b} off {a}",
+            "if {b} is taken from {a}, what is left?",
+            "{a} decreased by {b}",
+            "lower {a} by {b}",
         ),
         ("what remains if {b} is subtracted from {a}?", "{a} reduced by {b}"),
     ),
@@ -93,6 +105,8 @@ PHRASINGS = {
             "{a} multiplied by {b}",
             "{a} multiplied with {b}",
             "how much do {a} times {b} make?",
+            "what happens if i multiply {a} and {b}?",
+            "if you multiply {a} by {b}, what is it?",
         ),
         ("what do you get when you multiply {a} with {b}?", "find the product {a} by {b}"),
     ),
@@ -106,6 +120,8 @@ PHRASINGS = {
             "how often does {b} go into {a}?",
             "{a} over {b}",
             "{a} split by {b}",
+            "if {a} is shared by {b}, how many does each get?",
+            "how many {b}s are in {a}?",
         ),
         ("when {a} is divided by {b}, what is the result?", "how many times does {b} fit in {a}?"),
     ),
@@ -114,10 +130,12 @@ PHRASINGS = {
 
 def draw(rng: Random, split: Split) -> Example:
     """Draw a sum, difference, product or division with its worked answer."""
-    sign = rng.choice("+-***/")
+    sign = rng.choice("+--**//")
     beyond = split == "train" and rng.random() < 0.04
     while True:
         left, right = _operands(rng, sign, beyond=beyond)
+        if split == "train" and sign == "*" and not beyond and rng.random() < TABLES_ALONE:
+            right = rng.choice((*range(1, 10), 10, 20, 30))
         if belongs_to(split, f"{left}{sign}{right}"):
             break
     prompt = PHRASINGS[sign].say(rng, split, a=left, b=right)
@@ -146,9 +164,9 @@ def _operands(rng: Random, sign: str, *, beyond: bool) -> tuple[int, int]:
             return large, small
         return (large, small) if rng.random() < 0.5 else (small, large)
     if sign == "*":
-        return _up_to(rng, 99), _up_to(rng, 99)
+        return _up_to(rng, 30), _up_to(rng, 30)
     if sign == "/":
-        return _up_to(rng, 999), rng.randrange(2, 13)
+        return _up_to(rng, 999), rng.randrange(2, 10)
     return _up_to(rng, 999), _up_to(rng, 999)
 
 
@@ -157,7 +175,7 @@ def _up_to(rng: Random, limit: int) -> int:
     if shape < 0.1:
         return rng.randrange(0, 10)
     if shape < 0.4:
-        return rng.randrange(10, 100)
+        return rng.randrange(10, min(limit + 1, 100))
     return rng.randrange(limit // 10, limit + 1)
 
 
@@ -204,7 +222,7 @@ SKILL = Skill(
     draw=draw,
     normalise=value_after_equals,
     normalisation="the value after the last equals sign",
-    covers="a + b and a - b with whole numbers up to 999, a * b up to 99 by 99, "
-    "a / b up to 999 by 12 with its remainder",
+    covers="a + b and a - b with whole numbers up to 999, a * b up to 30 by 30, "
+    "a / b up to 999 by 9 with its remainder",
     beyond="larger numbers, decimals, brackets, more than one operation, word problems",
 )

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from random import Random
 
 from experts.recipe.example import Example, Skill, Split, belongs_to, plain
-from experts.recipe.wording import Phrasing
+from experts.recipe.wording import Phrasing, led
 
 BEYOND = "That is beyond my range: I know the years 2024 to 2027 and count up to 28 days ahead."
 FIRST, LAST = date(2024, 1, 1), date(2027, 12, 31)
@@ -13,6 +13,15 @@ LONGEST_COUNT = 28
 
 WEEKDAY = Phrasing(
     train=(
+        *led(
+            "the weekday of {d}",
+            "the day of the week of {d}",
+            "which weekday {d} is",
+            "the day of the week for {d}",
+            "what day of the week {d} falls on",
+            "on which weekday {d} falls",
+            "the weekday for the date {d}",
+        ),
         "what day of the week is {d}?",
         "What day is {d}?",
         "what weekday is {d}",
@@ -39,11 +48,18 @@ WEEKDAY = Phrasing(
         "find the day of the week for the date {d}",
         "If today is {d}, what weekday is it?",
         "the party is on {d}, which day of the week is that?",
-        "name the weekday of {d}",
+        "i wonder which weekday {d} will be",
     ),
 )
 MONTH = Phrasing(
     train=(
+        *led(
+            "the number of days in {m}",
+            "how many days {m} has",
+            "how many days there are in {m}",
+            "how long the month of {m} is",
+            "the length of {m} in days",
+        ),
         "how many days are in {m}?",
         "How many days does {m} have?",
         "how many days has {m}",
@@ -64,6 +80,15 @@ MONTH = Phrasing(
 )
 LATER = Phrasing(
     train=(
+        *led(
+            "the date {n} days after {d}",
+            "the day {n} days after {d}",
+            "{d} plus {n} days",
+            "what date comes {n} days after {d}",
+            "the date {n} days later than {d}",
+            "{n} days later than {d}",
+            "the date {n} days from {d}",
+        ),
         "what date is {n} days after {d}?",
         "What is the date {n} days after {d}?",
         "{n} days after {d}",
@@ -89,6 +114,12 @@ LATER = Phrasing(
 )
 LEAP = Phrasing(
     train=(
+        *led(
+            "whether {y} is a leap year",
+            "if {y} is a leap year",
+            "if the year {y} is a leap year",
+            "whether {y} was a leap year",
+        ),
         "is {y} a leap year?",
         "Is {y} a leap year?",
         "leap year {y}?",

@@ -4,7 +4,7 @@ from random import Random
 from typing import NamedTuple
 
 from experts.recipe.example import Example, Skill, Split, plain
-from experts.recipe.wording import Phrasing
+from experts.recipe.wording import Phrasing, led
 
 BEYOND = "I do not have that in my table of countries."
 
@@ -98,6 +98,9 @@ UNKNOWN = (
 ).split()
 CAPITAL = Phrasing(
     train=(
+        *led(
+            "the capital of {c}", "the capital city of {c}", "{c}'s capital", "the capital in {c}"
+        ),
         "what is the capital of {c}?",
         "What is the capital of {c}?",
         "capital of {c}",
@@ -122,6 +125,14 @@ CAPITAL = Phrasing(
 )
 CURRENCY = Phrasing(
     train=(
+        *led(
+            "the currency of {c}",
+            "the money of {c}",
+            "{c}'s currency",
+            "the currency in {c}",
+            "the money used in {c}",
+            "the money people pay with in {c}",
+        ),
         "what is the currency of {c}?",
         "What currency does {c} use?",
         "currency of {c}",
@@ -136,6 +147,9 @@ CURRENCY = Phrasing(
         "do you know the currency of {c}?",
         "{c}: what is its money called?",
         "give me the currency of {c}",
+        "i do not remember the currency of {c}",
+        "which money do they pay with in {c}?",
+        "what is the money in {c} called?",
     ),
     heldout=(
         "the currency used in {c} is?",
@@ -146,6 +160,13 @@ CURRENCY = Phrasing(
 )
 CONTINENT = Phrasing(
     train=(
+        *led(
+            "the continent of {c}",
+            "on which continent {c} is",
+            "which continent {c} is in",
+            "{c}'s continent",
+            "on what continent {c} lies",
+        ),
         "on which continent is {c}?",
         "What continent is {c} in?",
         "continent of {c}",
@@ -160,6 +181,11 @@ CONTINENT = Phrasing(
         "where in the world is {c}?",
         "{c} is in which continent?",
         "give me the continent of {c}",
+        "{c} belongs to which continent?",
+        "{c} sits on which continent?",
+        "{c} is found on which continent?",
+        "which continent would {c} be on?",
+        "on what continent do i find {c}?",
     ),
     heldout=(
         "the continent of {c} is?",
@@ -170,6 +196,13 @@ CONTINENT = Phrasing(
 )
 LANGUAGE = Phrasing(
     train=(
+        *led(
+            "the language of {c}",
+            "the language spoken in {c}",
+            "{c}'s language",
+            "which language people speak in {c}",
+            "the main language in {c}",
+        ),
         "what language is spoken in {c}?",
         "What language do they speak in {c}?",
         "language of {c}",
@@ -184,6 +217,11 @@ LANGUAGE = Phrasing(
         "which language is spoken in {c}?",
         "{c}: what is its language?",
         "give me the language of {c}",
+        "what language do i hear in {c}?",
+        "what language will people speak to me in {c}?",
+        "what language should i learn for {c}?",
+        "which language would i need in {c}?",
+        "i do not remember the language of {c}",
     ),
     heldout=(
         "the language spoken in {c} is?",

@@ -17,6 +17,24 @@ THANKS = "You are welcome."
 BYE = "Goodbye!"
 UNKNOWN = "I am a tiny model and do not know that. I can help with " + CAN + "."
 
+SURROUNDED = 0.4
+"""Share of small talk with a word before and after, which change nothing."""
+
+BEFORE = ("", "", "ok ", "so ", "well, ", "great, ", "and ", "oh, ", "right, ", "please ", "now ")
+AFTER = (
+    "",
+    "",
+    " then",
+    " friend",
+    " bot",
+    " again",
+    " you",
+    " for now",
+    " today",
+    " exactly",
+    "!",
+)
+
 TALK: dict[str, Phrasing] = {
     HELLO: Phrasing(
         train=(
@@ -235,7 +253,10 @@ def draw(rng: Random, split: Split) -> Example:
     if kind < 0.4:
         answer, phrasing = rng.choice(tuple(TALK.items()))
         if split == "train":
-            return Example(prompt=phrasing.say(rng, split), answer=answer)
+            said = phrasing.say(rng, split)
+            if rng.random() < SURROUNDED:
+                said = rng.choice(BEFORE) + said.rstrip("?.!") + rng.choice(AFTER)
+            return Example(prompt=said, answer=answer)
         said = rng.choice(phrasing.heldout)
         return Example(prompt=rng.choice((said, said.lower(), said.rstrip("?"))), answer=answer)
     text = outside.request(rng, split)

@@ -4,7 +4,7 @@
 from random import Random
 
 from experts.recipe.example import Example, Skill, Split, plain
-from experts.recipe.wording import Phrasing
+from experts.recipe.wording import Phrasing, led
 
 LANGUAGES = ("French", "German", "Spanish", "Italian")
 _ROWS = """
@@ -65,6 +65,22 @@ PHRASES = {
 }
 PHRASING = Phrasing(
     train=(
+        *led(
+            "'{p}' in {l}",
+            "{p} in {l}",
+            "the {l} for {p}",
+            "the {l} words for '{p}'",
+            "how {p} is said in {l}",
+            "how to say '{p}' in {l}",
+            "the translation of {p} into {l}",
+            "'{p}' translated to {l}",
+            "{p} said in {l}",
+        ),
+        "turn {p} into {l}",
+        "i need to say {p} in {l}",
+        "how can i say {p} in {l}",
+        "write '{p}' in {l}",
+        "{l} please: {p}",
         "how do you say {p} in {l}?",
         "How do I say '{p}' in {l}?",
         'how do i say "{p}" in {l}',

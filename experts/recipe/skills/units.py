@@ -5,7 +5,10 @@ from random import Random
 
 from experts.recipe.example import Example, Skill, Split, belongs_to, value_after_equals
 from experts.recipe.skills.columns import worked_sum
-from experts.recipe.wording import Phrasing
+from experts.recipe.wording import Phrasing, led
+
+PARTS_ALONE = 0.6
+"""Share of training amounts that are ones or tens alone: short practice of the tables."""
 
 BEYOND = "That is beyond my range: I convert whole amounts from 1 to 100."
 
@@ -41,8 +44,6 @@ CONVERSIONS = (
     Conversion("pounds", "kilograms", 0.453592),
     Conversion("litres", "US gallons", 0.264172),
     Conversion("US gallons", "litres", 3.785412),
-    Conversion("metres", "yards", 1.093613),
-    Conversion("yards", "metres", 0.9144),
     Conversion("ounces", "grams", 28.349523),
     Conversion("degrees Celsius", "degrees Fahrenheit", 1.8, 32.0),
     Conversion("degrees Fahrenheit", "degrees Celsius", 1 / 1.8, -32 / 1.8, lowest=40),
@@ -51,7 +52,6 @@ CONVERSIONS = (
     Conversion("days", "hours", 24, decimals=0),
     Conversion("weeks", "days", 7, decimals=0),
     Conversion("feet", "inches", 12, decimals=0),
-    Conversion("yards", "feet", 3, decimals=0),
     Conversion("kilometres", "metres", 1000, decimals=0),
     Conversion("metres", "centimetres", 100, decimals=0),
     Conversion("kilograms", "grams", 1000, decimals=0),
@@ -67,7 +67,6 @@ SPELLINGS = {
     "pounds": ("pounds", "lbs", "lb"),
     "litres": ("litres", "liters", "l"),
     "US gallons": ("US gallons", "gallons", "gal"),
-    "yards": ("yards", "yards", "yd"),
     "ounces": ("ounces", "ounces", "oz"),
     "degrees Celsius": ("degrees Celsius", "Celsius", "°C"),
     "degrees Fahrenheit": ("degrees Fahrenheit", "Fahrenheit", "°F"),
@@ -78,6 +77,13 @@ SPELLINGS = {
 }
 PHRASING = Phrasing(
     train=(
+        *led(
+            "{n} {x} in {y}",
+            "{n} {x} as {y}",
+            "how many {y} {n} {x} are",
+            "the number of {y} in {n} {x}",
+            "what {n} {x} is in {y}",
+        ),
         "how many {y} are {n} {x}?",
         "How many {y} are {n} {x}?",
         "how many {y} in {n} {x}?",
@@ -124,7 +130,7 @@ def draw(rng: Random, split: Split) -> Example:
     conversion = rng.choice(CONVERSIONS)
     beyond = split == "train" and rng.random() < 0.03
     while True:
-        amount = rng.randrange(conversion.lowest, 101)
+        amount = _amount(rng, split, conversion)
         if belongs_to(split, f"{amount} {conversion.source} {conversion.target}"):
             break
     written = _too_much(rng) if beyond else str(amount)
@@ -141,7 +147,7 @@ def worked(amount: int, conversion: Conversion) -> str:
 
     Example:
         >>> print(worked(12, CONVERSIONS[0]))
-        10 metres = 32.81 feet, 2 more = 6.56
+        10 metres = 32.81 feet, 2 metres = 6.56 feet
         32.81 + 6.56: 1+6=7, 8+5=13, 2+6+1=9, 3+0=3
         12 metres = 39.37 feet
     """
@@ -152,11 +158,21 @@ def worked(amount: int, conversion: Conversion) -> str:
         return f"{amount} {source} = {value} {target}"
     high, low = conversion.part(tens, whole=True), conversion.part(ones, whole=False)
     first, second = conversion.write(high), conversion.write(low)
+    step, other = (f"{unit} more" if conversion.offset else unit for unit in (source, target))
     return (
-        f"{tens} {source} = {first} {target}, {ones} more = {second}\n"
+        f"{tens} {source} = {first} {target}, {ones} {step} = {second} {other}\n"
         f"{first} + {second}: {worked_sum(first, second)}\n"
         f"{amount} {source} = {conversion.write(high + low)} {target}"
     )
+
+
+def _amount(rng: Random, split: Split, conversion: Conversion) -> int:
+    shape = rng.random() if split == "train" else 1.0
+    if shape < PARTS_ALONE / 2 and conversion.lowest < 10:
+        return rng.randrange(1, 10)
+    if shape < PARTS_ALONE:
+        return rng.randrange(-(-conversion.lowest // 10), 11) * 10
+    return rng.randrange(conversion.lowest, 101)
 
 
 def _spell(rng: Random, unit: str) -> str:
