@@ -37,17 +37,18 @@ class Plan:
     )
     adapter_tokens: int = 1536
     adapter_rate: float = 5e-3
+    later_rate: float = 3e-3
     adapter_steps: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {
-            "arithmetic": (1600,),
-            "units": (1300,),
-            "dates": (1100,),
-            "sql": (600,),
-            "json": (500,),
-            "phrasebook": (600,),
-            "python": (600,),
-            "facts": (800,),
-            "general": (600,),
+            "arithmetic": (1600, 1500),
+            "units": (1300, 1400),
+            "dates": (1100, 1100),
+            "sql": (600, 400),
+            "json": (500, 700),
+            "phrasebook": (450, 400, 130),
+            "python": (450, 380, 150),
+            "facts": (550, 170),
+            "general": (400, 200),
             "monolith": (900,),
         }
     )
@@ -56,6 +57,10 @@ class Plan:
     def courses(self, name: str) -> list[Course]:
         """Say how to train the adapter of that name: course after course, each from the last."""
         return [
-            Course(steps=steps, tokens=self.adapter_tokens, rate=self.adapter_rate)
-            for steps in self.adapter_steps[name]
+            Course(
+                steps=steps,
+                tokens=self.adapter_tokens,
+                rate=self.later_rate if number else self.adapter_rate,
+            )
+            for number, steps in enumerate(self.adapter_steps[name])
         ]
