@@ -48,7 +48,7 @@ class Plan:
             "phrasebook": (450, 400, 130),
             "python": (450, 380, 150),
             "facts": (550, 170),
-            "general": (400, 200),
+            "general": (600,),
             "monolith": (900,),
         }
     )

@@ -17,24 +17,6 @@ THANKS = "You are welcome."
 BYE = "Goodbye!"
 UNKNOWN = "I am a tiny model and do not know that. I can help with " + CAN + "."
 
-SURROUNDED = 0.4
-"""Share of small talk with a word before and after, which change nothing."""
-
-BEFORE = ("", "", "ok ", "so ", "well, ", "great, ", "and ", "oh, ", "right, ", "please ", "now ")
-AFTER = (
-    "",
-    "",
-    " then",
-    " friend",
-    " bot",
-    " again",
-    " you",
-    " for now",
-    " today",
-    " exactly",
-    "!",
-)
-
 TALK: dict[str, Phrasing] = {
     HELLO: Phrasing(
         train=(
@@ -75,7 +57,6 @@ TALK: dict[str, Phrasing] = {
             "good morning to you",
             "hi again",
             "good evening, assistant",
-            "hey, good afternoon",
         ),
     ),
     WHO: Phrasing(
@@ -112,7 +93,6 @@ TALK: dict[str, Phrasing] = {
             "are you a real person?",
             "what is the name of this model?",
             "am i talking to a machine?",
-            "so what are you",
             "please introduce yourself to me",
             "are you an ai or a human?",
         ),
@@ -179,7 +159,6 @@ TALK: dict[str, Phrasing] = {
             "are you bored?",
         ),
         heldout=(
-            "hi, how are you?",
             "how are you feeling today?",
             "so how are things going?",
             "are you feeling well?",
@@ -211,7 +190,6 @@ TALK: dict[str, Phrasing] = {
         heldout=(
             "thanks very much",
             "great, thank you so much",
-            "ok, thank you",
             "thank you for the help",
             "cool thank you",
         ),
@@ -253,10 +231,7 @@ def draw(rng: Random, split: Split) -> Example:
     if kind < 0.4:
         answer, phrasing = rng.choice(tuple(TALK.items()))
         if split == "train":
-            said = phrasing.say(rng, split)
-            if rng.random() < SURROUNDED:
-                said = rng.choice(BEFORE) + said.rstrip("?.!") + rng.choice(AFTER)
-            return Example(prompt=said, answer=answer)
+            return Example(prompt=phrasing.say(rng, split), answer=answer)
         said = rng.choice(phrasing.heldout)
         return Example(prompt=rng.choice((said, said.lower(), said.rstrip("?"))), answer=answer)
     text = outside.request(rng, split)
