@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 
 from coe.composition import Composition, Expert
 from coe.errors import ContextTooLong, NoEligibleExpert, RoutingError, UnknownModel
@@ -28,7 +29,7 @@ def pin(composition: Composition, model: str) -> Decision | None:
         UnknownModel: nothing in the composition has that name.
     """
     if model in composition.experts:
-        return Decision(reason="pinned", pinned_expert=model)
+        return _pinned(model)
     if model == AUTO or model in composition.models:
         return None
     category = model if model in composition.categories else model.removeprefix(PREFIX)
@@ -36,6 +37,12 @@ def pin(composition: Composition, model: str) -> Decision | None:
         return Decision(reason="pinned", category=category)
     known = ", ".join([AUTO, *composition.experts, *(PREFIX + c for c in composition.categories)])
     raise UnknownModel(f"no model `{model}`; there are: {known}", param="model")
+
+
+@lru_cache(maxsize=1024)
+def _pinned(expert: str) -> Decision:
+    """Return the decision for an expert that was named; a value, so that one serves them all."""
+    return Decision(reason="pinned", pinned_expert=expert)
 
 
 def ranking(composition: Composition, decision: Decision) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def evaluate_all(folder: Path, limit: int | None) -> None:
         print(f"{name} {value:.4f}")
     if limit is None:
         write_training(folder / "training.json", folder / "README.md")
-        bench = EXPERTS.parent / "build" / "bench" / "experts.json"
+        bench = EXPERTS.parent / "build" / "bench" / "experts-matrix.json"
         write_matrix(matrix, folder / "README.md", bench)
 
 
