@@ -40,8 +40,8 @@ class Plan:
     later_rate: float = 3e-3
     adapter_steps: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {
-            "arithmetic": (1600, 1500),
-            "units": (1300, 1400),
+            "arithmetic": (1600, 1500, 2400),
+            "units": (1300, 1300, 1300),
             "dates": (1100, 1100),
             "sql": (600, 400),
             "json": (500, 700),
