@@ -16,7 +16,6 @@ from coe.types import Call, Decision, Exclusion, Plan, Query
 
 AUTO = "coe/auto"
 PREFIX = "coe/"
-_ANSWERING = frozenset({"live", "canary"})
 
 
 def pin(composition: Composition, model: str) -> Decision | None:
@@ -91,7 +90,7 @@ def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong:
 
 def _first_rule_against(expert: Expert, query: Query) -> tuple[str, str] | None:
     """Return (rule, detail) of the first hard rule that the expert breaks, in a fixed order."""
-    if expert.status not in _ANSWERING:
+    if not expert.is_eligible:
         return "status", f"its status is `{expert.status}`"
     # Only what the file declares can exclude: an expert without `capabilities` is asked and its
     # backend has the last word.

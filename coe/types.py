@@ -6,7 +6,7 @@ ChatRequest -parse-> Query -route-> Decision -plan-> Plan(Call...) -dispatch-> D
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -253,13 +253,9 @@ class Answer:
     frames: AsyncGenerator[bytes, None]
     attempts: tuple[Attempt, ...] = ()
     routed_s: float = 0.0
-    queued_s: float = 0.0
     opened_s: float = 0.0
 
     @property
     def reason(self) -> Reason:
         """Why this expert answers: the decision's reason, or that a better one failed."""
         return "fallback" if self.attempts else self.decision.reason
-
-
-Texts = Sequence[str]

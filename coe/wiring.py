@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from threading import RLock
+from typing import TypeVar
 
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
@@ -20,6 +21,8 @@ from coe.protocols import (
 from coe.registry import Registry
 from coe.settings import Settings
 from coe.telemetry import Telemetry
+
+Spec = TypeVar("Spec")
 
 
 def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> Gateway:
@@ -109,12 +112,7 @@ class Workshop:
         """
         with self._lock:
             if name not in self._encoders:
-                spec = self._composition.encoders.get(name)
-                if spec is None:
-                    known = ", ".join(self._composition.encoders)
-                    raise ConfigError(
-                        f"no encoder `{name}` in the composition (there are: {known})"
-                    )
+                spec = _defined("encoder", name, self._composition.encoders)
                 self._encoders[name] = self._registry.load("coe.encoders", spec.type)(spec)
             return self._encoders[name]
 
@@ -126,12 +124,16 @@ class Workshop:
         """
         with self._lock:
             if name not in self._routers:
-                spec = self._composition.routers.get(name)
-                if spec is None:
-                    known = ", ".join(self._composition.routers)
-                    raise ConfigError(f"no router `{name}` in the composition (there are: {known})")
+                spec = _defined("router", name, self._composition.routers)
                 self._routers[name] = self._registry.load("coe.routers", spec.type)(spec, self)
             return self._routers[name]
+
+
+def _defined(kind: str, name: str, specs: Mapping[str, Spec]) -> Spec:
+    """Return the spec of that name. Raises ConfigError where there is none."""
+    if name not in specs:
+        raise ConfigError(f"no {kind} `{name}` in the composition (there are: {', '.join(specs)})")
+    return specs[name]
 
 
 class Encoders(Mapping[str, Encoder]):

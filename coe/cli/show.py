@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import orjson
 from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.cli.serve import read_settings
-from coe.composition import check, load
+from coe.composition import Composition, check, load
 from coe.errors import CoEError, CompositionError, ConfigError, Problem
 from coe.settings import Settings
 from coe.telemetry import Telemetry
@@ -27,8 +28,13 @@ def check_file(file: Path, *, as_json: bool) -> None:
     check their own options and look for their files.
     """
     problems = check(file)
+    size = "but for the secrets that are not set here"
     if not _errors(problems):
-        problems += _build(file)
+        # What `load` could still refuse is a secret that is not set, of which `check` has warned.
+        with suppress(CompositionError):
+            composition = load(file)
+            size = f"{len(composition.experts)} experts, {len(composition.categories)} categories"
+            problems += _build(file, composition)
     errors = _errors(problems)
     if as_json:
         report = {"ok": not errors, "problems": [asdict(problem) for problem in problems]}
@@ -37,7 +43,7 @@ def check_file(file: Path, *, as_json: bool) -> None:
         for problem in problems:
             print(f"{problem.severity}: {problem}", file=sys.stderr)
         if not errors:
-            print(f"{file}: ok, {_size(file)}, {len(problems)} warnings")
+            print(f"{file}: ok, {size}, {len(problems)} warnings")
     if errors:
         raise SystemExit(2)
 
@@ -46,12 +52,8 @@ def _errors(problems: list[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.severity == "error"]
 
 
-def _build(file: Path) -> list[Problem]:
+def _build(file: Path, composition: Composition) -> list[Problem]:
     """Return what goes wrong when the composition's parts are made."""
-    try:
-        composition = load(file)
-    except CompositionError:  # a secret that is not set here, of which `check` has warned
-        return []
 
     async def build() -> None:
         gateway = wire_gateway(composition, Settings(), Telemetry(log_requests=False))
@@ -74,14 +76,6 @@ def _problem(file: Path, error: CoEError, severity: str) -> Problem:
     return Problem(
         file=str(file), line=0, column=0, path="", message=error.message, severity=severity
     )
-
-
-def _size(file: Path) -> str:
-    try:
-        composition = load(file)
-    except CompositionError:
-        return "but for the secrets that are not set here"
-    return f"{len(composition.experts)} experts, {len(composition.categories)} categories"
 
 
 def route_prompt(prompt: str, config: Path | None, model: str, *, as_json: bool) -> None:
