@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import aclosing
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +13,7 @@ import orjson
 
 from coe.api import errors, explain, wire
 from coe.errors import CoEError, QueueFull, RequestTooLarge
+from coe.grace import Grace
 from coe.pipeline import Gateway
 from coe.settings import Settings
 from coe.types import Answer, Query
@@ -27,7 +27,7 @@ Parse = Callable[[dict[str, Any], str, Settings], Query]
 Open = Callable[[Gateway, Query], Awaitable[Answer]]
 
 _CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
-_WATCH_AFTER_S = 0.2  # most calls that are not streamed are over by then, and cost no watcher
+_WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
 _DISCARD_BYTES = 64 * 1024 * 1024
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -48,6 +48,7 @@ class Inference:
         self._parse = parse
         self._open = open_answer
         self._in_flight = 0
+        self._grace = Grace(_WATCH_AFTER_S, Departure.watch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
@@ -55,7 +56,7 @@ class Inference:
         self._in_flight += 1
         self._gateway.telemetry.in_flight = self._in_flight
         try:
-            with Departure(receive) as departure:
+            with Departure(receive, self._grace) as departure:
                 await self._serve(exchange, scope, receive)
             if departure.happened:
                 exchange.status = _CLIENT_LEFT
@@ -105,7 +106,7 @@ class _Exchange:
         self._gateway.telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
         self.status = 200
-        async with aclosing(answer.frames) as frames:
+        try:
             if not answer.query.stream:
                 headers.append((b"content-type", b"application/json"))
                 headers.append((b"content-length", b"%d" % len(answer.first)))
@@ -115,8 +116,10 @@ class _Exchange:
             headers += _SSE
             await self._start(headers)
             await self._body(answer.first, more=True)
-            async for piece in frames:
+            async for piece in answer.frames:
                 await self._body(piece, more=True)
+        finally:
+            await answer.frames.aclose()
         await self._body(b"data: [DONE]\n\n", more=False)
 
     async def fail(self, error: CoEError) -> None:
@@ -156,9 +159,12 @@ class Departure:
     awaited. The listener starts late: an answer that is quick enough never pays for it.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_grace", "_listener", "_receive", "_task", "happened")
+
+    def __init__(self, receive: Receive, grace: Grace[Departure]) -> None:
         self.happened = False
         self._receive = receive
+        self._grace = grace
         self._listener: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
@@ -167,7 +173,7 @@ class Departure:
         if task is None:
             raise RuntimeError("a departure is watched from within a task")
         self._task = task
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._watch)
+        self._grace.enter(self)
         return self
 
     def __exit__(
@@ -177,7 +183,7 @@ class Departure:
         trace: TracebackType | None,
     ) -> bool:
         """End the listener; swallow the cancellation that this object itself caused."""
-        self._timer.cancel()
+        self._grace.leave(self)
         if self._listener is not None:
             self._listener.cancel()
         if self.happened and kind is asyncio.CancelledError:
@@ -185,7 +191,8 @@ class Departure:
             return True
         return False
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Listen from now on."""
         self._listener = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:

@@ -48,7 +48,8 @@ def parse_json(raw: bytes, settings: Settings) -> dict[str, Any]:
     # A key that stands twice leaves fewer keys in the tree than `":` in the text. Quoted text can
     # hold `":` too, and space may come before a colon, so this is only a suspicion: the slow
     # parser decides.
-    if raw.count(b'":') != keys or any(spaced in raw for spaced in _SPACED_COLONS):
+    quoted = raw.count(b'":')
+    if quoted != keys or (quoted != raw.count(b":") and any(s in raw for s in _SPACED_COLONS)):
         json.loads(raw, object_pairs_hook=_refuse_duplicates)
     return body
 

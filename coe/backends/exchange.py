@@ -1,7 +1,8 @@
 """One request and its answer on a connection of the lean client.
 
 The reader waits on one future at a time, and the four time limits share one timer: it is armed for
-the next limit that could pass, looks again when it fires, and is seldom touched in between.
+the next limit that could pass, looks again when it fires, and is seldom touched in between. An
+exchange that is over within its connection's grace never has one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from coe.backends.http import MAX_BODY_BYTES, MAX_HEADERS, PAUSE_BYTES, late
 from coe.errors import BackendProtocolError
+from coe.grace import Grace
 from coe.types import Timeouts
 
 _RELEASE_S = 1.0  # how long the end of a body that nobody reads may take
@@ -21,6 +23,7 @@ class Socket(Protocol):
 
     name: str
     loop: asyncio.AbstractEventLoop
+    grace: Grace[Exchange]
 
     def pause(self) -> None:
         """Stop reading."""
@@ -43,9 +46,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_at", "_began", "_error", "_headers", "_limits", "_name", "_pieces", "_released", "_sent",
-        "_since", "_size", "_socket", "_started", "_streamed", "_timer", "_waiter", "complete",
-        "status",
+        "_at", "_began", "_error", "_grace", "_headers", "_limits", "_name", "_pieces", "_released",
+        "_sent", "_since", "_size", "_socket", "_started", "_streamed", "_timer", "_waiter",
+        "complete", "status",
     )  # fmt: skip
 
     def __init__(
@@ -65,8 +68,10 @@ class Exchange:
         self._size = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._at = self._due(sent)[0]
-        self._timer = socket.loop.call_at(self._at, self._look)
+        self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._grace = socket.grace
+        self._grace.enter(self)
 
     # The reader's half
 
@@ -111,23 +116,24 @@ class Exchange:
         if self._socket is not None:
             now = self._socket.loop.time()
             self._since = now
-            at = self._due(now)[0]
-            if at < self._at:
-                self._arm(at)
+            if self._timer is not None:
+                at = self._due(now)[0]
+                if at < self._at:
+                    self._arm(at)
 
     def release(self) -> None:
         """See `Response.release`. The rest is thrown away, so that the connection can be kept."""
         if self._socket is not None:
             self._released = True
             self._socket.resume()
-            self._timer.cancel()
+            self._disarm()
             self._timer = self._socket.loop.call_later(_RELEASE_S, self._socket.cut)
 
     def close(self) -> None:
         """See `Response.close`."""
         if self._socket is not None and not self._released:
             socket, self._socket = self._socket, None
-            self._timer.cancel()
+            self._disarm()
             socket.cut()
 
     async def _wait(self) -> None:
@@ -189,7 +195,7 @@ class Exchange:
         """Take note that all has arrived. The connection is no longer this exchange's."""
         self.complete = True
         self._socket = None
-        self._timer.cancel()
+        self._disarm()
         self._wake()
 
     def fail(self, error: Exception) -> None:
@@ -197,7 +203,7 @@ class Exchange:
         if not self.complete:
             self._error = error
             self._socket = None
-            self._timer.cancel()
+            self._disarm()
             self._wake()
 
     def _wake(self) -> None:
@@ -225,9 +231,20 @@ class Exchange:
         since = now if self._waiter is None else self._since
         return min((since + limits.idle_s, "idle", limits.idle_s), total)
 
+    def watch(self) -> None:
+        """Arm the timer: the grace is over."""
+        if self._socket is not None:
+            self._arm(self._due(self._socket.loop.time())[0])
+
+    def _disarm(self) -> None:
+        self._grace.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _arm(self, at: float) -> None:
         if self._socket is not None:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             self._at = at
             self._timer = self._socket.loop.call_at(at, self._look)
 

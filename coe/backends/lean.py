@@ -18,8 +18,11 @@ import httptools
 from coe.backends.exchange import Exchange
 from coe.backends.http import MAX_HEADER_BYTES, Origin, late
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
+from coe.grace import Grace
 from coe.types import Timeouts
 
+GRACE_S = 0.02
+"""An answer that takes up to twice as long arms no timer; limits are kept to within that."""
 KEPT_S = 30.0  # an idle connection that is older may be dead without anybody having said so
 
 
@@ -30,6 +33,7 @@ class LeanClient:
         self._origin = origin
         self._idle: deque[_Connection] = deque()
         self._open: set[_Connection] = set()
+        self._grace = Grace(GRACE_S, Exchange.watch)
         self._heads: dict[str, bytes] = {}
         self._closed = False
 
@@ -105,7 +109,7 @@ class LeanClient:
         try:
             async with asyncio.timeout(limit_s):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(loop, origin.name, self._idle, self._open),
+                    lambda: _Connection(loop, origin.name, self._grace, self._idle, self._open),
                     origin.host,
                     origin.port,
                     ssl=origin.tls,
@@ -132,11 +136,13 @@ class _Connection(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         name: str,
+        grace: Grace[Exchange],
         idle: deque[_Connection],
         opened: set[_Connection],
     ) -> None:
         self.loop = loop
         self.name = name
+        self.grace = grace
         self.idle_since = 0.0
         self._idle = idle
         self._opened = opened

@@ -38,7 +38,7 @@ def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
         BackendProtocolError: the body is not an answer.
     """
     body = body.strip()
-    if body[:1] != b"{" or body[-1:] != b"}":
+    if not (body.startswith(b"{") and body.endswith(b"}")):
         start = shown(body[:40].decode("utf-8", "replace"), secret)
         raise BackendProtocolError(
             f"backend `{backend}` answered with what is not a JSON object: {start!r}"
@@ -48,10 +48,11 @@ def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
     if key in body and b'"error"' not in body:
         at = body.find(b'"model"')  # a search that begins with a look-behind goes byte by byte
         found = _MODEL.match(body, at) if at > 0 else None
-        if found is not None and body.find(b'"model"', found.end(1)) < 0:
-            before = body[:at]
-            if before.count(b"{") == 1 and b"[" not in before:
-                return body[: found.start(1)] + name + body[found.end(1) :]
+        if found is not None:
+            begin, end = found.span(1)
+            is_outermost = body.count(b"{", 0, at) == 1 and body.find(b"[", 0, at) < 0
+            if is_outermost and body.find(b'"model"', end) < 0:
+                return b"%b%b%b" % (body[:begin], name, body[end:])
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError as error:
