@@ -1,7 +1,7 @@
 """The learned half: estimators from text to category scores. Knows no HTTP.
 
 How a router decides. A category is defined by texts: utterances (what belongs), negatives (near
-misses that do not), keywords and patterns. Three routers read them:
+misses that do not), keywords and patterns. These routers read them:
 
 `keyword`     rules. A hit is certain: probability 1, shared among the categories that are hit.
 `embedding`   meaning. The text and every utterance become unit vectors (see `encoders`; seen
@@ -11,6 +11,7 @@ misses that do not), keywords and patterns. Three routers read them:
               these". It is fitted when the router is built, on the utterances themselves, each
               scored as if it were not there (see `holdout`).
 `chain`       cheap stages first: the next stage reads only the texts of which this one is not sure.
+`merge`       every stage reads every text; a weighted mean of what they say.
 
 A router never chooses and never abstains: it returns the whole distribution with its evidence
 (nearest utterances, near misses that counted, keywords hit), and the gateway applies thresholds.

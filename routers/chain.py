@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coe.errors import ConfigError, RouterUnavailable, RoutingError
+from coe.errors import RouterUnavailable, RoutingError
 from coe.protocols import Parts, Router, RouterSpec
 from coe.types import Evidence, Scores
 from routers.options import Options
+from routers.stages import columns_of, stages
 
 KEYS = ("stages", "confident_at", "margin")
 
@@ -48,9 +49,7 @@ class ChainRouter:
         self.categories = tuple(categories)
         self.calibrated = all(stage.calibrated for stage in stages)
         self._stages = tuple(stages)
-        self._columns = [
-            [self.categories.index(category) for category in stage.categories] for stage in stages
-        ]
+        self._columns = [columns_of(self.categories, stage) for stage in stages]
         self._confident_at = confident_at
         self._margin = margin
 
@@ -97,24 +96,11 @@ class ChainRouter:
 
 def build(spec: RouterSpec, parts: Parts) -> ChainRouter:
     """Build the router from `stages` (names of routers), `confident_at` and `margin`."""
-    place = f"routers.{spec.name}"
-    options = Options(place, spec.options).allow(*KEYS)
-    names = options.names("stages")
-    if spec.name in names:
-        raise ConfigError(f"{place}.stages: a chain cannot be a stage of itself")
-    categories = tuple(category.name for category in spec.categories)
-    stages = [parts.router(name) for name in names]
-    for stage in stages:
-        unknown = sorted(set(stage.categories) - set(categories))
-        if unknown:
-            raise ConfigError(
-                f"{place}.stages: {stage.name!r} has categories that the chain has not: "
-                f"{', '.join(unknown)}"
-            )
+    options = Options(f"routers.{spec.name}", spec.options).allow(*KEYS)
     return ChainRouter(
         name=spec.name,
-        categories=categories,
-        stages=stages,
+        categories=tuple(category.name for category in spec.categories),
+        stages=stages(spec, options, parts),
         confident_at=options.number("confident_at", 0.7, least=0.0, most=1.0),
         margin=options.number("margin", 0.1, least=0.0, most=1.0),
     )

@@ -1,0 +1,36 @@
+"""The stages of a router that is made of routers (a chain, a merge): found, checked, lined up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coe.errors import ConfigError
+from coe.protocols import Parts, Router, RouterSpec
+from routers.options import Options
+
+
+def stages(spec: RouterSpec, options: Options, parts: Parts) -> tuple[Router, ...]:
+    """Return the routers that the option `stages` names.
+
+    Raises:
+        ConfigError: one is missing, is the router itself, or knows a category that it does not.
+    """
+    names = options.names("stages")
+    place = f"{options.place}.stages"
+    if spec.name in names:
+        raise ConfigError(f"{place}: a {spec.type} cannot be a stage of itself")
+    found = tuple(parts.router(name) for name in names)
+    known = {category.name for category in spec.categories}
+    for stage in found:
+        unknown = sorted(set(stage.categories) - known)
+        if unknown:
+            raise ConfigError(
+                f"{place}: {stage.name!r} has categories that the {spec.type} has not: "
+                f"{', '.join(unknown)}"
+            )
+    return found
+
+
+def columns_of(categories: Sequence[str], stage: Router) -> list[int]:
+    """Return where each of a stage's categories stands among these."""
+    return [categories.index(category) for category in stage.categories]
