@@ -109,13 +109,19 @@ class EncoderSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSpec:
-    """What a router factory is given: the entry of the composition's `routers` section."""
+    """What a router factory is given: the entry of the composition's `routers` section.
+
+    Attributes:
+        cache_folder: where it may keep what it can make again (embeddings of utterances); need not
+            exist yet. Empty means nowhere.
+    """
 
     name: str
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
     categories: tuple[Category, ...] = ()
     folder: str = "."
+    cache_folder: str = ""
 
 
 class Parts(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -37,3 +38,21 @@ class Settings(BaseSettings):
     route_chars: int = Field(default=4000, ge=100, description="of the text that routers read")
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
+    cache_dir: str = Field(
+        default="",
+        description="where embeddings of utterances are kept from one start to the next; "
+        "empty means `$XDG_CACHE_HOME/coe` or `~/.cache/coe`, `off` means nowhere",
+    )
+
+    @property
+    def cache_folder(self) -> str:
+        """The folder for what can be made again; empty where there is none."""
+        if self.cache_dir == "off":
+            return ""
+        if self.cache_dir:
+            return os.path.expanduser(self.cache_dir)  # noqa: PTH111 - pathlib's raises without home
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        # The XDG specification: a relative path there is to be ignored.
+        if not Path(base).is_absolute():
+            base = os.path.expanduser("~/.cache")  # noqa: PTH111
+        return str(Path(base, "coe")) if Path(base).is_absolute() else ""

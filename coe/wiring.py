@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from threading import RLock
 from typing import TypeVar
@@ -35,7 +36,7 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
     backends = {
         name: build_backend(composition, registry, settings, name) for name in composition.backends
     }
-    workshop = Workshop(composition, registry)
+    workshop = Workshop(composition, registry, cache_folder=settings.cache_folder)
     classifier = None
     routing = composition.routing
     if routing.router is not None:
@@ -97,9 +98,12 @@ def build_backend(
 class Workshop:
     """Builds routers and encoders by name, each once, in whichever thread asks first."""
 
-    def __init__(self, composition: Composition, registry: Registry) -> None:
+    def __init__(
+        self, composition: Composition, registry: Registry, *, cache_folder: str = ""
+    ) -> None:
         self._composition = composition
         self._registry = registry
+        self._cache_folder = cache_folder
         self._encoders: dict[str, Encoder] = {}
         self._routers: dict[str, Router] = {}
         self._lock = RLock()  # a chain asks for its stages while it is being built
@@ -125,6 +129,7 @@ class Workshop:
         with self._lock:
             if name not in self._routers:
                 spec = _defined("router", name, self._composition.routers)
+                spec = replace(spec, cache_folder=self._cache_folder)
                 self._routers[name] = self._registry.load("coe.routers", spec.type)(spec, self)
             return self._routers[name]
 

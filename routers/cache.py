@@ -42,7 +42,7 @@ class CachedEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors, shape (n_texts, dim). Raises what the encoder raises."""
-        keys = [_digest(text) for text in texts]
+        keys = [digest(text) for text in texts]
         found = self._recall(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
@@ -73,5 +73,6 @@ class CachedEncoder:
                 self._vectors.popitem(last=False)
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """Return what stands for a text, here and on disk: 128 bits. Any string is accepted."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -22,6 +22,7 @@ def hermetic_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("COE_") or name.endswith(("_API_KEY", "_proxy", "_PROXY")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COE_CACHE_DIR", "off")
 
 
 @pytest.fixture(scope="session")
