@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 # Holds handicaps near zero where the evidence is thin; in logits.
 RIDGE = 1e-3
 NEWTON_STEPS = 50
-LONGEST_STEP = 10.0
+HALVINGS = 30
 CONVERGED = 1e-6
 SHARPNESS = 20.0  # where the search begins: one over the default temperature
 
@@ -56,11 +56,31 @@ def balance(scores: Floats, labels: NDArray[np.intp]) -> Balance:
         errors = (shares - targets) / count
         gradient = np.concatenate([[(errors * scores).sum()], errors.sum(axis=0)])
         step = np.linalg.solve(_curvature(scores, shares, ridge), gradient + ridge * weights)
-        weights -= step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), CONVERGED))
+        step *= _length(scores, targets, ridge, weights, step)
+        weights -= step
         if np.abs(step).max() < CONVERGED:
             break
     sharpness = max(float(weights[0]), 1.0)  # scores that carry no signal must not be inverted
     return Balance(handicaps=weights[1:] / sharpness, temperature=1.0 / sharpness)
+
+
+def _length(scores: Floats, targets: Floats, ridge: Floats, weights: Floats, step: Floats) -> float:
+    """Return the share of a step that lowers the loss: all of it, or a half, a quarter, ...
+
+    Where categories are far apart the loss is nearly flat, and a whole step leaps over the least.
+    """
+    before = _loss(scores, targets, ridge, weights)
+    for halvings in range(HALVINGS):
+        if _loss(scores, targets, ridge, weights - step * 0.5**halvings) <= before:
+            return 0.5**halvings
+    return 0.0
+
+
+def _loss(scores: Floats, targets: Floats, ridge: Floats, weights: Floats) -> float:
+    logits = weights[0] * scores + weights[1:]
+    logits -= logits.max(axis=1, keepdims=True)
+    shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return float(-(targets * shares).sum() / len(scores) + (ridge * weights**2).sum() / 2)
 
 
 def softmax(logits: Floats) -> Floats:

@@ -123,3 +123,16 @@ def test_perfectly_separated_scores_give_a_finite_fit(count: int) -> None:
 
     assert np.isfinite(learned.handicaps).all()
     assert 0.01 < learned.temperature <= 1.0
+
+
+@pytest.mark.parametrize("count", [4, 12, 30])
+def test_two_categories_far_apart_and_not_equally_dense_are_both_chosen(count: int) -> None:
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], count)
+    scores = rng.normal(0.05, 0.02, (2 * count, 2))
+    scores[np.arange(2 * count), labels] = rng.normal(np.where(labels, 0.87, 0.6), 0.02)
+
+    learned = balance(scores, labels)
+
+    assert ((scores + learned.handicaps).argmax(axis=1) == labels).all()
+    assert 0.05 < learned.handicaps[0] - learned.handicaps[1] < 0.3
