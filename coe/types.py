@@ -21,6 +21,7 @@ Reason = Literal[
     "pinned",  # the client named the expert or the category
     "below-threshold",  # no category was sure enough: the default expert answers
     "ambiguous",  # two categories were too close to each other: the default expert answers
+    "session",  # the conversation keeps the category that it had
     "router-failed",  # the router raised or was late: the default expert answers
     "no-router",  # the composition has no categories: the default expert answers
     "fallback",  # a better ranked expert failed before its first byte
@@ -130,6 +131,38 @@ class RankedCategory:
     probability: float
 
 
+Kept = Literal[
+    "tool-loop",  # the user has not spoken since the model called a tool
+    "same-turn",  # the same user turn was decided before
+    "always",  # the composition says so
+    "margin",  # no other category leads by the margin and the cost of a switch
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEffect:
+    """What the session meant for a decision.
+
+    Attributes:
+        source: where the session's key is from: `header:x-session-id`, `derived`, ...
+        key: where this decision is remembered, once somebody answers.
+        turn: digest of the user turn that was decided.
+        previous: the category of the last decision; None where there was none.
+        expert: who answered last; empty where nobody did.
+        kept: why the last decision holds; None where this one is the router's own.
+        alone: what the router would have chosen without the session; None where it chose, or
+            where it was not asked.
+    """
+
+    source: str
+    key: bytes = field(repr=False)
+    turn: bytes = field(repr=False)
+    previous: str | None = None
+    expert: str = ""
+    kept: Kept | None = None
+    alone: Decision | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Which category a query belongs to, and how sure the router is.
@@ -140,6 +173,7 @@ class Decision:
         calibrated: whether the probabilities are calibrated, or raw scores.
         router: the router stage that decided.
         pinned_expert: the expert that the client named, if it named one.
+        session: what the conversation so far meant for it; None where it was not looked at.
     """
 
     ranked: tuple[RankedCategory, ...] = ()
@@ -150,6 +184,7 @@ class Decision:
     evidence: tuple[Evidence, ...] = ()
     pinned_expert: str | None = None
     detail: str = ""
+    session: SessionEffect | None = None
 
     @property
     def abstained(self) -> bool:

@@ -13,6 +13,7 @@ from coe.protocols import EncoderSpec, RouterSpec
 from coe.types import Category, Timeouts
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
+Stick = Literal["never", "turn", "until_topic_change", "always"]
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -140,6 +141,49 @@ class CategoryEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How much of a conversation is routed.
+
+    Attributes:
+        turns: user turns, the last one included.
+        max_chars: of the routed text.
+        strip_reminders: whether `<system-reminder>` blocks are left out.
+        code_blocks_over: fenced blocks of more characters are left out; None keeps them all.
+    """
+
+    turns: int = 3
+    max_chars: int = 4000
+    strip_reminders: bool = True
+    code_blocks_over: int | None = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stickiness:
+    """How the decisions of one conversation hang together.
+
+    Attributes:
+        key: where the session's key is looked for, in this order.
+        stick: what a decision holds for.
+        switch_margin: least lead of another category over the last one, in [0, 1].
+        switch_cost: added to it where another expert would answer.
+        lock_in_tool_loop: whether nothing changes between a tool's call and its answer.
+        ttl_s: a session is forgotten this long after its last decision.
+    """
+
+    key: tuple[str, ...] = (
+        "header:x-session-id",
+        "body:user",
+        "body:prompt_cache_key",
+        "derived",
+    )
+    stick: Stick = "until_topic_change"
+    switch_margin: float = 0.15
+    switch_cost: float = 0.05
+    lock_in_tool_loop: bool = True
+    ttl_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """From a category to the experts that answer.
 
@@ -149,6 +193,8 @@ class Routing:
         none: who answers when no category is sure, ranked.
         threshold: least probability of categories that name none of their own.
         margin: least gap between the best two categories.
+        context: how much of a conversation is routed.
+        sessions: how the decisions of a conversation hang together.
     """
 
     router: str | None = None
@@ -156,6 +202,8 @@ class Routing:
     none: tuple[str, ...] = ()
     threshold: float = 0.5
     margin: float = 0.0
+    context: Context = field(default_factory=Context)
+    sessions: Stickiness = field(default_factory=Stickiness)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coe.decide import decide
+from coe.decide import decide, follow, pool
 from coe.types import Decision, Evidence
 
 
@@ -97,3 +97,90 @@ def test_what_is_chosen_is_the_best_and_reaches_its_threshold(
     if decision.category is not None:
         assert probabilities[decision.category] == ranked[0] >= threshold
         assert ranked[0] - (ranked[1] if len(ranked) > 1 else 0.0) >= margin
+
+
+def follow_up(probabilities: dict[str, float], previous: str, **rules: object) -> Decision:
+    options: dict[str, object] = {"margin": 0.2, "calibrated": True, **rules}
+    return follow(choose(probabilities), previous, **options)  # type: ignore[arg-type]
+
+
+def test_a_follow_up_of_which_the_router_is_not_sure_stays() -> None:
+    decision = follow_up({"sql": 0.1, "math": 0.2}, "sql")
+
+    assert (decision.category, decision.reason) == ("sql", "session")
+    assert decision.probability == 0.1
+
+
+def test_a_new_topic_switches() -> None:
+    decision = follow_up({"sql": 0.05, "math": 0.9}, "sql")
+
+    assert (decision.category, decision.reason) == ("math", "matched")
+
+
+def test_a_switch_needs_its_margin() -> None:
+    """With odds of 2 for the last one: (0.6 - 2 * 0.2) / 1.2 is a lead of 0.167."""
+    scores = {"sql": 0.2, "math": 0.6}
+
+    assert follow_up(scores, "sql", margin=0.16).category == "math"
+    assert follow_up(scores, "sql", margin=0.17).category == "sql"
+
+
+def test_raw_scores_have_no_prior() -> None:
+    scores = {"sql": 0.2, "math": 0.6}
+
+    assert follow_up(scores, "sql", margin=0.39, calibrated=False).category == "math"
+    assert follow_up(scores, "sql", margin=0.41, calibrated=False).category == "sql"
+
+
+def test_what_the_router_says_too_is_its_own_decision() -> None:
+    assert follow_up({"sql": 0.9}, "sql").reason == "matched"
+
+
+def test_a_category_that_the_router_does_not_know_any_more_is_forgotten() -> None:
+    assert follow_up({"math": 0.1}, "sql").reason == "below-threshold"
+
+
+def test_a_session_outlives_a_router_that_fails() -> None:
+    failed = Decision(reason="router-failed", detail="late")
+
+    decision = follow(failed, "sql", margin=0.2, calibrated=True)
+
+    assert (decision.category, decision.reason, decision.detail) == ("sql", "session", "")
+
+
+def test_pooling_needs_both_texts_to_find_a_category_plausible() -> None:
+    turn, window = [0.9, 0.0, 0.0], [0.0, 0.9, 0.0]
+
+    assert max(pool(turn, window, calibrated=True)) < 0.5
+    assert pool(turn, turn, calibrated=True)[0] == pytest.approx(0.9, abs=0.01)
+
+
+def test_raw_scores_are_averaged() -> None:
+    assert pool([-1.0, 3.0], [0.0, 5.0], calibrated=False) == [-0.5, 4.0]
+
+
+rows = st.lists(st.floats(0, 1), min_size=3, max_size=3).map(
+    lambda row: [value / max(1.0, sum(row)) for value in row]
+)
+
+
+@given(rows, rows)
+def test_a_pool_is_a_distribution_in_which_order_does_not_count(
+    one: list[float], other: list[float]
+) -> None:
+    pooled = pool(one, other, calibrated=True)
+
+    assert pooled == pytest.approx(pool(other, one, calibrated=True))
+    assert all(0 <= value <= 1 for value in pooled)
+    assert sum(pooled) <= 1 + 1e-9
+
+
+@given(rows, st.sampled_from("abc"), st.floats(0, 1), st.floats(0, 1))
+def test_a_greater_margin_never_switches_more(
+    row: list[float], previous: str, one: float, other: float
+) -> None:
+    scores = dict(zip("abc", row, strict=True))
+    low, high = sorted((one, other))
+
+    if follow_up(scores, previous, margin=low).category == previous:
+        assert follow_up(scores, previous, margin=high).category == previous
