@@ -10,6 +10,7 @@ misses that do not), keywords and patterns. These routers read them:
               scores of a row into probabilities that sum to less than one; the rest is "none of
               these". It is fitted when the router is built, on the utterances themselves, each
               scored as if it were not there (see `holdout`).
+`nearest`     the same, by votes: of all utterances the k nearest, k chosen by leaving out.
 `chain`       cheap stages first: the next stage reads only the texts of which this one is not sure.
 `merge`       every stage reads every text; a weighted mean of what they say.
 

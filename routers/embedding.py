@@ -43,7 +43,7 @@ class EmbeddingRouter:
         categories: Sequence[Category],
         encoder: Encoder,
         score: ScoreKind = "top_mean",
-        top_k: int = 3,
+        top_k: int | None = None,
         temperature: float | None = None,
     ) -> None:
         """Encode the utterances and fit the calibration by leaving each of them out.
@@ -133,7 +133,7 @@ def build(spec: RouterSpec, parts: Parts) -> EmbeddingRouter:
     if "temperature" in spec.options:
         temperature = options.number("temperature", 0.05, least=0.001, most=10.0)
     entries = options.integer("cache", 4096, least=0, most=10_000_000)
-    top_k = options.integer("top_k", 3, least=1, most=1000)
+    top_k = options.integer("top_k", 3, least=1, most=1000) if "top_k" in spec.options else None
     encoder = parts.encoder(options.text("encoder"))
     return EmbeddingRouter(
         name=spec.name,

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.types import Category
+from routers.votes import NEIGHBOURS, Votes, choose
 
 Floats = NDArray[np.float32]
-ScoreKind = Literal["top_mean", "max", "centroid"]
+ScoreKind = Literal["top_mean", "max", "centroid", "knn"]
 Encode = Callable[[Sequence[str]], Floats]
 
 # Stands for the similarity to a text that is not there; every cosine is greater.
@@ -65,10 +66,11 @@ class Index:
         negatives: what they are not: near misses, each of one category.
         sums: shape (n_categories, dim), the sum of a category's utterances.
         norms: shape (n_categories,), their lengths.
+        votes: of `knn`; None for the other scores.
     """
 
     def __init__(
-        self, categories: Sequence[Category], encode: Encode, *, score: ScoreKind, top_k: int
+        self, categories: Sequence[Category], encode: Encode, *, score: ScoreKind, top_k: int | None
     ) -> None:
         """Encode every utterance and every negative.
 
@@ -76,8 +78,10 @@ class Index:
             categories: in the order of the columns.
             encode: unit vectors, one per text.
             score: `max`, the cosine of the nearest utterance; `top_mean`, the mean over the
-                top_k nearest; `centroid`, the cosine of the category's mean utterance.
-            top_k: of `top_mean`; a category with fewer utterances takes all that it has.
+                top_k nearest; `centroid`, the cosine of the category's mean utterance; `knn`,
+                the votes of the text's nearest utterances, whosever they are (see `votes`).
+            top_k: of `top_mean`, where a category with fewer utterances takes all that it has and
+                None means 3; of `knn`, where None chooses by leaving utterances out.
         """
         self.utterances = Bank([category.utterances for category in categories], encode)
         self.negatives = Bank([category.negatives for category in categories], encode)
@@ -85,8 +89,10 @@ class Index:
         columns = range(len(categories))
         self.sums = np.stack([bank.vectors[bank.owner == column].sum(axis=0) for column in columns])
         self.norms = np.linalg.norm(self.sums, axis=1)
+        self._is_there = np.bincount(bank.owner, minlength=len(categories)) > 0
         self._score = score
-        self._top_k = 1 if score == "max" else top_k
+        self._top_k = 1 if score == "max" else top_k or 3
+        self.votes = self._votes(top_k) if score == "knn" else None
 
     def scores(self, near: Floats, norms: Floats | None = None) -> Floats:
         """Return scores, shape (n, n_categories); ABSENT where a category has no utterances.
@@ -95,10 +101,21 @@ class Index:
             near: similarities to the utterances, as `Bank.similarities` returns them.
             norms: shape (n, n_categories), for texts from whose own category they are left out.
         """
+        if self.votes is not None:
+            counted = self.votes.scores(near[:, :-1], self.utterances.owner, len(self.norms))
+            return np.where(self._is_there, counted, ABSENT)
         groups = self.utterances.grouped(near)
         if self._score == "centroid":
             return _centroid(groups, self.norms if norms is None else norms)
         return _top_mean(groups, self._top_k)
+
+    def _votes(self, neighbours: int | None) -> Votes:
+        bank = self.utterances
+        if neighbours is not None:
+            return Votes(neighbours=neighbours)
+        if len(bank.texts) <= NEIGHBOURS[0]:
+            return Votes()
+        return choose(bank.vectors, bank.owner, len(self.norms))
 
     def clearance(self, near: Floats, far: Floats) -> Floats:
         """Return how clear of near misses each category is, shape (n, n_categories), in [0, 1].

@@ -20,6 +20,7 @@ ENCODER_OPTIONS: dict[str, dict[str, Any]] = {"onnx": {"path": str(FOLDER)}}
 ROUTER_OPTIONS: dict[str, dict[str, Any]] = {
     "embedding": {"encoder": "small"},
     "chain": {"stages": ["rules", "meaning"]},
+    "nearest": {"encoder": "small"},
     "merge": {"stages": ["rules", "meaning"], "weights": {"rules": 1, "meaning": 2}},
 }
 CATEGORIES = (

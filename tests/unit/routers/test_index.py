@@ -22,7 +22,7 @@ CATEGORIES = (
 )
 
 
-@pytest.mark.parametrize("score", ["max", "top_mean", "centroid"])
+@pytest.mark.parametrize("score", ["max", "top_mean", "centroid", "knn"])
 def test_a_held_out_utterance_scores_as_if_it_had_never_been_there(score: Any) -> None:
     encode = HashedEncoder(name="h", dim=64).encode
     found = held_out(Index(CATEGORIES, encode, score=score, top_k=2))
