@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 from coe.errors import ConfigError
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
-from routers.balance import balance
 from routers.cache import CachedEncoder
-from routers.calibration import Calibration, fit
-from routers.holdout import held_out
+from routers.calibration import Calibration
+from routers.early_exit import Rehearsal
+from routers.holdout import held_out, is_enough, learn, sample
 from routers.index import ABSENT, Floats, Index, ScoreKind
 from routers.options import Options
+from routers.store import stored
 
 KEYS = ("encoder", "score", "top_k", "temperature", "cache")
-# With fewer utterances than these, leaving one out says more of luck than of the category.
-LEAST_PER_CATEGORY = 3
-LEAST_IN_ALL = 20
 EVIDENCE = 3
 
 
@@ -36,12 +34,13 @@ class EmbeddingRouter:
         calibration: of the scores that include the handicaps.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it reads, and the three numbers of how
         self,
         *,
         name: str,
         categories: Sequence[Category],
         encoder: Encoder,
+        utterance_encoder: Encoder | None = None,
         score: ScoreKind = "top_mean",
         top_k: int | None = None,
         temperature: float | None = None,
@@ -51,7 +50,9 @@ class EmbeddingRouter:
         Args:
             name: as in the composition.
             categories: at least one of them with utterances.
-            encoder: encodes the utterances now and the texts later.
+            encoder: encodes the texts.
+            utterance_encoder: the same encoder for utterances and near misses, e.g. with a store;
+                None means `encoder`.
             score: see `Index`.
             top_k: see `Index`.
             temperature: of the softmax; None fits it.
@@ -59,10 +60,11 @@ class EmbeddingRouter:
         self.name = name
         self.categories = tuple(category.name for category in categories)
         self._encoder = encoder
-        self._index = Index(categories, encoder.encode, score=score, top_k=top_k)
-        self.calibrated = _is_enough(categories)
+        encode = (utterance_encoder or encoder).encode
+        self._index = Index(categories, encode, score=score, top_k=top_k)
+        self.calibrated = is_enough(categories)
         if self.calibrated:
-            self.handicaps, self.calibration = _learn(self._index, temperature)
+            self.handicaps, self.calibration = learn(held_out(self._index), temperature)
         else:
             self.handicaps = _no_handicaps(self._index)
             self.calibration = Calibration(temperature=temperature or Calibration().temperature)
@@ -85,6 +87,16 @@ class EmbeddingRouter:
             values *= self._index.clearance(near, far)
         evidence = tuple(self._evidence(*row) for row in zip(near, far, strict=True))
         return Scores(values=values, evidence=evidence)
+
+    def rehearse(self) -> Rehearsal:
+        """Return what the router says of its own utterances, each held out."""
+        texts = self._index.utterances.texts
+        evidence = held_out(self._index)
+        return Rehearsal(
+            texts=tuple(texts[row] for row in sample(self._index.utterances.owner)),
+            labels=evidence.labels,
+            values=self.calibration.apply(evidence.scores + self.handicaps),
+        )
 
     def _evidence(self, near: Floats, far: Floats) -> tuple[Evidence, ...]:
         """Return the nearest utterances and the near misses that lowered a score, nearest first."""
@@ -139,31 +151,16 @@ def build(spec: RouterSpec, parts: Parts) -> EmbeddingRouter:
         name=spec.name,
         categories=spec.categories,
         encoder=CachedEncoder(encoder, entries=entries) if entries else encoder,
+        utterance_encoder=stored(encoder, spec.cache_folder),
         score=score,
         top_k=top_k,
         temperature=temperature,
     )
 
 
-def _learn(index: Index, temperature: float | None) -> tuple[NDArray[np.float64], Calibration]:
-    """Return the categories' handicaps and the calibration of the scores that include them."""
-    evidence = held_out(index)
-    handicaps = _no_handicaps(index)
-    used = np.flatnonzero(np.isfinite(handicaps))
-    learned = balance(evidence.scores[:, used], np.searchsorted(used, evidence.labels))
-    handicaps[used] = learned.handicaps
-    inside, outside = evidence.tops(handicaps)
-    return handicaps, fit(inside, outside, temperature=temperature or learned.temperature)
-
-
 def _no_handicaps(index: Index) -> NDArray[np.float64]:
     sizes = np.bincount(index.utterances.owner, minlength=len(index.norms))
     return np.where(sizes > 0, 0.0, -np.inf)
-
-
-def _is_enough(categories: Sequence[Category]) -> bool:
-    sizes = [len(set(category.utterances)) for category in categories if category.utterances]
-    return len(sizes) > 1 and min(sizes) >= LEAST_PER_CATEGORY and sum(sizes) >= LEAST_IN_ALL
 
 
 def _nearest(similarities: Floats) -> list[int]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routers.balance import Floats
+from coe.types import Category
+from routers.balance import Floats, balance
+from routers.calibration import Calibration, fit
 from routers.index import ABSENT, Index
 
 BLOCK_ELEMENTS = 4_000_000  # of a working array: some megabytes, however large the index
 # More utterances say nothing new, and the time grows with their square: of a larger index, every
 # category gives the same number, or all that it has.
 MOST_ROWS = 4000
+# With fewer utterances than these, leaving one out says more of luck than of the category.
+LEAST_PER_CATEGORY = 3
+LEAST_IN_ALL = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +52,31 @@ class HeldOut:
         return inside.max(axis=1), np.concatenate([others.max(axis=1), misses])
 
 
+def is_enough(categories: Sequence[Category]) -> bool:
+    """Whether there are utterances enough to learn from by leaving each of them out."""
+    sizes = [len(set(category.utterances)) for category in categories if category.utterances]
+    return len(sizes) > 1 and min(sizes) >= LEAST_PER_CATEGORY and sum(sizes) >= LEAST_IN_ALL
+
+
+def learn(evidence: HeldOut, temperature: float | None = None) -> tuple[Floats, Calibration]:
+    """Return the categories' handicaps and the calibration of the scores that include them.
+
+    Args:
+        evidence: of the raw scores; a category without rows gets minus infinity.
+        temperature: of the softmax; None fits it.
+    """
+    handicaps = np.full(evidence.scores.shape[1], -np.inf)
+    used = np.unique(evidence.labels)
+    learned = balance(evidence.scores[:, used], np.searchsorted(used, evidence.labels))
+    handicaps[used] = learned.handicaps
+    inside, outside = evidence.tops(handicaps)
+    return handicaps, fit(inside, outside, temperature=temperature or learned.temperature)
+
+
 def held_out(index: Index) -> HeldOut:
     """Score the utterances and the negatives of an index, each against the rest of it."""
     bank, negatives = index.utterances, index.negatives
-    rows = _sample(bank.owner)
+    rows = sample(bank.owner)
     size = max(1, BLOCK_ELEMENTS // bank.width)
     blocks = [_block(index, rows[start : start + size]) for start in range(0, len(rows), size)]
     near = bank.similarities(negatives.vectors)
@@ -74,7 +101,12 @@ def _block(index: Index, rows: NDArray[np.intp]) -> Floats:
     return index.scores(near, norms).astype(np.float64)
 
 
-def _sample(owner: NDArray[np.intp]) -> NDArray[np.intp]:
+def sample(owner: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the places of the utterances that are held out; the same at each call.
+
+    Args:
+        owner: shape (n_utterances,), the column of each one's category.
+    """
     if len(owner) <= MOST_ROWS:
         return np.arange(len(owner))
     groups = [np.flatnonzero(owner == column) for column in np.unique(owner)]

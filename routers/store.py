@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from coe.protocols import Encoder
 from routers.cache import digest
+from routers.encoders.hashed import HashedEncoder
 
 FILE = "embeddings.sqlite"
 APPLICATION = 0x436F4531  # "CoE1", in the header of the file
@@ -187,8 +188,13 @@ class StoredEncoder:
 
 
 def stored(encoder: Encoder, folder: str) -> Encoder:
-    """Return the encoder with a store in that folder; the encoder itself where it is empty."""
-    return StoredEncoder(encoder, EmbeddingStore(Path(folder))) if folder else encoder
+    """Return the encoder with a store in that folder; the encoder itself where that is empty.
+
+    So, too, where the encoder makes its vectors about as fast as they would be read.
+    """
+    if not folder or isinstance(encoder, HashedEncoder):
+        return encoder
+    return StoredEncoder(encoder, EmbeddingStore(Path(folder)))
 
 
 class _ForeignFileError(Exception):

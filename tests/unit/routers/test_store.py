@@ -13,20 +13,25 @@ import pytest
 from numpy.typing import NDArray
 
 from coe.errors import RouterUnavailable
-from coe.testing.routers import check_encoder
+from coe.protocols import RouterSpec
+from coe.testing.routers import GivenParts, check_encoder
+from coe.types import Category
 from routers import store as module
+from routers.embedding import build
 from routers.encoders.hashed import HashedEncoder
 from routers.store import FILE, EmbeddingStore, StoredEncoder, stored
 
 TEXTS = [f"utterance number {n}" for n in range(40)]
 
 
-class Counting(HashedEncoder):
+class Counting:
     """Notes every text that it encodes; `turn` makes other weights under the same fingerprint."""
 
+    name, dim, fingerprint = "counting", 64, HashedEncoder(name="h", dim=64).fingerprint
+
     def __init__(self, *, turn: int = 0, fails_after: int = 10**9) -> None:
-        super().__init__(name="counting", dim=64)
         self.asked: list[str] = []
+        self._inner = HashedEncoder(name="h", dim=64)
         self._turn = turn
         self._fails_after = fails_after
 
@@ -34,7 +39,7 @@ class Counting(HashedEncoder):
         if len(self.asked) + len(texts) > self._fails_after:
             raise RouterUnavailable("no answer")
         self.asked += texts
-        return np.roll(super().encode(texts), self._turn, axis=1)
+        return np.roll(self._inner.encode(texts), self._turn, axis=1)
 
 
 def restarted(folder: Path, **options: int) -> tuple[StoredEncoder, Counting]:
@@ -68,6 +73,31 @@ def test_one_change_encodes_one_text_more(tmp_path: Path) -> None:
     encoder.encode([*TEXTS[:7], "another wording", *TEXTS[8:]])
 
     assert inner.asked == ["another wording"]
+
+
+def test_a_router_reads_its_utterances_and_near_misses_from_the_store(tmp_path: Path) -> None:
+    categories = (
+        Category(name="a", utterances=tuple(TEXTS[:12]), negatives=("not this",)),
+        Category(name="b", utterances=tuple(TEXTS[12:])),
+    )
+    spec = RouterSpec(
+        name="fast",
+        type="embedding",
+        options={"encoder": "small"},
+        categories=categories,
+        cache_folder=str(tmp_path),
+    )
+    first, second = Counting(), Counting()
+
+    routers = [build(spec, GivenParts(encoders={"small": inner})) for inner in (first, second)]
+
+    assert len(first.asked) == len(TEXTS) + 1
+    assert len(second.asked) == 1
+    assert (routers[0].score(["one more"]).values == routers[1].score(["one more"]).values).all()
+    kept = len(second.asked)
+    routers[1].score(["a prompt of someone"])
+    assert second.asked[kept:] == ["a prompt of someone"]
+    assert rows(tmp_path) == len(TEXTS) + 1  # no prompt is ever kept
 
 
 def test_encoders_do_not_read_one_another_s_vectors(tmp_path: Path) -> None:
@@ -221,10 +251,12 @@ def test_the_oldest_vectors_make_room(tmp_path: Path, monkeypatch: pytest.Monkey
     assert TEXTS[0] in inner.asked
 
 
-def test_without_a_folder_there_is_no_store() -> None:
-    encoder = HashedEncoder(name="h")
+def test_there_is_no_store_without_a_folder_or_where_it_saves_nothing(tmp_path: Path) -> None:
+    slow, fast = Counting(), HashedEncoder(name="h")
 
-    assert stored(encoder, "") is encoder
+    assert stored(slow, "") is slow
+    assert stored(fast, str(tmp_path)) is fast
+    assert isinstance(stored(slow, str(tmp_path)), StoredEncoder)
 
 
 @pytest.fixture(autouse=True)
