@@ -4,6 +4,7 @@ How a router decides. A category is defined by texts: utterances (what belongs),
 misses that do not), keywords and patterns. These routers read them:
 
 `keyword`     rules. A hit is certain: probability 1, shared among the categories that are hit.
+              With `score: bm25`, the words that a text shares with a category's (see `bm25`).
 `embedding`   meaning. The text and every utterance become unit vectors (see `encoders`; seen
               texts come from `cache`). A category's score is the mean cosine of its `top_k` nearest
               utterances, less what its near misses cost (see `index`). `calibration` turns the

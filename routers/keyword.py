@@ -1,4 +1,7 @@
-"""Rules: words and patterns that mark a category. A rule is the operator's own word."""
+"""Rules: words and patterns that mark a category. A rule is the operator's own word.
+
+With `score: bm25` the words of the utterances count too, each by how telling it is: see `bm25`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ import numpy as np
 from coe.errors import ConfigError
 from coe.protocols import Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
+from routers.bm25 import BM25Router
 from routers.options import Options
 
+KEYS = ("score", "max_chars")
 MAX_CHARS = 4000
 EVIDENCE = 3
 # Scripts that put no space between words: a word boundary would never be there.
@@ -67,11 +72,18 @@ class KeywordRouter:
         return Evidence(kind="keyword", category=self.categories[rule.category], text=rule.shown)
 
 
-def build(spec: RouterSpec, parts: Parts) -> KeywordRouter:  # noqa: ARG001 - it stands on nothing
-    """Build the router from `max_chars` and the categories' keywords and patterns."""
-    options = Options(f"routers.{spec.name}", spec.options).allow("max_chars")
+def build(spec: RouterSpec, parts: Parts) -> KeywordRouter | BM25Router:  # noqa: ARG001 - it stands on nothing
+    """Build the router from `score` (`any` or `bm25`) and `max_chars`."""
+    place = f"routers.{spec.name}"
+    options = Options(place, spec.options).allow(*KEYS)
     max_chars = options.integer("max_chars", MAX_CHARS, least=1, most=1_000_000)
-    return KeywordRouter(name=spec.name, categories=spec.categories, max_chars=max_chars)
+    if options.choice("score", "any", ("any", "bm25")) == "any":
+        return KeywordRouter(name=spec.name, categories=spec.categories, max_chars=max_chars)
+    if not any(category.utterances or category.keywords for category in spec.categories):
+        raise ConfigError(
+            f"{place}: `score: bm25` needs words; give a category utterances or keywords"
+        )
+    return BM25Router(name=spec.name, categories=spec.categories, max_chars=max_chars)
 
 
 def _rules(name: str, categories: Sequence[Category]) -> Iterator[Rule]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from coe.errors import ConfigError
 from coe.protocols import RouterSpec
 from coe.testing.routers import GivenParts
 from coe.types import Category
+from routers.bm25 import BM25Router
 from routers.keyword import KeywordRouter, build
 
 
@@ -113,8 +115,30 @@ def test_an_empty_keyword_is_refused() -> None:
         router(Category(name="x", keywords=(" ",)))
 
 
-def test_an_unknown_option_is_refused() -> None:
-    spec = RouterSpec(name="rules", type="keyword", options={"max_char": 3})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_char": 3}, r"routers\.rules\.max_char: .*did you mean 'max_chars'"),
+        ({"score": "bm52"}, r"rules\.score: expected one of any, bm25.* \(did you mean 'bm25'"),
+        ({"score": "bm25"}, r"routers\.rules: .*give a category utterances or keywords"),
+    ],
+)
+def test_a_wrong_option_names_its_place(options: dict[str, Any], message: str) -> None:
+    spec = RouterSpec(
+        name="rules", type="keyword", options=options, categories=(Category(name="x"),)
+    )
 
-    with pytest.raises(ConfigError, match=r"routers\.rules\.max_char: .*did you mean 'max_chars'"):
+    with pytest.raises(ConfigError, match=message):
         build(spec, GivenParts())
+
+
+def test_bm25_is_an_option() -> None:
+    categories = (Category(name="x", keywords=("sql",)), Category(name="y"))
+    spec = RouterSpec(
+        name="words", type="keyword", options={"score": "bm25"}, categories=categories
+    )
+
+    router = build(spec, GivenParts())
+
+    assert isinstance(router, BM25Router)
+    assert router.score(["sql"]).values.argmax() == 0
