@@ -27,6 +27,7 @@ ONE_SIDED_95 = 1.645
 FLOOR = 0.5
 STEPS = 200  # thresholds that are tried
 TINY = 1e-9
+NONE = -1
 
 Floats = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -38,13 +39,18 @@ class Rehearsal:
 
     Attributes:
         texts: any order.
-        labels: shape (n_texts,), columns of the router's categories.
+        labels: shape (n_texts,), columns of the router's categories; NONE for a text of none.
         values: shape (n_texts, n_categories), probabilities.
     """
 
     texts: tuple[str, ...]
     labels: NDArray[np.intp]
     values: NDArray[np.float32]
+
+    @property
+    def right(self) -> Flags:
+        """Whether the best category is the true one, or, of a text of none, under the floor."""
+        return _right(self.values, self.labels)
 
 
 @runtime_checkable
@@ -103,13 +109,13 @@ def fit_exit(
 
     Args:
         values: shape (n, n_categories), held-out probabilities of the cheap stage.
-        labels: shape (n,), the true columns.
+        labels: shape (n,), the true columns, or NONE.
         right_later: shape (n,), whether the last stage would be right.
         most_lost: in [0, 1], with one-sided 95 % certainty.
     """
     rows = len(labels)
     lead = np.where(values.max(axis=1, initial=0.0) >= FLOOR, leads(values), -np.inf)
-    right = values.argmax(axis=1) == labels
+    right = _right(values, labels)
     order = np.argsort(-lead, kind="stable")
     losses = np.cumsum(right_later[order] & ~right[order])
     gains = np.cumsum(right[order] & ~right_later[order])
@@ -139,7 +145,7 @@ def fit_stages(
         key: bool(hit)
         for key, hit in zip(
             zip(last.texts, last.labels.tolist(), strict=True),
-            last.values.argmax(axis=1) == last.labels,
+            last.right,
             strict=True,
         )
     }
@@ -151,6 +157,12 @@ def fit_stages(
         share = most_lost / len(stages)
         exits.append(fit_exit(stage.values[shared], stage.labels[shared], later, most_lost=share))
     return exits
+
+
+def _right(values: Floats, labels: NDArray[np.intp]) -> Flags:
+    is_none = (labels == NONE) & (values.max(axis=1, initial=0.0) < FLOOR)
+    right: Flags = (values.argmax(axis=1) == labels) | is_none
+    return right
 
 
 def _steps(lead: NDArray[np.float64]) -> list[int]:
