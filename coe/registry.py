@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from coe.errors import PluginError
 
-Group = Literal["coe.routers", "coe.encoders", "coe.backends"]
+Group = Literal["coe.routers", "coe.encoders", "coe.backends", "coe.tools"]
 
 
 class Registry:
