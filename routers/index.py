@@ -29,7 +29,7 @@ class Bank:
         texts: one per vector; a text that stands twice in a group is kept once.
         owner: shape (n_texts,), the column of each text's category.
         vectors: shape (n_texts, dim).
-        width: numbers that `grouped` returns for one text.
+        width: numbers that `best` looks at for one text.
     """
 
     def __init__(self, groups: Sequence[Sequence[str]], encode: Encode) -> None:
@@ -37,14 +37,12 @@ class Bank:
         sizes = [len(group) for group in unique]
         self.texts = tuple(text for group in unique for text in group)
         self.owner = np.repeat(np.arange(len(groups)), sizes)
-        self.vectors = encode(self.texts)
-        # Row c lists the places of c's texts. Short rows are filled up with the place after the
-        # last, where `similarities` has ABSENT.
-        self._members = np.full((len(groups), max([1, *sizes])), len(self.texts))
-        self.width = self._members.size
-        for column, size in enumerate(sizes):
-            start = sum(sizes[:column])
-            self._members[column, :size] = np.arange(start, start + size)
+        self.vectors = np.ascontiguousarray(encode(self.texts), dtype=np.float32)
+        self._sizes = np.array(sizes, dtype=np.intp)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        self._there = np.flatnonzero(self._sizes)
+        self._blocks = _blocks(self._sizes, self._starts, filler=len(self.texts))
+        self.width = max(1, sum(members.size for _, members in self._blocks))
 
     def similarities(self, embeddings: Floats) -> Floats:
         """Return cosines, shape (n, n_texts + 1); the last column is ABSENT."""
@@ -53,9 +51,34 @@ class Bank:
             cosines[:, :-1] = embeddings @ self.vectors.T
         return cosines
 
-    def grouped(self, similarities: Floats) -> Floats:
-        """Return the same by category, shape (n, n_categories, size of the largest group)."""
-        return similarities.take(self._members, axis=1)
+    def best(self, similarities: Floats, count: int) -> Floats:
+        """Return each category's greatest, any order, shape (n, n_categories, count).
+
+        ABSENT stands where a category has fewer texts than that.
+        """
+        found = np.full((len(similarities), len(self._sizes), count), ABSENT)
+        for columns, members in self._blocks:
+            groups = similarities.take(members, axis=1)
+            size = members.shape[1]
+            if count == 1:
+                groups = groups.max(axis=2, keepdims=True)
+            elif size > count:
+                groups = np.partition(groups, size - count, axis=2)[:, :, size - count :]
+            found[:, columns, : groups.shape[2]] = groups
+        return found
+
+    def total(self, similarities: Floats) -> Floats:
+        """Return each category's sum, shape (n, n_categories); minus infinity without texts."""
+        nothing = np.float32(-np.inf)  # a sum of cosines may well be less than ABSENT
+        found = np.full((len(similarities), len(self._sizes)), nothing)
+        if len(self._there):
+            inner = similarities[:, :-1]
+            is_there = inner > ABSENT
+            starts = self._starts[self._there]
+            sums = np.add.reduceat(np.where(is_there, inner, np.float32(0.0)), starts, axis=1)
+            any_there = np.logical_or.reduceat(is_there, starts, axis=1)
+            found[:, self._there] = np.where(any_there, sums, nothing)
+        return found
 
 
 class Index:
@@ -104,10 +127,11 @@ class Index:
         if self.votes is not None:
             counted = self.votes.scores(near[:, :-1], self.utterances.owner, len(self.norms))
             return np.where(self._is_there, counted, ABSENT)
-        groups = self.utterances.grouped(near)
         if self._score == "centroid":
-            return _centroid(groups, self.norms if norms is None else norms)
-        return _top_mean(groups, self._top_k)
+            total = self.utterances.total(near)
+            lengths = np.maximum(self.norms if norms is None else norms, np.float32(1e-6))
+            return np.where(np.isfinite(total), total / lengths, ABSENT).astype(np.float32)
+        return _mean(self.utterances.best(near, self._top_k))
 
     def _votes(self, neighbours: int | None) -> Votes:
         bank = self.utterances
@@ -127,24 +151,32 @@ class Index:
             near: similarities to the utterances.
             far: similarities to the negatives.
         """
-        nearest = self.utterances.grouped(near).max(axis=2)
-        nearest_miss = self.negatives.grouped(far).max(axis=2)
+        nearest = self.utterances.best(near, 1)[:, :, 0]
+        nearest_miss = self.negatives.best(far, 1)[:, :, 0]
         lead: Floats = np.clip((nearest - nearest_miss) / SAFE_LEAD, 0.0, 1.0)
         return lead
 
 
-def _top_mean(groups: Floats, top_k: int) -> Floats:
-    size = groups.shape[2]
-    k = min(top_k, size)
-    best = np.partition(groups, size - k, axis=2)[:, :, size - k :]
+def _blocks(
+    sizes: NDArray[np.intp], starts: NDArray[np.intp], *, filler: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return columns, and a row of places for each of them, for groups of about the same size.
+
+    One large category among many small ones must not make all of them as wide as itself. Short
+    rows are filled up with `filler`.
+    """
+    classes = np.where(sizes > 0, np.ceil(np.log2(np.maximum(sizes, 1))), -1)
+    blocks = []
+    for each in np.unique(classes[classes >= 0]):
+        columns = np.flatnonzero(classes == each)
+        offsets = np.arange(sizes[columns].max())
+        places = starts[columns][:, None] + offsets
+        blocks.append((columns, np.where(offsets < sizes[columns][:, None], places, filler)))
+    return blocks
+
+
+def _mean(best: Floats) -> Floats:
     there = best > ABSENT
     count = there.sum(axis=2)
     total = np.where(there, best, np.float32(0.0)).sum(axis=2)
     return np.where(count, total / np.maximum(count, 1), ABSENT).astype(np.float32)
-
-
-def _centroid(groups: Floats, norms: Floats) -> Floats:
-    there = groups > ABSENT
-    total = np.where(there, groups, np.float32(0.0)).sum(axis=2)
-    cosines = total / np.maximum(norms, np.float32(1e-6))
-    return np.where(there.any(axis=2), cosines, ABSENT).astype(np.float32)

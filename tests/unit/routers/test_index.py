@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coe.types import Category
 from routers.encoders.hashed import HashedEncoder
 from routers.holdout import held_out
-from routers.index import ABSENT, Index
+from routers.index import ABSENT, Bank, Index
 
 CATEGORIES = (
     Category(
@@ -149,3 +151,41 @@ def test_a_large_index_is_sampled_from_every_category() -> None:
     assert np.bincount(found.labels)[0] == 20
     assert np.bincount(found.labels).min() > 0
     assert np.isfinite(found.scores).all()
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=12),
+    count=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+)
+def test_groups_of_any_sizes_are_read_as_one_by_one(
+    sizes: list[int], count: int, seed: int
+) -> None:
+    """Also where some utterances are held out, down to a whole category."""
+    groups = [[f"{column} {n}" for n in range(size)] for column, size in enumerate(sizes)]
+    bank = Bank(groups, lambda texts: np.zeros((len(texts), 4), dtype=np.float32))
+    generator = np.random.default_rng(seed)
+    near = generator.uniform(-1, 1, (3, sum(sizes) + 1)).astype(np.float32)
+    near[generator.random(near.shape) < 0.2] = ABSENT
+    near[:, -1] = ABSENT
+
+    best, total = bank.best(near, count), bank.total(near)
+
+    for row in range(3):
+        for column in range(len(sizes)):
+            own = near[row, :-1][bank.owner == column]
+            own = np.sort(own[own > ABSENT])[::-1]
+            expected = [*own[:count], *[ABSENT] * (count - len(own))]
+            assert sorted(best[row, column])[::-1] == pytest.approx(expected)
+            assert total[row, column] == pytest.approx(own.sum() if len(own) else -np.inf, abs=1e-4)
+
+
+def test_a_category_far_from_the_text_is_not_an_absent_one(plane: Callable[..., Any]) -> None:
+    """Ten utterances behind the text: their cosines sum to less than ABSENT."""
+    encoder = plane(text=0, **{f"u{n}": 180 + n / 10 for n in range(10)})
+    category = Category(name="x", utterances=tuple(f"u{n}" for n in range(10)))
+    index = Index([category], encoder.encode, score="centroid", top_k=1)
+
+    scores = index.scores(index.utterances.similarities(encoder.encode(["text"])))
+
+    assert scores[0, 0] == pytest.approx(-1.0, abs=1e-3)
