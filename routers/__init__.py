@@ -14,6 +14,8 @@ misses that do not), keywords and patterns. These routers read them:
 `nearest`     the same, by votes: of all utterances the k nearest, k chosen by leaving out.
 `ridge`       weights that tell the categories apart, by least squares. On the encoder `hashed` it
               costs microseconds: the first stage of a chain.
+`linear`      weights learnt once, by `training`, and loaded from a file (see `artefact`); `gate`
+              says whether a text belongs to any category, `calibrators` how sure the choice is.
 `chain`       cheap stages first: the next stage reads only the texts of which this one is not sure.
 `merge`       every stage reads every text; a weighted mean of what they say.
 

@@ -21,6 +21,7 @@ ROUTER_OPTIONS: dict[str, dict[str, Any]] = {
     "embedding": {"encoder": "small"},
     "chain": {"stages": ["rules", "meaning"]},
     "nearest": {"encoder": "small"},
+    "linear": {"encoder": "small"},
     "ridge": {"encoder": "small"},
     "merge": {"stages": ["rules", "meaning"], "weights": {"rules": 1, "meaning": 2}},
 }
