@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ from coe.protocols import RouterSpec
 from coe.testing.routers import GivenParts
 from coe.types import Category, Evidence, Scores
 from routers.chain import ChainRouter, build
+from routers.embedding import EmbeddingRouter
+from routers.encoders.hashed import HashedEncoder
+from routers.keyword import KeywordRouter
+from routers.ridge import RidgeRouter
 
 
 class Table:
@@ -179,3 +185,106 @@ def test_a_wrong_option_names_its_place(options: dict[str, Any], message: str) -
 
     with pytest.raises(ConfigError, match=message):
         build(spec, parts)
+
+
+LEARNED = (
+    Category(name="a", utterances=tuple(f"what is {n} times {n + 7}" for n in range(700))),
+    Category(name="b", utterances=tuple(f"how many feet are {n} metres" for n in range(700))),
+)
+
+
+def fitted(
+    folder: Path = Path(), categories: Sequence[Category] = LEARNED, **options: Any
+) -> ChainRouter:
+    encoder = HashedEncoder(name="small", dim=64)
+    parts = GivenParts(
+        routers={
+            "rules": KeywordRouter(name="rules", categories=categories),
+            "spelling": RidgeRouter(name="spelling", categories=categories, encoder=encoder),
+            "meaning": EmbeddingRouter(name="meaning", categories=categories, encoder=encoder),
+            "told": Table("told", {f"row {n}": (0.9, 0.1) for n in range(3000)}),
+            "narrow": RidgeRouter(name="narrow", categories=categories[:1], encoder=encoder),
+        }
+    )
+    spec = RouterSpec(
+        name="default",
+        type="chain",
+        options={"confident_at": "fitted", **options},
+        categories=tuple(categories),
+        folder=str(folder),
+    )
+    return build(spec, parts)
+
+
+def test_an_exit_is_fitted_to_the_utterances_that_stages_hold_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        built = fitted(stages=["rules", "spelling", "meaning"])
+
+    rules, spelling, meaning = built.exits
+    assert rules is None
+    assert meaning is None
+    assert spelling is not None
+    assert spelling.share > 0.9
+    assert spelling.rows == 1400
+    assert "stage spelling decides" in caplog.text
+    texts = ["what is 21 times 3", "how many feet are 99 metres", "of something else"]
+    assert built.score(texts).stages == ("spelling", "spelling", "meaning")
+
+
+def test_an_exit_stays_closed_on_too_few_utterances_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    few = [Category(name=c.name, utterances=c.utterances[:30]) for c in LEARNED]
+
+    built = fitted(categories=few, stages=["spelling", "meaning"])
+
+    assert "stage spelling decides nothing: 60 held-out texts do not show" in caplog.text
+    assert built.score(["what is 21 times 3"]).stages == ("meaning",)
+
+
+def test_more_may_be_given_away_on_demand() -> None:
+    few = [Category(name=c.name, utterances=c.utterances[:30]) for c in LEARNED]
+
+    built = fitted(categories=few, stages=["spelling", "meaning"], most_lost=0.1)
+
+    assert built.score(["what is 21 times 3"]).stages == ("spelling",)
+
+
+@pytest.mark.parametrize(("category", "is_open"), [("a", True), (None, False)])
+def test_an_exit_is_fitted_to_the_rows_of_a_file(
+    category: str | None, tmp_path: Path, *, is_open: bool
+) -> None:
+    """The first stage says `a` of every row; the last thinks that none belongs to a category."""
+    lines = [{"text": f"row {n}", "category": category} for n in range(3000)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    built = fitted(tmp_path, stages=["told", "meaning"], held_out="rows.jsonl")
+
+    assert built.exits[0] is not None
+    assert built.exits[0].rows == 3000
+    assert built.exits[0].is_open == is_open
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stages": ["rules", "meaning"]}, "nothing to fit: no stage but the last learns"),
+        ({"stages": ["told", "meaning"]}, r"stage 'told' cannot be judged .*add `held_out: FILE`"),
+        ({"stages": ["narrow", "meaning"]}, "stage 'narrow' cannot be judged"),
+        ({"stages": ["spelling", "meaning"], "most_lost": 2}, r"most_lost: expected a number"),
+        ({"stages": ["spelling", "meaning"], "held_out": "x"}, "x: cannot be read"),
+        (
+            {"stages": ["spelling", "meaning"], "confident_at": 0.9, "held_out": "x"},
+            "held_out: goes with `confident_at: fitted`",
+        ),
+    ],
+)
+def test_an_exit_that_cannot_be_fitted_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    few = [Category(name=c.name, utterances=c.utterances[:30]) for c in LEARNED]
+
+    with pytest.raises(ConfigError, match=message):
+        fitted(tmp_path, few, **options)
