@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     route_chars: int = Field(default=4000, ge=100, description="of the text that routers read")
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
+    blas_threads: int = Field(
+        default=1, ge=1, description="of one matrix product of a router; encoders have `threads`"
+    )
     cache_dir: str = Field(
         default="",
         description="where embeddings of utterances are kept from one start to the next; "

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def run(config: Path | None, host: str | None, port: int | None) -> None:
         ConfigError: the composition, a setting or the address cannot be used.
     """
     settings = read_settings(config, host, port)
+    _pin_blas(settings.blas_threads)
     composition = load(settings.config)
     host = settings.host or composition.server.host
     listener = bind(host, composition.server.port if settings.port is None else settings.port)
@@ -45,6 +47,13 @@ def run(config: Path | None, host: str | None, port: int | None) -> None:
         failure = runner.run(_serve(settings, composition, listener))
     if failure is not None:
         raise failure
+
+
+def _pin_blas(threads: int) -> None:
+    # Read once, when numpy is loaded, which is when the first router is built. A second thread
+    # gains nothing on one text, spins while it waits, and takes the core that serves from.
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ.setdefault(variable, str(threads))
 
 
 async def _serve(
