@@ -4,7 +4,8 @@
 #   make run     start the gateway on 127.0.0.1:8088 with ./experts.yaml   (PORT=, CONFIG=)
 #   make test    the whole test suite
 #   make check   formatting, lint, types, import rules
-#   make bench   the gateway beside its peers; bench-experts, bench-encoder: the other tables
+#   make bench   the gateway beside its peers; bench-experts, bench-encoder,
+#                bench-routing: the other tables
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
 
@@ -16,7 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder experts docs nightly clean setup setup-dev
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing experts docs nightly clean setup setup-dev
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -45,6 +46,9 @@ bench-experts: setup-dev
 
 bench-encoder: setup-dev
 	$(BIN)/python -m benches.encoder
+
+bench-routing: setup-dev
+	$(BIN)/python -m benches.routing
 
 experts: setup-dev
 	$(BIN)/python -m experts.recipe train --again

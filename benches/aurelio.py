@@ -1,0 +1,69 @@
+"""aurelio's semantic-router in an environment of its own, fed with our vectors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benches.installation import Missing
+
+VERSION = "1.1.1"
+REQUIREMENT = f"semantic-router=={VERSION}"
+SCRIPT = Path(__file__).parent / "peers" / "semantic_router_peer.py"
+TIMEOUT_S = 1800
+
+
+def install(folder: Path, say: Callable[[str], None]) -> Path:
+    """Return the Python of the peer's environment, made where it is not there.
+
+    Raises:
+        Missing: it cannot be installed or imported; the message says why.
+    """
+    home = folder / "env-routing"
+    python, stamp = home / "bin" / "python", home / "requirements.txt"
+    if not (python.exists() and stamp.exists() and stamp.read_text() == REQUIREMENT):
+        say(f"installing {REQUIREMENT} (some minutes)")
+        _run([sys.executable, "-m", "venv", str(home)])
+        _run([str(python), "-m", "pip", "install", "-q", REQUIREMENT])
+        _run([str(python), "-c", "import semantic_router"])
+        stamp.write_text(REQUIREMENT)
+    return python
+
+
+def choose(
+    python: Path,
+    folder: Path,
+    *,
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.intp],
+    queries: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
+    """Return the chosen labels, how sure the peer is of each, and the seconds of its set-up.
+
+    Raises:
+        Missing: the peer failed; the message is the end of what it said.
+    """
+    given, said = folder / "routing-given.npz", folder / "routing-said.npz"
+    np.savez(given, vectors=vectors, labels=labels, queries=queries)
+    _run([str(python), str(SCRIPT), str(given), str(said)])
+    with np.load(said) as found:
+        return found["chosen"], found["score"], float(found["took"])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as reason:
+        raise Missing(f"{command[0]}: {reason}") from reason
+    if ran.returncode:
+        last = (ran.stderr or ran.stdout).strip().splitlines()[-3:]
+        raise Missing(
+            f"`{' '.join(command)[:120]}` ended with {ran.returncode}: {' | '.join(last)}"
+        )
