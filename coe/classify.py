@@ -10,11 +10,11 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from coe.decide import decide
+from coe.decide import decide, pool
 from coe.errors import CoEError, ConfigError, RouterUnavailable
 from coe.protocols import Router
 from coe.types import Decision, Evidence
@@ -106,16 +106,31 @@ class Classifier:
         finally:
             self._loaded.set()
 
-    async def classify(self, text: str) -> Decision:
-        """Return the decision for a text; never raises."""
+    @property
+    def calibrated(self) -> bool:
+        """Whether the router's scores are probabilities; False until it is loaded."""
+        return self._router is not None and self._router.calibrated
+
+    async def classify(
+        self, text: str, window: str | None = None, *, settled: str | None = None
+    ) -> Decision:
+        """Return the decision for a text; never raises.
+
+        Args:
+            text: the last turn of a conversation, or all there is.
+            window: the turn and those before it; None where there are none.
+            settled: the category that the conversation has so far.
+        """
         try:
             if self._router is None:
                 await asyncio.wait_for(self._loaded.wait(), self._policy.load_wait_s)
             if (router := self._router) is None:
                 return Decision(reason="router-failed", detail=self.failure or "not loaded")
-            row = self._recall(key := _digest(text))
-            if row is None:
-                row = await asyncio.wait_for(self._score(key, text), self._policy.wait_s)
+            turn = await self._row(text)
+            decision = self._decide(router, turn.values, turn)
+            if window is None or window == text:
+                return decision
+            return await self._widen(router, turn, decision, window, settled)
         except TimeoutError:
             limit = self._policy.wait_s if self.ready else self._policy.load_wait_s
             return Decision(reason="router-failed", detail=f"no decision within {limit:g} s")
@@ -124,9 +139,36 @@ class Classifier:
         except Exception as error:  # a plugin may raise anything; a request must not fail of it
             logger.exception("router %s failed", self._router.name if self._router else "?")
             return Decision(reason="router-failed", detail=type(error).__name__)
+
+    async def _widen(
+        self, router: Router, turn: _Row, alone: Decision, window: str, settled: str | None
+    ) -> Decision:
+        """Return the decision for a turn in its window.
+
+        1. The turn alone chooses what is settled: the window is not read.
+        2. The window holds a keyword that the turn does not: that speaks of what was asked
+           before, and decides only where the turn alone does not.
+        3. Otherwise both are pooled (`coe.decide.pool`). The probabilities are then `raw`: they
+           were found to be too low (ECE 0.21 over the 248 follow-ups of tests/data).
+        4. They choose nothing and nothing is settled (another process had the session): the
+           window has the word.
+        """
+        if settled is not None and alone.category == settled:  # 1
+            return alone
+        wide = await self._row(window)
+        if _keywords(wide) - _keywords(turn):  # 2
+            return self._decide(router, wide.values, wide) if alone.abstained else alone
+        pooled = pool(turn.values, wide.values, calibrated=router.calibrated)  # 3
+        both = replace(turn, evidence=turn.evidence + wide.evidence)
+        decision = self._decide(router, pooled, both)
+        if decision.abstained and settled is None:  # 4
+            decision = self._decide(router, wide.values, wide)
+        return replace(decision, calibrated=False)
+
+    def _decide(self, router: Router, values: Sequence[float], row: _Row) -> Decision:
         return decide(
             router.categories,
-            row.values,
+            values,
             thresholds=self._policy.thresholds,
             default_threshold=self._policy.threshold,
             margin=self._policy.margin,
@@ -134,6 +176,13 @@ class Classifier:
             router=row.stage,
             evidence=row.evidence,
         )
+
+    async def _row(self, text: str) -> _Row:
+        """Return a text's scores, within the time that a decision may take."""
+        row = self._recall(key := _digest(text))
+        if row is None:
+            row = await asyncio.wait_for(self._score(key, text), self._policy.wait_s)
+        return row
 
     def close(self) -> None:
         """Let the thread end; calls that wait are cancelled."""
@@ -209,6 +258,10 @@ class Classifier:
             )
             for i in range(len(texts))
         ]
+
+
+def _keywords(row: _Row) -> set[str]:
+    return {item.text for item in row.evidence if item.kind == "keyword"}
 
 
 def _digest(text: str) -> bytes:

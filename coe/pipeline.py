@@ -16,6 +16,7 @@ from coe.composition import Composition
 from coe.errors import BackendProtocolError, CapacityError, CoEError, ContextTooLong
 from coe.protocols import Backend, Encoder
 from coe.telemetry import Telemetry
+from coe.turns import Turns
 from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
 
 
@@ -25,6 +26,7 @@ class Gateway:
 
     composition: Composition
     classifier: Classifier | None
+    turns: Turns | None
     backends: Mapping[str, Backend]
     encoders: Mapping[str, Encoder]
     telemetry: Telemetry
@@ -60,11 +62,19 @@ async def answer(gateway: Gateway, query: Query) -> Answer:
     plan = planner.plan(gateway.composition, query, decision)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    return await _open(gateway, query, decision, plan, routed_s)
+    opened = await _open(gateway, query, decision, plan, routed_s)
+    if gateway.turns is not None and decision.session is not None:
+        gateway.turns.remember(decision, opened.call.expert)
+    return opened
 
 
-async def route(gateway: Gateway, query: Query) -> Decision:
-    """Return the client's own choice where it made one, else the router's.
+async def route(gateway: Gateway, query: Query, *, explain: bool = False) -> Decision:
+    """Return the client's own choice where it made one, else the router's or the session's.
+
+    Args:
+        gateway: what decides.
+        query: what is decided.
+        explain: ask the router even where the session decides, to say what it would choose.
 
     Raises:
         UnknownModel: nobody has that name.
@@ -72,9 +82,9 @@ async def route(gateway: Gateway, query: Query) -> Decision:
     pinned = planner.pin(gateway.composition, query.model)
     if pinned is not None:
         return pinned
-    if gateway.classifier is None:
+    if gateway.turns is None:
         return Decision()
-    return await gateway.classifier.classify(query.text)
+    return await gateway.turns.decide(query, explain=explain)
 
 
 async def _open(

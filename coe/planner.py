@@ -49,12 +49,18 @@ def ranking(composition: Composition, decision: Decision) -> tuple[str, ...]:
 
     An expert that the client named is asked alone: another one would not be what was asked for.
     Otherwise the category's experts are followed by those of `routing.none` and by the default
-    expert, so that a request is answered as long as anyone can answer it.
+    expert, so that a request is answered as long as anyone can answer it. Who began a turn goes on
+    with it: in a tool loop, a better expert that failed at first does not take over when it is
+    back.
     """
     if decision.pinned_expert is not None:
         return (decision.pinned_expert,)
     routed = composition.routing.routes.get(decision.category or "", ())
-    return tuple(dict.fromkeys((*routed, *composition.routing.none, composition.default)))
+    ranked = dict.fromkeys((*routed, *composition.routing.none, composition.default))
+    session = decision.session
+    if session is not None and session.is_same_turn and session.expert in ranked:
+        ranked = dict.fromkeys((session.expert, *ranked))
+    return tuple(ranked)
 
 
 def plan(composition: Composition, query: Query, decision: Decision) -> Plan:

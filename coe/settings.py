@@ -35,7 +35,6 @@ class Settings(BaseSettings):
     max_choices: int = Field(default=16, ge=1, description="largest `n`")
     max_tools: int = Field(default=256, ge=1, description="in one request")
     max_in_flight: int = Field(default=2048, ge=1, description="more than this is refused (429)")
-    route_chars: int = Field(default=4000, ge=100, description="of the text that routers read")
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
     blas_threads: int = Field(

@@ -6,7 +6,7 @@ ChatRequest -parse-> Query -route-> Decision -plan-> Plan(Call...) -dispatch-> D
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,23 +52,23 @@ class Query:
     Attributes:
         id: unique per request, made by the gateway (never the client's own id).
         model: the name that the client asked for.
-        text: what the routers read.
         body: the OpenAI body as the client sent it; unknown fields are kept.
         stream: whether the client wants server-sent events.
         tokens: an estimate of the prompt's length in tokens.
         max_output: the client's limit on new tokens, if it named one.
         requires: capabilities without which an expert cannot answer (`tools`, `vision`, ...).
+        headers: as ASGI has them, names in lower case; may name the session.
     """
 
     id: str
     model: str
-    text: str
     body: Mapping[str, Any]
     stream: bool = False
     tokens: int = 0
     max_output: int | None = None
     requires: frozenset[str] = frozenset()
     endpoint: Endpoint = "chat/completions"
+    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +161,11 @@ class SessionEffect:
     expert: str = ""
     kept: Kept | None = None
     alone: Decision | None = None
+
+    @property
+    def is_same_turn(self) -> bool:
+        """Whether the last decision holds because it was of this very user turn."""
+        return self.kept in {"tool-loop", "same-turn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from coe.protocols import (
     Router,
 )
 from coe.registry import Registry
+from coe.sessions import Sessions
 from coe.settings import Settings
 from coe.telemetry import Telemetry
+from coe.turns import Turns
 
 Spec = TypeVar("Spec")
 
@@ -51,9 +53,13 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
             wait_s=settings.router_wait_s,
         )
         classifier = Classifier(partial(workshop.router, routing.router), policy)
+    sessions = None
+    if routing.sessions.stick != "never":
+        sessions = Sessions(ttl_s=routing.sessions.ttl_s)
     return Gateway(
         composition=composition,
         classifier=classifier,
+        turns=Turns(classifier, routing, sessions) if classifier else None,
         backends=backends,
         encoders=Encoders(tuple(composition.encoders), workshop.encoder),
         telemetry=telemetry,

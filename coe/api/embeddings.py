@@ -17,9 +17,9 @@ from coe.settings import Settings
 from coe.types import Answer, Call, Decision, Plan, Query
 
 
-def parse(body: dict[str, Any], query_id: str, settings: Settings) -> Query:
+def parse(body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers) -> Query:
     """Check an embeddings request."""
-    del settings
+    del settings, headers
     return wire.parse_embeddings(body, query_id)
 
 

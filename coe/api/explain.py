@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.pipeline import Gateway
-from coe.types import Answer, Decision, Plan, Query
+from coe.types import Answer, Decision, Plan, Query, SessionEffect
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,10 +30,33 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows.append((b"x-coe-category", decision.category.encode()))
     if decision.router:
         rows.append((b"x-coe-router", decision.router.encode()))
+    if (session := decision.session) is not None:
+        rows.append((b"x-coe-session", session.source.encode()))
+        if session.alone is not None:
+            rows.append((b"x-coe-alone", (session.alone.category or "none").encode()))
     if (probability := decision.probability) is not None:
         form = b"%.3f" if decision.calibrated else b"raw %.3f"
         rows.append((b"x-coe-confidence", form % probability))
     return rows
+
+
+def _session(effect: SessionEffect | None) -> dict[str, Any] | None:
+    """Return what the session meant for a decision, and what the router alone would choose."""
+    if effect is None:
+        return None
+    alone = effect.alone
+    return {
+        "key": effect.source,
+        "previous": effect.previous,
+        "expert": effect.expert or None,
+        "kept": effect.kept,
+        "alone": alone
+        and {
+            "category": alone.category,
+            "probability": alone.probability,
+            "reason": alone.reason,
+        },
+    }
 
 
 def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> dict[str, Any]:
@@ -52,6 +75,7 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "router": decision.router or None,
         "categories": [asdict(row) for row in decision.ranked],
         "evidence": [asdict(row) for row in decision.evidence],
+        "session": _session(decision.session),
         "expert": first.expert if first else None,
         "backend": first.backend if first else None,
         "fallbacks": [call.expert for call in plan.calls[1:]],

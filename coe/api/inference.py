@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Parse = Callable[[dict[str, Any], str, Settings], Query]
+Parse = Callable[[dict[str, Any], str, Settings, wire.Headers], Query]
 Open = Callable[[Gateway, Query], Awaitable[Answer]]
 
 _CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
@@ -77,7 +77,8 @@ class Inference:
         if self._in_flight > settings.max_in_flight:
             detail = f"{settings.max_in_flight} requests are in flight (COE_MAX_IN_FLIGHT)"
             raise QueueFull(detail, retry_after_s=1.0)
-        query = self._parse(wire.parse_json(raw, settings), exchange.query_id, settings)
+        body = wire.parse_json(raw, settings)
+        query = self._parse(body, exchange.query_id, settings, scope["headers"])
         answer = await self._open(self._gateway, query)
         await exchange.send(answer)
 

@@ -17,6 +17,10 @@ _EXPLAIN = {
         "x-coe-category": "what the prompt was taken for; absent where the router abstained",
         "x-coe-confidence": "the category's probability; `raw` before it where not calibrated",
         "x-coe-router": "the router stage that decided",
+        "x-coe-session": "where the session's key is from; absent where the router was not asked "
+        "or nothing is remembered",
+        "x-coe-alone": "where the session kept the category: what the router would have chosen, "
+        "or `none`; absent where it was not asked",
         "x-coe-reason": ", ".join(get_args(Reason)),
         "x-coe-attempts": "experts asked, the answering one included",
         "x-coe-overhead-ms": "time to the headers less the backend's",

@@ -37,15 +37,16 @@ def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]
     async def route(request: Request) -> dict[str, Any]:
         """Decide only: category, expert, evidence and exclusions; no model is called.
 
-        The body is that of /v1/chat/completions; `{"input": "text"}` is enough.
+        The body is that of /v1/chat/completions; `{"input": "text"}` is enough. Sessions are read
+        and not changed.
         """
         query_id = wire.new_id()
         body = wire.parse_json(await request.body(), settings)
         if isinstance(text := body.pop("input", None), str):
             body.setdefault("messages", [{"role": "user", "content": text}])
         body.setdefault("model", planner.AUTO)
-        query = wire.parse_chat(body, query_id, settings)
-        decision = await pipeline.route(gateway, query)
+        query = wire.parse_chat(body, query_id, settings, request.headers.raw)
+        decision = await pipeline.route(gateway, query, explain=True)
         plan = planner.plan(gateway.composition, query, decision)
         return explain.document(gateway, query, decision, plan)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from random import getrandbits
 from typing import Any
 
@@ -13,6 +14,8 @@ import orjson
 from coe.errors import InvalidRequest
 from coe.settings import Settings
 from coe.types import Query
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 _SPACED_COLONS = (b" :", b"\t:", b"\n:", b"\r:")
 _CONTAINERS = frozenset({dict, list})
@@ -54,7 +57,9 @@ def parse_json(raw: bytes, settings: Settings) -> dict[str, Any]:
     return body
 
 
-def parse_chat(body: dict[str, Any], query_id: str, settings: Settings) -> Query:
+def parse_chat(
+    body: dict[str, Any], query_id: str, settings: Settings, headers: Headers = ()
+) -> Query:
     """Check the fields that the gateway acts on; every other one is passed on as it is.
 
     Raises:
@@ -85,12 +90,12 @@ def parse_chat(body: dict[str, Any], query_id: str, settings: Settings) -> Query
     return Query(
         id=query_id,
         model=model,
-        text=routed_text(messages, settings.route_chars),
         body=body,
         stream=stream is True,
         tokens=characters // 4 + 4 * len(messages),
         max_output=limit,
         requires=_requires(body, has_image=has_image),
+        headers=headers,
     )
 
 
@@ -106,19 +111,7 @@ def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
         raise InvalidRequest("`input` must be a string or a list of strings", param="input")
     if body.get("encoding_format") not in {None, "float", "base64"}:
         raise InvalidRequest("`encoding_format` must be float or base64", param="encoding_format")
-    return Query(id=query_id, model=_model(body), text="", body=body, endpoint="embeddings")
-
-
-def routed_text(messages: list[Any], limit: int) -> str:
-    """Return what the routers read: the last user message, its beginning and its end if long."""
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            text = _text(message.get("content"))
-            if len(text) <= limit:
-                return text
-            half = limit // 2
-            return f"{text[:half]}\n{text[-half:]}"
-    return ""
+    return Query(id=query_id, model=_model(body), body=body, endpoint="embeddings")
 
 
 def _model(body: dict[str, Any]) -> str:
@@ -188,15 +181,6 @@ def _whole_number(
         upper = f" to {most}" if most is not None else " or more"
         raise InvalidRequest(f"`{name}` must be a whole number, {least}{upper}", param=name)
     return int(value)
-
-
-def _text(content: object) -> str:
-    """Return the text of a message's content: a string, or parts of which only text counts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def _count_keys(value: object, depth: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experts import is_lora
+from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
 from coe.composition.models import FileKeys
@@ -21,16 +22,20 @@ from coe.composition.values import (
     Backend,
     CategoryEntry,
     Composition,
+    Context,
     Cost,
     Expert,
     Fallbacks,
     Routing,
     Server,
+    Stickiness,
     VirtualModel,
 )
 from coe.errors import Problem
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.types import Category, Timeouts
+
+DEFAULT_TTL_S = Stickiness().ttl_s
 
 _V = TypeVar("_V")
 
@@ -75,6 +80,8 @@ def build(source: Source) -> Composition:
             none=tuple(file.routing.none or ()),
             threshold=file.routing.threshold,
             margin=file.routing.margin,
+            context=_context(file.routing.context),
+            sessions=_stickiness(file.routing.sessions),
         ),
         models=_frozen({name: VirtualModel(name=name) for name in file.models}),
         default=file.default or "",
@@ -183,6 +190,27 @@ def _category(name: str, source: Source) -> CategoryEntry:
             threshold=keys.threshold,
         ),
         experts=tuple(route.experts) if route else (),
+    )
+
+
+def _context(keys: ContextKeys) -> Context:
+    limits = [rule["code_blocks_over"] for rule in keys.strip if isinstance(rule, dict)]
+    return Context(
+        turns=keys.turns,
+        max_chars=keys.max_chars,
+        strip_reminders=REMINDER in keys.strip,
+        code_blocks_over=min(limits, default=None),
+    )
+
+
+def _stickiness(keys: SessionKeys) -> Stickiness:
+    return Stickiness(
+        key=tuple(keys.key),
+        stick=keys.stick,
+        switch_margin=keys.switch_margin,
+        switch_cost=keys.switch_cost,
+        lock_in_tool_loop=keys.lock_in_tool_loop,
+        ttl_s=keys.ttl or DEFAULT_TTL_S,
     )
 
 

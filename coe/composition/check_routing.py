@@ -7,6 +7,7 @@ from typing import Any
 
 from coe.composition.check_experts import is_lora
 from coe.composition.complete import AUTO, stages_of
+from coe.composition.conversation_keys import DERIVED
 from coe.composition.document import KeyPath
 from coe.composition.models import FileKeys
 from coe.composition.names import check_known, written
@@ -55,6 +56,20 @@ def check_routers(file: FileKeys, completed: FileKeys, report: Report) -> None:
     elif completed.routing.router is None and file.categories and written(report, "routers"):
         message = "several routers, and nothing says which one decides"
         report.error(("routers",), message, "add `routing: {router: NAME}`", key=True)
+
+
+def check_sessions(file: FileKeys, report: Report) -> None:
+    """A session's key is looked for somewhere, nowhere twice, and not in vain."""
+    sources, path = file.routing.sessions.key, ("routing", "sessions", "key")
+    if not sources:
+        hint = "name one, or write `sessions: never`"
+        report.error(path, "a list without sources", hint, key=True)
+    for i, source in enumerate(sources):
+        if source in sources[:i]:
+            report.error((*path, i), f"`{source}` is in this list twice", "remove one of the two")
+        elif DERIVED in sources[:i]:
+            message = f"`{source}` is never read: `{DERIVED}` before it always gives a key"
+            report.error((*path, i), message, f"put `{DERIVED}` last")
 
 
 def check_names(file: FileKeys, report: Report) -> None:

@@ -15,7 +15,12 @@ from ruamel.yaml import YAML
 from coe.composition import build, document, texts
 from coe.composition.check_backends import check_backends, check_plugins, split_address
 from coe.composition.check_experts import check_experts
-from coe.composition.check_routing import check_names, check_routers, check_routes
+from coe.composition.check_routing import (
+    check_names,
+    check_routers,
+    check_routes,
+    check_sessions,
+)
 from coe.composition.complete import complete
 from coe.composition.models import FileKeys
 from coe.composition.references import References
@@ -114,6 +119,7 @@ class _Reading:
         self.texts = texts.gather(self.file.categories, self.report, self.folder)
         check_routers(self.file, self.completed, self.report)
         check_routes(self.file, self.report)
+        check_sessions(self.file, self.report)
         check_names(self.file, self.report)
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field
 
+from coe.composition.conversation_keys import ContextKeys, SessionKeys
 from coe.composition.keys import Fraction, JsonObject, Keys, Name, Patterns, Text, Texts
 
 
@@ -123,7 +124,7 @@ class RouteKeys(Keys):
 class RoutingKeys(Keys):
     """From a category to the experts that answer."""
 
-    LATER = frozenset({"context", "multi_label", "prefer_resident", "sessions"})
+    LATER = frozenset({"multi_label", "prefer_resident"})
 
     router: Text | None = Field(
         None, description="The router that decides; `default` where a router has that name."
@@ -138,6 +139,10 @@ class RoutingKeys(Keys):
     )
     margin: Fraction = Field(
         0.0, description="Least gap, 0 to 1, between the best two; closer than this is not sure."
+    )
+    context: ContextKeys = Field(ContextKeys(), description="How much of a conversation is routed.")
+    sessions: SessionKeys = Field(
+        SessionKeys(), description="How the decisions of one conversation hang together."
     )
 
 

@@ -52,7 +52,7 @@ def composition(tmp_path_factory: pytest.TempPathFactory) -> Composition:
 
 def query(**fields: Any) -> Query:
     body = {"model": "coe/auto", "messages": [{"role": "user", "content": "hi"}]}
-    return Query(**{"id": "q", "model": "coe/auto", "text": "hi", "body": body, **fields})
+    return Query(**{"id": "q", "model": "coe/auto", "body": body, **fields})
 
 
 CODE = Decision(category="code", reason="matched")

@@ -18,7 +18,7 @@ SECRET = "the prompt nobody may log"
 
 
 def an_answer() -> Answer:
-    query = Query(id="q1", model="coe/auto", text=SECRET, body={"messages": [SECRET]})
+    query = Query(id="q1", model="coe/auto", body={"messages": [SECRET]})
     return Answer(
         query=query,
         decision=Decision(category="code", reason="matched"),

@@ -118,34 +118,6 @@ def test_what_a_request_requires(fields: dict[str, Any], requires: set[str]) -> 
     assert chat(**fields).requires == requires
 
 
-@pytest.mark.parametrize(
-    ("messages", "text"),
-    [
-        ([USER], "hello"),
-        ([{"role": "system", "content": "be brief"}, USER], "hello"),
-        ([USER, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}], "bye"),
-        ([USER, {"role": "assistant", "content": None}, {"role": "tool", "content": "7"}], "hello"),
-        (
-            [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}],
-            "a",
-        ),
-        ([{"role": "user", "content": None}], ""),
-        ([{"role": "user", "content": ""}], ""),
-        ([{"role": "system", "content": "be brief"}], ""),
-    ],
-)
-def test_the_last_user_message_is_routed(messages: list[Any], text: str) -> None:
-    assert chat(messages=messages).text == text
-
-
-def test_a_long_prompt_is_routed_by_its_beginning_and_its_end() -> None:
-    text = chat(messages=[{"role": "user", "content": "a" * 500_000 + "b" * 500_000}]).text
-
-    assert len(text) <= SETTINGS.route_chars + 1
-    assert text.startswith("aaa")
-    assert text.endswith("bbb")
-
-
 def test_the_clients_request_id_is_echoed_only_if_harmless() -> None:
     assert wire.request_id("req-1.2_3", "ours") == "req-1.2_3"
     assert wire.request_id(None, "ours") == "ours"

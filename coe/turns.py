@@ -1,0 +1,117 @@
+"""One turn of a conversation -> Decision: what the router says, and what the session keeps.
+
+Everything here happens only when the router is asked: a request that names its expert pays for
+neither window nor key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coe import conversation
+from coe.classify import Classifier
+from coe.composition import Routing
+from coe.conversation import SessionKey, Window
+from coe.decide import follow
+from coe.sessions import Session, Sessions
+from coe.types import Decision, Kept, Query, SessionEffect
+
+
+class Turns:
+    """Decides the turns of conversations and remembers the last decision of each."""
+
+    def __init__(self, classifier: Classifier, routing: Routing, sessions: Sessions | None) -> None:
+        """Store the parts; `sessions` is None where nothing is remembered."""
+        self._classifier = classifier
+        self._routing = routing
+        self._rules = routing.sessions
+        self._sessions = sessions
+
+    async def decide(self, query: Query, *, explain: bool = False) -> Decision:
+        """Return the decision for a conversation's last turn; never raises.
+
+        Args:
+            query: with the conversation in its body.
+            explain: ask the router even where the session decides, to say what it would choose.
+        """
+        context = self._routing.context
+        window = conversation.read(query.body["messages"], context)
+        if self._sessions is None:
+            return await self._classifier.classify(window.turn, window.text)
+        key = conversation.session_key(
+            window, self._rules.key, headers=query.headers, body=query.body, context=context
+        )
+        if key is None:
+            return await self._classifier.classify(window.turn, window.text)
+        last = self._last(self._sessions, key, window)
+        effect = SessionEffect(
+            source=key.source,
+            key=key.here,
+            turn=key.turn,
+            previous=last.category if last else None,
+            expert=last.expert if last else "",
+        )
+        kept = self._held_by(last, key, window) if last else None
+        if kept is not None:
+            alone = None
+            if explain:
+                alone = await self._classifier.classify(window.turn, window.text)
+            return _keep(effect, kept, alone)
+        if last is None or last.category is None or self._rules.stick != "until_topic_change":
+            alone = await self._classifier.classify(window.turn, window.text)
+            return replace(alone, session=effect)
+        return await self._follow(last.category, effect, window)
+
+    def remember(self, decision: Decision, expert: str) -> None:
+        """Remember a decision once `expert` answers; nothing where no session was looked at."""
+        effect = decision.session
+        if effect is not None and self._sessions is not None:
+            self._sessions.remember(effect.key, Session(decision.category, expert, effect.turn))
+
+    async def _follow(self, previous: str, effect: SessionEffect, window: Window) -> Decision:
+        """Return the router's decision where it may switch, else the session's."""
+        alone = await self._classifier.classify(window.turn, window.text, settled=previous)
+        decision = follow(
+            alone,
+            previous,
+            margin=self._rules.switch_margin + self._cost(alone, effect),
+            calibrated=self._classifier.calibrated,
+        )
+        if decision is alone:
+            return replace(alone, session=effect)
+        return _keep(effect, "margin", alone)
+
+    def _cost(self, alone: Decision, effect: SessionEffect) -> float:
+        """Return what it costs to follow the router: nothing where the same expert answers."""
+        experts = self._routing.routes.get(alone.category or "", ())
+        return 0.0 if effect.expert in experts[:1] else self._rules.switch_cost
+
+    def _last(self, sessions: Sessions, key: SessionKey, window: Window) -> Session | None:
+        """Return the last decision: of this very turn where that one may hold, or of the last."""
+        if window.in_tool_loop or self._rules.stick == "turn":
+            same = sessions.recall(key.here)
+            if same is not None:
+                return same
+        return None if key.before is None else sessions.recall(key.before)
+
+    def _held_by(self, last: Session, key: SessionKey, window: Window) -> Kept | None:
+        """Return what keeps the last decision without asking the router; None where nothing."""
+        if last.turn == key.turn:
+            if window.in_tool_loop and self._rules.lock_in_tool_loop:
+                return "tool-loop"
+            if self._rules.stick == "turn":
+                return "same-turn"
+        if self._rules.stick == "always" and last.category is not None:
+            return "always"
+        return None
+
+
+def _keep(effect: SessionEffect, kept: Kept, alone: Decision | None) -> Decision:
+    """Return the last decision once more, with what the router would have chosen."""
+    return replace(
+        alone or Decision(),
+        category=effect.previous,
+        reason="session",
+        detail="",
+        session=replace(effect, kept=kept, alone=alone),
+    )
