@@ -108,10 +108,24 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertCard:
+    """What a router may know of an expert: what it is good at, never where it runs.
+
+    Attributes:
+        skills: how good it is, 0 to 1 by skill.
+    """
+
+    name: str
+    description: str = ""
+    skills: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSpec:
     """What a router factory is given: the entry of the composition's `routers` section.
 
     Attributes:
+        experts: those that may answer, in the order of the file.
         cache_folder: where it may keep what it can make again (embeddings of utterances); need not
             exist yet. Empty means nowhere.
     """
@@ -120,6 +134,7 @@ class RouterSpec:
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
     categories: tuple[Category, ...] = ()
+    experts: tuple[ExpertCard, ...] = ()
     folder: str = "."
     cache_folder: str = ""
 

@@ -76,13 +76,15 @@ class Evidence:
     """Why a router believes in a category.
 
     Attributes:
-        kind: `utterance`, `negative` or `keyword`.
+        kind: what spoke: an `utterance`, a `negative`, a `keyword`, an `expert` by the queries that
+            it is best at, a `skill` that the text needs, or a `judge`.
         category: the category that the evidence speaks for (or, for a negative, against).
-        text: the utterance, or the keyword or pattern that was hit.
+        text: the utterance, the keyword or pattern that was hit, the expert's or the skill's name,
+            or the judge's own words.
         similarity: cosine in [-1, 1]; None where there is none (keywords).
     """
 
-    kind: Literal["utterance", "negative", "keyword"]
+    kind: Literal["utterance", "negative", "keyword", "expert", "skill", "judge"]
     category: str
     text: str
     similarity: float | None = None
@@ -112,6 +114,8 @@ class Category:
     Attributes:
         threshold: least probability at which the category may be chosen, in [0, 1];
             None means the router's default.
+        experts: who answers it, ranked; for routers that judge experts and not texts.
+        skills: what its texts need, 0 to 1 by skill; empty where the file does not say.
     """
 
     name: str
@@ -121,6 +125,8 @@ class Category:
     keywords: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     threshold: float | None = None
+    experts: tuple[str, ...] = ()
+    skills: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from coe.composition.values import (
     VirtualModel,
 )
 from coe.errors import Problem
-from coe.protocols import EncoderSpec, RouterSpec
+from coe.protocols import EncoderSpec, ExpertCard, RouterSpec
 from coe.types import Category, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
@@ -67,13 +67,19 @@ def build(source: Source) -> Composition:
     backends = {name: _backend(name, b, source, timeouts) for name, b in file.backends.items()}
     categories = {name: _category(name, source) for name in file.categories}
     plain = tuple(entry.category for entry in categories.values())
+    experts = {name: _expert(name, source) for name in file.experts}
+    cards = tuple(
+        ExpertCard(name=name, description=expert.description, skills=expert.skills)
+        for name, expert in experts.items()
+        if expert.is_eligible
+    )
     return Composition(
         server=Server(host=host, port=port),
         backends=_frozen(backends),
-        experts=_frozen({name: _expert(name, source) for name in file.experts}),
+        experts=_frozen(experts),
         categories=_frozen(categories),
         encoders=_frozen({name: _encoder(name, source) for name in file.encoders}),
-        routers=_frozen({name: _router(name, source, plain) for name in file.routers}),
+        routers=_frozen({name: _router(name, source, plain, cards) for name in file.routers}),
         routing=Routing(
             router=file.routing.router if file.categories else None,
             routes=_frozen({n: tuple(route.experts) for n, route in file.routing.routes.items()}),
@@ -188,6 +194,8 @@ def _category(name: str, source: Source) -> CategoryEntry:
             keywords=tuple(keys.keywords.any) if keys.keywords else (),
             patterns=tuple(keys.keywords.regex) if keys.keywords else (),
             threshold=keys.threshold,
+            experts=tuple(route.experts) if route else (),
+            skills=_frozen(keys.skills),
         ),
         experts=tuple(route.experts) if route else (),
     )
@@ -222,12 +230,18 @@ def _encoder(name: str, source: Source) -> EncoderSpec:
     )
 
 
-def _router(name: str, source: Source, categories: tuple[Category, ...]) -> RouterSpec:
+def _router(
+    name: str,
+    source: Source,
+    categories: tuple[Category, ...],
+    experts: tuple[ExpertCard, ...],
+) -> RouterSpec:
     keys = source.file.routers[name]
     return RouterSpec(
         name=name,
         type=keys.type,
         options=_frozen(source.resolve(keys.options, ("routers", name))),
         categories=categories,
+        experts=experts,
         folder=str(source.folder),
     )

@@ -108,6 +108,9 @@ def _check_router(name: str, file: FileKeys, completed: FileKeys, report: Report
     if isinstance(encoder, str):
         at = (*path, "encoder")
         check_known(report, "encoders", encoder, at, implicit=completed.encoders)
+    expert = router.options.get("expert")
+    if isinstance(expert, str):
+        check_known(report, "experts", expert, (*path, "expert"))
     for i, stage in enumerate(stages_of(router)):
         check_known(report, "routers", stage, (*path, "stages", i))
     for key in _FRACTIONS:
@@ -159,11 +162,18 @@ def _is_cyclic(name: str, file: FileKeys) -> bool:
     return False
 
 
+def _judges(file: FileKeys) -> set[str]:
+    """Return the experts that routers ask."""
+    named = (router.options.get("expert") for router in file.routers.values())
+    return {name for name in named if isinstance(name, str)}
+
+
 def _check_unused(file: FileKeys, report: Report) -> None:
     used = {file.default, *(file.routing.none or ())}
     used.update(*(route.experts for route in file.routing.routes.values()))
     used.update(*(category.experts or () for category in file.categories.values()))
     used.update(expert.base for expert in file.experts.values() if is_lora(expert))
+    used.update(_judges(file))
     for name, expert in file.experts.items():
         if name not in used and expert.status in {"live", "canary"}:
             message = "no route leads to it: only a client that names it gets it"

@@ -13,6 +13,7 @@ from coe.composition.routing_keys import (
 
 AUTO = "coe/auto"
 ENCODER = "minilm"
+ENCODING = frozenset({"embedding", "nearest", "pilot", "skill"})  # routers that need an encoder
 DEFAULT = "default"
 
 
@@ -66,8 +67,8 @@ def _implicit_routers(file: FileKeys) -> dict[str, RouterKeys]:
 
 
 def _with_encoder(router: RouterKeys, file: FileKeys) -> RouterKeys:
-    """Give an embedding router that names no encoder the only one of the file, or our own."""
-    if router.type != "embedding" or "encoder" in router.options:
+    """Give a router that needs an encoder and names none the only one of the file, or our own."""
+    if router.type not in ENCODING or "encoder" in router.options:
         return router
     encoder = next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
     return RouterKeys.model_validate({**router.model_dump(), "encoder": encoder})

@@ -36,7 +36,7 @@ def _with_other_spelling(schema: JsonObject) -> None:
 class CategoryKeys(Keys):
     """What people ask: the label that a router predicts."""
 
-    LATER = frozenset({"data", "permissions", "skills"})
+    LATER = frozenset({"data", "permissions"})
     SHORT: ClassVar[JsonObject] = {
         "type": "array",
         "items": {"type": "string"},
@@ -68,6 +68,9 @@ class CategoryKeys(Keys):
     experts: Texts | None = Field(
         None,
         description="Ranked experts: first choice, then fallbacks. Short for `routing.routes`.",
+    )
+    skills: dict[Name, Fraction] = Field(
+        {}, description="What its texts need, 0 to 1 by skill; read by routers of type `skill`."
     )
 
     @classmethod

