@@ -57,9 +57,23 @@ class _Row:
 class Classifier:
     """Owns a router: loads it, micro-batches calls to it, remembers the texts seen last."""
 
-    def __init__(self, build: Callable[[], Router], policy: Policy) -> None:
+    def __init__(
+        self,
+        build: Callable[[], Router],
+        policy: Policy,
+        thresholds: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
+        """Store the parts; nothing is loaded yet.
+
+        Args:
+            build: makes the router, in its thread.
+            policy: how sure the router has to be.
+            thresholds: asked once, in that thread, when the router is there: what the policy's
+                thresholds are if they depend on what was built. None keeps the policy's own.
+        """
         self._build = build
         self._policy = policy
+        self._thresholds = thresholds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="coe-router")
         self._router: Router | None = None
         self._loaded = asyncio.Event()
@@ -90,7 +104,7 @@ class Classifier:
         try:
             while self._router is None:
                 try:
-                    self._router = await loop.run_in_executor(self._thread, self._build)
+                    self._router = await loop.run_in_executor(self._thread, self._build_all)
                     self.failure = None
                 except RouterUnavailable as error:
                     self.failure = error.message
@@ -183,6 +197,13 @@ class Classifier:
         if row is None:
             row = await asyncio.wait_for(self._score(key, text), self._policy.wait_s)
         return row
+
+    def _build_all(self) -> Router:
+        """Build the router and what depends on it. Run in the router's thread."""
+        router = self._build()
+        if self._thresholds is not None:
+            self._policy = replace(self._policy, thresholds=self._thresholds())
+        return router
 
     def close(self) -> None:
         """Let the thread end; calls that wait are cancelled."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import RLock
+from types import MappingProxyType
 from typing import TypeVar
 
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
+from coe.composition.lock import Lock, own_thresholds, read_lock, stale_message
 from coe.errors import ConfigError
 from coe.pipeline import Gateway
 from coe.protocols import (
@@ -27,6 +30,8 @@ from coe.turns import Turns
 
 Spec = TypeVar("Spec")
 
+logger = logging.getLogger(__name__)
+
 
 def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> Gateway:
     """Build the gateway of a composition.
@@ -43,16 +48,14 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
     routing = composition.routing
     if routing.router is not None:
         policy = Policy(
-            thresholds={
-                name: entry.category.threshold
-                for name, entry in composition.categories.items()
-                if entry.category.threshold is not None
-            },
+            thresholds=own_thresholds(composition),
             threshold=routing.threshold,
             margin=routing.margin,
             wait_s=settings.router_wait_s,
         )
-        classifier = Classifier(partial(workshop.router, routing.router), policy)
+        lock = read_lock(composition)
+        thresholds = None if lock is None else partial(_locked, composition, lock, workshop)
+        classifier = Classifier(partial(workshop.router, routing.router), policy, thresholds)
     sessions = None
     if routing.sessions.stick != "never":
         sessions = Sessions(ttl_s=routing.sessions.ttl_s)
@@ -64,6 +67,28 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
         encoders=Encoders(tuple(composition.encoders), workshop.encoder),
         telemetry=telemetry,
     )
+
+
+def lock_changes(
+    composition: Composition, lock: Lock, encoders: Mapping[str, Encoder]
+) -> tuple[str, ...]:
+    """Return why a lock is stale, as clauses; () if it is not.
+
+    Args:
+        composition: that the lock belongs to.
+        lock: as read.
+        encoders: by name, those that the router stands on at least.
+    """
+    fingerprints = {name: encoders[name].fingerprint for name in lock.encoders if name in encoders}
+    return lock.changes(composition) or lock.encoder_changes(fingerprints)
+
+
+def _locked(composition: Composition, lock: Lock, workshop: Workshop) -> dict[str, float]:
+    """Return the thresholds by a lock; a stale one is logged. The router is built already."""
+    changes = lock_changes(composition, lock, workshop.built)
+    if changes:
+        logger.warning(stale_message(composition, changes))
+    return lock.least(composition, is_stale=bool(changes))
 
 
 def build_backend(
@@ -102,7 +127,11 @@ def build_backend(
 
 
 class Workshop:
-    """Builds routers and encoders by name, each once, in whichever thread asks first."""
+    """Builds routers and encoders by name, each once, in whichever thread asks first.
+
+    Attributes:
+        built: the encoders that were asked for so far, by name, in that order.
+    """
 
     def __init__(
         self, composition: Composition, registry: Registry, *, cache_folder: str = ""
@@ -113,6 +142,10 @@ class Workshop:
         self._encoders: dict[str, Encoder] = {}
         self._routers: dict[str, Router] = {}
         self._lock = RLock()  # a chain asks for its stages while it is being built
+
+    @property
+    def built(self) -> Mapping[str, Encoder]:  # noqa: D102 - see the class
+        return MappingProxyType(self._encoders)
 
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name; loads its weights the first time.

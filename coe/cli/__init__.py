@@ -1,4 +1,4 @@
-"""The command line: `coe serve | check | route | ask | experts | init`.
+"""The command line: `coe serve | check | route | router | calibrate | ask | experts | init`.
 
 Each command imports what it needs when it runs, so that `coe --help` is quick.
 """
@@ -27,6 +27,15 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[Path, typer.Argument(help="Composition file.")]
+Rows = Annotated[
+    Path, typer.Argument(help='JSON lines: {"text": ..., "category": "name" or null}.')
+]
+RouterName = Annotated[
+    str | None, typer.Option(help="A router of the file; default: the one that decides.")
+]
+
+router_app = typer.Typer(help="Measure a router.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(router_app, name="router")
 
 
 def main() -> None:
@@ -91,6 +100,53 @@ def ask(
     from coe.cli.ask import ask_prompt
 
     ask_prompt(prompt, config, model, url)
+
+
+@router_app.command("evaluate")
+def router_evaluate(
+    rows: Rows,
+    config: Config = None,
+    *,
+    router: RouterName = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all of it as JSON.")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="List the texts that go wrong.")] = False,
+) -> None:
+    """Measure a router on labelled texts: accuracy, calibration, strangers, mistakes, speed."""
+    from coe.cli.router import evaluate_router
+
+    evaluate_router(rows, config, router, (html, json), wrong=wrong)
+
+
+@app.command()
+def calibrate(  # noqa: PLR0913 - an option each
+    rows: Rows,
+    config: Config = None,
+    *,
+    router: RouterName = None,
+    accept: Annotated[
+        float, typer.Option(help="Share of the texts inside that are accepted.", min=0.01, max=1.0)
+    ] = 0.95,
+    guarantee: Annotated[
+        float | None,
+        typer.Option(help="Instead: most errors among what is accepted.", min=0.001, max=0.5),
+    ] = None,
+    sureness: Annotated[float, typer.Option(help="Of the guarantee.", min=0.5, max=0.9999)] = 0.9,
+    per_category: Annotated[
+        bool, typer.Option("--per-category", help="One guarantee for each category.")
+    ] = False,
+) -> None:
+    """Choose the categories' thresholds on labelled texts, and write them beside the composition.
+
+    Do not use texts that are utterances: the router has seen those.
+    """
+    from coe.cli.router import calibrate_router
+    from coe.tools import Aim
+
+    if per_category and guarantee is None:
+        raise ConfigError("--per-category belongs to --guarantee: add `--guarantee 0.05`")
+    aim = Aim(acceptance=accept, risk=guarantee, sureness=sureness, per_category=per_category)
+    calibrate_router(rows, config, router, aim)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +16,12 @@ from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
+from coe.composition.lock import lock_path, read_lock, stale_message
 from coe.errors import CoEError, CompositionError, ConfigError, Problem
+from coe.protocols import Encoder
 from coe.settings import Settings
 from coe.telemetry import Telemetry
+from coe.wiring import lock_changes
 from coe.wiring import wire as wire_gateway
 
 
@@ -60,16 +64,26 @@ def _build(file: Path, composition: Composition) -> list[Problem]:
         try:
             if gateway.classifier is not None:
                 await gateway.classifier.load(patient=False)
+            changes.extend(_lock_changes(composition, gateway.encoders))
         finally:
             await gateway.aclose()
 
+    changes: list[str] = []
     try:
         asyncio.run(build())
     except ConfigError as error:
         return [_problem(file, error, "error")]
     except CoEError as error:
         return [_problem(file, error, "warning")]
+    if changes:
+        stale = ConfigError(stale_message(composition, changes))
+        return [_problem(lock_path(composition), stale, "warning")]
     return []
+
+
+def _lock_changes(composition: Composition, encoders: Mapping[str, Encoder]) -> tuple[str, ...]:
+    lock = read_lock(composition)
+    return () if lock is None else lock_changes(composition, lock, encoders)
 
 
 def _problem(file: Path, error: CoEError, severity: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from typer.main import get_command
@@ -17,8 +18,17 @@ option cannot be used. Errors are sentences on standard error."""
 def page() -> str:
     """Return the page."""
     root: Any = get_command(app)
-    parts = [_section(name, command) for name, command in root.commands.items()]
+    parts = [_section(name, command) for name, command in _commands(root)]
     return markdown.page("Command line", root.help, INTRODUCTION, *parts)
+
+
+def _commands(group: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every command with its words, those of groups after their group's name."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {word}", inner) for word, inner in _commands(command))
+        else:
+            yield name, command
 
 
 def _section(name: str, command: Any) -> str:

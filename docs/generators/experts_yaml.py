@@ -153,6 +153,8 @@ def _examples(value: _Schema) -> str:
 def _plugins() -> Iterator[str]:
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
     for group, points in project["project"]["entry-points"].items():
+        if group == "coe.tools":  # of the command line: no file names them
+            continue
         rows = []
         for name, target in points.items():
             module_name, _, factory = target.partition(":")

@@ -140,10 +140,15 @@ def install(project: Path) -> None:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_in_the_docs_exists(words: list[str]) -> None:
     commands = vars(get_command(app))["commands"]
-    name = words[1]
+    name, *rest = words[1:]
     assert name in commands or name == "--help"
     if name in commands:
-        known = {"--help"}.union(*(parameter.opts for parameter in commands[name].params))
+        command = commands[name]
+        if inner := vars(command).get("commands"):
+            assert rest
+            assert rest[0] in inner
+            command = inner[rest[0]]
+        known = {"--help"}.union(*(parameter.opts for parameter in command.params))
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert used <= known
 

@@ -1,0 +1,185 @@
+"""`coe router evaluate` and `coe calibrate`: the tools, on the router of a composition."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from coe import __version__
+from coe.cli.serve import read_settings
+from coe.composition import Composition, load
+from coe.composition.lock import (
+    Lock,
+    lock_path,
+    own_thresholds,
+    parts,
+    read_lock,
+    write_lock,
+)
+from coe.errors import ConfigError
+from coe.registry import Registry
+from coe.settings import Settings
+from coe.tools import Aim, Calibrator, Evaluator, Progress, RouterAtWork
+from coe.wiring import Workshop, lock_changes
+
+
+def evaluate_router(
+    rows: Path,
+    config: Path | None,
+    router: str | None,
+    files: tuple[Path | None, Path | None],
+    *,
+    wrong: bool,
+) -> None:
+    """Print what a router gets right on labelled texts, and write the files that are asked for.
+
+    Args:
+        rows: JSON lines.
+        config: the composition; None is the settings' own.
+        router: by name; None is the one that decides.
+        files: where the HTML page and the JSON document go.
+        wrong: list the texts that went wrong.
+    """
+    page, document = files
+    for file in (page, document):
+        _check_folder(file)
+    settings = read_settings(config, None, None)
+    composition = load(settings.config)
+    registry = Registry()
+    evaluate: Evaluator = registry.load("coe.tools", "evaluate")
+    work = at_work(composition, registry, settings, router)
+    with _shown(rows) as progress:
+        report = evaluate(work, rows, progress)
+    if page is not None:
+        _write(page, report.page().encode("utf-8", "replace"))
+    if document is not None:
+        _write(document, orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
+    print(report.text(wrong=wrong))
+
+
+def calibrate_router(rows: Path, config: Path | None, router: str | None, aim: Aim) -> None:
+    """Choose the categories' thresholds on labelled texts and write the composition's lock."""
+    settings = read_settings(config, None, None)
+    composition = load(settings.config)
+    registry = Registry()
+    calibrate: Calibrator = registry.load("coe.tools", "calibrate")
+    work = at_work(composition, registry, settings, router)
+    with _shown(rows) as progress:
+        found = calibrate(work, rows, aim, progress)
+    name = router or composition.routing.router or ""
+    lock = Lock(
+        router=name,
+        aim=found.aim,
+        rows=found.rows,
+        thresholds=found.thresholds,
+        parts=parts(composition, name),
+        encoders={key: encoder.fingerprint for key, encoder in work.encoders.items()},
+    )
+    path = lock_path(composition)
+    write_lock(path, lock)
+    print(found.text)
+    print(f"\nwrote {path}: {found.aim}")
+    _note_what_wins(composition, name)
+
+
+def at_work(
+    composition: Composition, registry: Registry, settings: Settings, name: str | None
+) -> RouterAtWork:
+    """Return a composition's router, and how the composition chooses by its scores.
+
+    Raises:
+        ConfigError: there is no such router, or its plugin refuses.
+    """
+    name = name or composition.routing.router
+    if name is None:
+        raise ConfigError(
+            f"{composition.source}: there are no categories, and so there is no router; "
+            "add `categories`"
+        )
+    workshop = Workshop(composition, registry, cache_folder=settings.cache_folder)
+    router = workshop.router(name)
+    encoders = dict(workshop.built)
+    fingerprints = [f"{key}={encoder.fingerprint}" for key, encoder in encoders.items()]
+    meaning = [__version__, *fingerprints, *parts(composition, name).items()]
+    thresholds = own_thresholds(composition)
+    lock = read_lock(composition)
+    if lock is not None and lock.router == name:
+        thresholds = lock.least(
+            composition, is_stale=bool(lock_changes(composition, lock, encoders))
+        )
+    return RouterAtWork(
+        router=router,
+        categories=tuple(entry.category for entry in composition.categories.values()),
+        thresholds=thresholds,
+        margin=composition.routing.margin,
+        encoders=encoders,
+        fingerprint=hashlib.sha256(repr(meaning).encode()).hexdigest(),
+    )
+
+
+def _note_what_wins(composition: Composition, router: str) -> None:
+    for name, entry in composition.categories.items():
+        if entry.category.threshold is not None:
+            print(
+                f"note: categories.{name}.threshold is written in {composition.source.name} and "
+                "wins; take it out to use the calibrated one",
+                file=sys.stderr,
+            )
+    if composition.routing.router != router:
+        print(
+            f"note: `{composition.routing.router}` decides; the thresholds are used once "
+            f"routing.router is `{router}`",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _shown(rows: Path) -> Iterator[Progress]:
+    """Show progress on standard error; say what an interruption keeps."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def show(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = bar.add_task(doing, total=total)
+            bar.update(tasks[doing], completed=done, total=total)
+
+        try:
+            yield show
+        except KeyboardInterrupt:
+            bar.stop()
+            print(
+                f"coe: interrupted; what was scored is kept beside {rows}, and the same command "
+                "goes on from there",
+                file=sys.stderr,
+            )
+            raise SystemExit(130) from None
+
+
+def _check_folder(file: Path | None) -> None:
+    """Refuse a file that cannot be written before the work is done, not after it."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise ConfigError(f"{file}: there is no folder {file.absolute().parent}; make it first")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+    print(f"wrote {file}", file=sys.stderr)

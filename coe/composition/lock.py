@@ -1,0 +1,227 @@
+"""The lock beside a composition: calibrated thresholds, and all that they were measured with.
+
+`experts.yaml` has its lock in `experts.lock`, written by `coe calibrate` and meant to be committed.
+A threshold is a number about one router on these utterances with that encoder. When one of them
+changes the lock is stale. A stale lock can only make the gateway abstain more often, never less: a
+category then needs the composition's own threshold and the locked one, whichever is higher. What a
+category's own `threshold` says is what an operator wants, and wins over the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coe.composition.values import Composition
+from coe.errors import ConfigError
+from coe.tools import ChosenThreshold
+from coe.types import Category
+
+VERSION = 1
+NEVER = float("inf")  # the threshold of a category that must not be chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What a lock file holds.
+
+    Attributes:
+        router: whose scores the thresholds are about.
+        aim: what they reach, in one sentence.
+        rows: where they were measured.
+        thresholds: by category.
+        parts: a digest of every part of the composition that scores depend on, by key path.
+        encoders: fingerprints of the encoders that the router stands on, by name.
+    """
+
+    router: str
+    aim: str
+    rows: str
+    thresholds: Mapping[str, ChosenThreshold]
+    parts: Mapping[str, str]
+    encoders: Mapping[str, str]
+
+    def changes(self, composition: Composition) -> tuple[str, ...]:
+        """Return what is not as it was when the lock was written, as clauses; () if all is."""
+        now = parts(composition, self.router)
+        if composition.routing.router != self.router:
+            other = composition.routing.router
+            return (f"it is about the router `{self.router}`, and `{other}` decides",)
+        return tuple(_differences(self.parts, now))
+
+    def encoder_changes(self, fingerprints: Mapping[str, str]) -> tuple[str, ...]:
+        """Return which encoders are not those that the lock was written with, as clauses."""
+        return tuple(
+            f"encoder `{name}` is another one now"
+            for name, fingerprint in self.encoders.items()
+            if fingerprints.get(name) != fingerprint
+        )
+
+    def least(self, composition: Composition, *, is_stale: bool) -> dict[str, float]:
+        """Return the least probability of every category, by name.
+
+        Args:
+            composition: whose categories, and whose own thresholds.
+            is_stale: whether something changed.
+        """
+        found = {}
+        for name, entry in composition.categories.items():
+            own, locked = entry.category.threshold, self.thresholds.get(name)
+            general = composition.routing.threshold
+            if own is not None:
+                found[name] = own
+            elif locked is None:
+                found[name] = general
+            else:
+                least = NEVER if locked.threshold is None else locked.threshold
+                found[name] = max(general, least) if is_stale else least
+        return found
+
+
+def own_thresholds(composition: Composition) -> dict[str, float]:
+    """Return the least probability of every category without a lock, by name."""
+    general = composition.routing.threshold
+    return {
+        name: general if entry.category.threshold is None else entry.category.threshold
+        for name, entry in composition.categories.items()
+    }
+
+
+def stale_message(composition: Composition, changes: Sequence[str]) -> str:
+    """Return what to say of a stale lock: what changed, what that means and what to do."""
+    return (
+        f"{lock_path(composition).name} is stale: {', '.join(changes)}; until `coe calibrate` is "
+        "run again, a category needs its locked threshold and routing.threshold, the higher one"
+    )
+
+
+def lock_path(composition: Composition) -> Path:
+    """Return where a composition's lock is, whether it is there or not."""
+    return composition.source.with_suffix(".lock")
+
+
+def read_lock(composition: Composition) -> Lock | None:
+    """Return the composition's lock; None where it has none.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not a lock that this version writes.
+    """
+    path = lock_path(composition)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            raise ConfigError(_fix(path, f"its version is {content['version']!r}, not {VERSION}"))
+        return _lock(content)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(_fix(path, f"is damaged ({type(error).__name__}: {error})")) from None
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write a lock, in an order that makes changes readable.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    content = {
+        "version": VERSION,
+        "about": "written by `coe calibrate`; commit it, do not edit it",
+        "router": lock.router,
+        "aim": lock.aim,
+        "rows": lock.rows,
+        "thresholds": {
+            name: {"threshold": found.threshold, "rows": found.rows, "why": found.why}
+            for name, found in lock.thresholds.items()
+        },
+        "encoders": dict(sorted(lock.encoders.items())),
+        "parts": dict(sorted(lock.parts.items())),
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def parts(composition: Composition, router: str) -> dict[str, str]:
+    """Return a digest of every part that the scores of a router may depend on, by key path.
+
+    Files and folders that a router's options name (its artefact) count with their content.
+    """
+    found = {"routing.margin": _digest(composition.routing.margin), "routing.router": router}
+    for name, entry in composition.categories.items():
+        found[f"categories.{name}"] = _digest(_texts(entry.category))
+    for section in ("routers", "encoders"):
+        for name, keys in composition.canonical.get(section, {}).items():
+            named = _files(keys, composition.folder) if section == "routers" else {}
+            found[f"{section}.{name}"] = _digest([keys, named])
+    return found
+
+
+def _texts(category: Category) -> list[tuple[str, ...]]:
+    return [category.utterances, category.negatives, category.keywords, category.patterns]
+
+
+def _files(value: Any, folder: Path) -> dict[str, str]:
+    """Return digests of the files that texts in a value name, by path."""
+    if isinstance(value, str):
+        named = folder / value
+        # A word such as `minilm` may be the name of a folder, too; a path has a separator or a dot.
+        is_path = any(mark in value for mark in "/\\.") and len(value) < 1000  # noqa: PLR2004
+        inside = [named] if is_path and named.is_file() else []
+        if is_path and named.is_dir():
+            inside = sorted(path for path in named.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): _content(path) for path in inside}
+    entries = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping | list | tuple):
+        return {}
+    return {path: found for entry in entries for path, found in _files(entry, folder).items()}
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for path in sorted({*then, *now}):
+        if path not in now:
+            yield f"`{path}` is gone"
+        elif path not in then:
+            yield f"`{path}` is new"
+        elif then[path] != now[path]:
+            yield f"`{path}` has changed"
+
+
+def _lock(content: Any) -> Lock:
+    thresholds = {
+        str(name): ChosenThreshold(
+            threshold=None if entry["threshold"] is None else float(entry["threshold"]),
+            rows=int(entry["rows"]),
+            why=str(entry["why"]),
+        )
+        for name, entry in content["thresholds"].items()
+    }
+    return Lock(
+        router=str(content["router"]),
+        aim=str(content["aim"]),
+        rows=str(content["rows"]),
+        thresholds=thresholds,
+        parts={str(path): str(digest) for path, digest in content["parts"].items()},
+        encoders={str(name): str(mark) for name, mark in content["encoders"].items()},
+    )
+
+
+def _fix(path: Path, why: str) -> str:
+    return f"{path}: {why}; run `coe calibrate` again, or delete the file to do without it"
