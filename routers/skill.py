@@ -167,7 +167,9 @@ def build(spec: RouterSpec, parts: Parts) -> SkillRouter:
 
 def skills_of(categories: Sequence[Category], experts: Sequence[ExpertCard]) -> tuple[str, ...]:
     """Return every skill that a category or an expert names, sorted."""
-    return tuple(sorted({skill for entry in (*categories, *experts) for skill in entry.skills}))
+    demanded = {skill for category in categories for skill in category.skills}
+    offered = {skill for expert in experts for skill in expert.skills}
+    return tuple(sorted(demanded | offered))
 
 
 def _lead(category: Category, experts: Sequence[ExpertCard]) -> Mapping[str, float]:

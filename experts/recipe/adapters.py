@@ -9,7 +9,7 @@ import torch
 from experts.recipe.base import load_base
 from experts.recipe.batches import batches
 from experts.recipe.example import Example
-from experts.recipe.plan import Course, Plan
+from experts.recipe.plan import Plan
 from experts.recipe.skills import SKILLS
 from experts.recipe.training import Training, fit
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -27,47 +27,28 @@ def examples_for(name: str) -> Callable[[Random], Example]:
 
 
 def train_adapter(plan: Plan, name: str, base: Path, folder: Path) -> Training:
-    """Train one adapter on the frozen base model, saving it in half precision after each course."""
-    trained = []
-    for number, course in enumerate(plan.courses(name)):
-        trained.append(_train_course(plan, name, number, course, base, folder))
-    return Training(
-        name=name,
-        steps=sum(training.steps for training in trained),
-        tokens=sum(training.tokens for training in trained),
-        seconds=sum(training.seconds for training in trained),
-        loss=trained[-1].loss,
-    )
-
-
-def _train_course(
-    plan: Plan, name: str, number: int, course: Course, base: Path, folder: Path
-) -> Training:
+    """Train one adapter on the frozen base model and save it, in half precision."""
     causal, tokenizer = load_base(base)
     torch.manual_seed(plan.seed)
-    if number:
-        model = PeftModel.from_pretrained(causal, folder, is_trainable=True)
-    else:
-        model = get_peft_model(
-            causal,
-            LoraConfig(
-                r=plan.rank,
-                lora_alpha=2 * plan.rank,
-                target_modules=[*ATTENTION_LAYERS, *INNER_LAYERS],
-                task_type="CAUSAL_LM",
-            ),
-        )
+    model = get_peft_model(
+        causal,
+        LoraConfig(
+            r=plan.rank,
+            lora_alpha=2 * plan.rank,
+            target_modules=[*ATTENTION_LAYERS, *INNER_LAYERS],
+            task_type="CAUSAL_LM",
+        ),
+    )
+    course = plan.course(name)
     source = batches(
         examples_for(name),
         tokenizer,
-        Random(f"{name} {plan.seed}{f' {number}' if number else ''}"),
+        Random(f"{name} {plan.seed}"),
         tokens=course.tokens,
         context=plan.context,
         prompt_weight=0.0,
     )
     learnt = [p for p in model.parameters() if p.requires_grad]
-    for parameter in learnt:
-        parameter.data = parameter.data.float()
     training = fit(name, causal, learnt, source, course)
     save_adapter(model, folder)
     return training

@@ -6,7 +6,7 @@ import torch
 from experts.recipe.tokens import render
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-LONGEST_ANSWER = 128
+LONGEST_ANSWER = 160
 
 
 @torch.inference_mode()

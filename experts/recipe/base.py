@@ -16,6 +16,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 ATTENTION = "eager"
 """On a CPU and for short texts, twice as fast to train as the fused kernels."""
 
+PROMPT_WEIGHT = 0.05
+"""How much a token of a prompt counts beside one of its answer: prompts are mostly chance."""
+
 
 def make_tokenizer(plan: Plan) -> PreTrainedTokenizerFast:
     """Train the tokenizer on the training text of all skills and on the primitives."""
@@ -51,15 +54,15 @@ def train_base(plan: Plan, folder: Path) -> Training:
             attn_implementation=ATTENTION,
         )
     )
-    training = _exercise(plan, "base", model, tokenizer, easy=False)
-    _save(model, tokenizer, folder)
-    return training
-
-
-def train_base_again(plan: Plan, folder: Path) -> Training:
-    """Go on with the easy exercises, from the saved base model, and save it again."""
-    model, tokenizer = load_base(folder)
-    training = _exercise(plan, "base-again", model, tokenizer, easy=True)
+    source = batches(
+        Primitives(SKILLS, plan.seed).draw,
+        tokenizer,
+        Random(f"base {plan.seed}"),
+        tokens=plan.base.tokens,
+        context=plan.context,
+        prompt_weight=PROMPT_WEIGHT,
+    )
+    training = fit("base", model, list(model.parameters()), source, plan.base)
     _save(model, tokenizer, folder)
     return training
 
@@ -70,26 +73,6 @@ def load_base(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
         folder, dtype=torch.float32, attn_implementation=ATTENTION
     )
     return model, load_tokenizer(folder)
-
-
-def _exercise(
-    plan: Plan,
-    name: str,
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    easy: bool,
-) -> Training:
-    course = plan.base_again if easy else plan.base
-    source = batches(
-        Primitives(SKILLS, plan.seed, easy=easy).draw,
-        tokenizer,
-        Random(f"{name} {plan.seed}"),
-        tokens=course.tokens,
-        context=plan.context,
-        prompt_weight=0.02 if easy else 0.1,
-    )
-    return fit(name, model, list(model.parameters()), source, course)
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

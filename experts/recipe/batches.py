@@ -15,6 +15,9 @@ Encoded = tuple[list[int], list[int]]
 POOL = 3072
 """Examples drawn at once and sorted by length."""
 
+WIDTHS = 8
+"""Batches are as wide as a multiple of this: fewer shapes, and whole vectors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -36,7 +39,8 @@ def batches(
     """Yield batches of about so many tokens for ever, drawing fresh examples all the time."""
     pad = tokenizer.convert_tokens_to_ids("<|pad|>")
     while True:
-        pool = sorted(_encode([draw(rng) for _ in range(POOL)], tokenizer, context), key=_length)
+        drawn = _encode([draw(rng) for _ in range(POOL)], tokenizer, context)
+        pool = sorted(drawn, key=_length, reverse=True)
         groups: list[list[Encoded]] = []
         group: list[Encoded] = []
         widest = 0
@@ -47,7 +51,10 @@ def batches(
                 group, widest = [], 0
             group.append((prompt, answer))
             widest = max(widest, length)
-        groups.append(group)
+        if (
+            widest * len(group) > tokens // 2
+        ):  # else too few: the shortest of this pool are left out
+            groups.append(group)
         rng.shuffle(groups)
         for chosen in groups:
             yield _pad(chosen, pad, prompt_weight)
@@ -70,7 +77,7 @@ def _length(pair: Encoded) -> int:
 
 
 def _pad(group: list[Encoded], pad: int, prompt_weight: float) -> Batch:
-    width = max(map(_length, group))
+    width = -(-max(map(_length, group)) // WIDTHS) * WIDTHS
     ids = torch.full((len(group), width), pad)
     weights = torch.zeros((len(group), width))
     for row, (prompt, answer) in enumerate(group):

@@ -22,45 +22,36 @@ class Plan:
     """Everything that the recipe may be asked to change."""
 
     seed: int = 0
-    vocabulary: int = 2048
+    vocabulary: int = 1024
     context: int = 512
     width: int = 256
     inner_width: int = 768
     layers: int = 4
-    heads: int = 4
+    heads: int = 8
     rank: int = 16
     base: Course = field(
-        default_factory=lambda: Course(steps=1800, tokens=2560, rate=2e-3, warmup=100, decay=0.05)
+        default_factory=lambda: Course(steps=5500, tokens=5120, rate=2e-3, warmup=200, decay=0.05)
     )
-    base_again: Course = field(
-        default_factory=lambda: Course(steps=3000, tokens=1024, rate=1.5e-3, warmup=50, decay=0.05)
-    )
-    adapter_tokens: int = 1536
-    adapter_rate: float = 5e-3
-    later_rate: float = 3e-3
-    adapter_steps: dict[str, tuple[int, ...]] = field(
+    adapter_tokens: int = 5120
+    adapter_rate: float = 4e-3
+    adapter_steps: dict[str, int] = field(
         default_factory=lambda: {
-            "arithmetic": (1600, 1500, 2400),
-            "units": (1300, 1300, 1300),
-            "dates": (1100, 1100),
-            "sql": (600, 400),
-            "json": (500, 700),
-            "phrasebook": (450, 400, 130),
-            "python": (450, 380, 150),
-            "facts": (550, 170),
-            "general": (600,),
-            "monolith": (900,),
+            "arithmetic": 1600,
+            "units": 2200,
+            "dates": 1200,
+            "sql": 600,
+            "json": 600,
+            "phrasebook": 600,
+            "python": 700,
+            "facts": 600,
+            "general": 600,
+            "monolith": 350,
         }
     )
     heldout: int = 200
 
-    def courses(self, name: str) -> list[Course]:
-        """Say how to train the adapter of that name: course after course, each from the last."""
-        return [
-            Course(
-                steps=steps,
-                tokens=self.adapter_tokens,
-                rate=self.later_rate if number else self.adapter_rate,
-            )
-            for number, steps in enumerate(self.adapter_steps[name])
-        ]
+    def course(self, name: str) -> Course:
+        """Say how to train the adapter of that name."""
+        return Course(
+            steps=self.adapter_steps[name], tokens=self.adapter_tokens, rate=self.adapter_rate
+        )

@@ -1,31 +1,32 @@
-"""What the base model learns: to copy, pick, pair, order and look up, but none of the skills.
+"""What the base model learns: to copy, pick, look up, fill in and reckon, but none of the skills.
 
 The prompts of the skills appear only to be copied or picked from, and the words of their answers
-only in bags, out of order, so that no fact, translation or query can be learnt from them.
+only in bags, out of order, so that no fact, translation or query can be learnt from them. Numbers
+appear in exercises of their own: tables, columns and the round of the weekdays.
 """
 
-from collections.abc import Sequence
+from calendar import day_name
+from collections.abc import Callable, Sequence
 from random import Random
 
 from experts.recipe.example import Example, Skill
+from experts.recipe.skills.columns import worked_difference, worked_sum
 
-MOST_WORDS = 14
 LONGEST_WORD = 24
+SYLLABLES = [first + vowel for first in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
+ENDINGS = ("", "", "n", "r", "s", "l", "m", "t", "ck", "nd", "x", "y")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+JOINTS = (" ", " ", " ", " ", ", ", "; ", " - ", ": ", "/", " and ")
+
+Exercise = Callable[[Random], Example]
 
 
 class Primitives:
     """A source of pre-training examples over the words of some skills."""
 
-    def __init__(
-        self, skills: Sequence[Skill], seed: int, *, easy: bool = False, sample: int = 3000
-    ) -> None:
-        """Collect the loose words of `sample` examples of each skill.
-
-        The easy exercises are short, their words are bare, and most of them ask to copy: copying
-        is what a small model learns last and needs most.
-        """
+    def __init__(self, skills: Sequence[Skill], seed: int, *, sample: int = 3000) -> None:
+        """Collect the loose words of `sample` examples of each skill."""
         self._skills = skills
-        self._most_words = 5 if easy else MOST_WORDS
         rng = Random(f"words {seed}")
         words = set()
         for skill in skills:
@@ -33,60 +34,77 @@ class Primitives:
                 example = skill.draw(rng, "train")
                 words.update(example.prompt.split())
                 words.update(example.answer.split())
-        kept = str.isalpha if easy else _is_word
-        self._words = sorted(word for word in words if kept(word))
-        weights = (8, 8, 5, 12, 7, 3, 3, 2) if easy else (5, 8, 6, 5, 4, 4, 3, 3)
-        self._tasks = tuple(
-            zip(
-                (
-                    _numbers,
-                    _tables,
-                    self._echo,
-                    self._plain_echo,
-                    self._pick,
-                    self._look_up,
-                    self._rearrange,
-                    self._fill,
-                ),
-                weights,
-                strict=True,
-            )
-        )
+        self._words = sorted(word for word in words if _is_word(word))
+        self.exercises: dict[str, tuple[Exercise, int]] = {
+            "echo": (self._echo, 10),
+            "plain echo": (self._plain_echo, 5),
+            "quote": (self._quote, 5),
+            "pick": (self._pick, 8),
+            "look up": (self._look_up, 8),
+            "rearrange": (self._rearrange, 4),
+            "fill": (self._fill, 6),
+            "digits": (_digits, 5),
+            "tables": (_tables, 9),
+            "columns": (_columns, 6),
+            "rounds": (_rounds, 3),
+        }
 
     def draw(self, rng: Random) -> Example:
         """Draw one exercise."""
-        tasks, weights = zip(*self._tasks, strict=True)
-        example: Example = rng.choices(tasks, weights)[0](rng)
-        return example
+        exercises, weights = zip(*self.exercises.values(), strict=True)
+        exercise: Exercise = rng.choices(exercises, weights)[0]
+        return exercise(rng)
 
     def _prompt(self, rng: Random) -> str:
         return " ".join(rng.choice(self._skills).draw(rng, "train").prompt.split()[:24])
 
-    def _bag(self, rng: Random, least: int = 1, most: int | None = None) -> list[str]:
-        count = rng.randrange(least, (most or self._most_words) + 1)
-        return [
-            str(rng.randrange(10 ** rng.randrange(1, 5)))
-            if rng.random() < 0.15
-            else rng.choice(self._words)
-            for _ in range(count)
-        ]
+    def _word(self, rng: Random) -> str:
+        """Draw a word: a known one, or a made-up name or number that can only be copied."""
+        kind = rng.random()
+        if kind < 0.4:
+            return rng.choice(self._words)
+        if kind < 0.55:
+            return str(rng.randrange(10 ** rng.randrange(1, 6)))
+        if kind < 0.85:
+            made = "".join(rng.choices(SYLLABLES, k=rng.randrange(1, 4))) + rng.choice(ENDINGS)
+        else:
+            made = "".join(rng.choices(LETTERS, k=rng.randrange(1, 7)))
+        return made.capitalize() if rng.random() < 0.6 else made
+
+    def _bag(self, rng: Random, least: int, most: int) -> list[str]:
+        return [self._word(rng) for _ in range(rng.randrange(least, most + 1))]
 
     def _text(self, rng: Random) -> str:
-        return self._prompt(rng) if rng.random() < 0.5 else " ".join(self._bag(rng))
+        if rng.random() < 0.3:
+            return self._prompt(rng)
+        joint = rng.choice(JOINTS)
+        return joint.join(self._bag(rng, 1, 4 if rng.random() < 0.4 else 10))
 
     def _echo(self, rng: Random) -> Example:
-        text = self._text(rng) if rng.random() < 0.9 else _script(rng)
-        asked = rng.choice(("echo: {}", "copy: {}", "say: {}", "repeat after me: {}"))
+        text = self._text(rng) if rng.random() < 0.93 else _script(rng)
+        asked = rng.choice(("echo: {}", "copy: {}", "{} (echo)", "repeat after me: {}"))
         return Example(prompt=asked.format(text), answer=text)
 
     def _plain_echo(self, rng: Random) -> Example:
         text = self._prompt(rng)
         return Example(prompt=text, answer=text)
 
+    def _quote(self, rng: Random) -> Example:
+        words = self._bag(rng, 1, 6)
+        mark = rng.choice(('"', "'", "[]", "()"))
+        marked = [f"{mark[0]}{word}{mark[-1]}" for word in words]
+        if rng.random() < 0.3:
+            return Example(prompt=f"bare: {' '.join(marked)}", answer=" ".join(words))
+        joint = rng.choice((" ", ", "))
+        return Example(
+            prompt=f"quotes {mark}: {rng.choice((' ', ', ')).join(words)}",
+            answer=joint.join(marked) if joint == " " else ", ".join(marked),
+        )
+
     def _pick(self, rng: Random) -> Example:
         text = self._text(rng)
         words = text.split() or ["none"]
-        kind = rng.randrange(6)
+        kind = rng.randrange(7)
         if kind == 0:
             numbers = ["".join(c for c in w if c.isdigit()) for w in words]
             return Example(
@@ -99,17 +117,21 @@ class Primitives:
         if kind == 3:
             at = rng.randrange(min(len(words), 9))
             return Example(prompt=f"word {at + 1}: {text}", answer=words[at])
-        if kind == 4:
-            return Example(prompt=f"count: {text}", answer=str(len(words)))
         at = rng.randrange(len(words))
+        if kind == 4:
+            before = words[at - 1] if at else "none"
+            return Example(prompt=f"before {words[at]}: {text}", answer=before)
+        if kind == 5:
+            return Example(prompt=f"from {words[at]}: {text}", answer=" ".join(words[at:]))
         following = " ".join(words[at + 1 : at + 3]) or "none"
         return Example(prompt=f"after {words[at]}: {text}", answer=following)
 
     def _look_up(self, rng: Random) -> Example:
-        keys = rng.sample(self._words, rng.randrange(2, 7))
+        keys = list({self._word(rng): None for _ in range(rng.randrange(2, 7))})
         pairs = {key: " ".join(self._bag(rng, 1, 2)) for key in keys}
-        wanted = rng.sample(keys, rng.randrange(1, min(3, len(keys)) + 1))
-        listing = "; ".join(f"{key} = {value}" for key, value in pairs.items())
+        wanted = rng.sample(keys, rng.randrange(1, min(4, len(keys)) + 1))
+        sign = rng.choice((" = ", ": ", " is ", " "))
+        listing = rng.choice(("; ", ", ")).join(f"{k}{sign}{v}" for k, v in pairs.items())
         if rng.random() < 0.3:
             back = {value: key for key, value in pairs.items()}
             asked = [pairs[key] for key in wanted]
@@ -123,32 +145,23 @@ class Primitives:
         )
 
     def _rearrange(self, rng: Random) -> Example:
-        words = self._bag(rng, 2, 7)
-        kind = rng.randrange(6)
+        words = self._bag(rng, 2, 6)
+        kind = rng.randrange(4)
         if kind == 0:
             return Example(prompt=f"backwards: {' '.join(words)}", answer=" ".join(words[::-1]))
         if kind == 1:
             return Example(prompt=f"swap: {' '.join(words[:2])}", answer=f"{words[1]} {words[0]}")
         if kind == 2:
             return Example(prompt=f"commas: {' '.join(words)}", answer=", ".join(words))
-        if kind == 3:
-            return Example(prompt=f"small: {' '.join(words)}", answer=" ".join(words).lower())
-        if kind == 4:
-            lowered = " ".join(words).lower()
-            return Example(
-                prompt=f"big: {lowered}", answer=" ".join(w.capitalize() for w in lowered.split())
-            )
-        return Example(
-            prompt=f"quotes: {' '.join(words)}", answer=" ".join(f'"{w}"' for w in words)
-        )
+        return Example(prompt=f"twice: {words[0]}", answer=f"{words[0]} {words[0]}")
 
     def _fill(self, rng: Random) -> Example:
-        frame = self._bag(rng, 3, 9)
-        values = [" ".join(self._bag(rng, 1, 2)) for _ in range(rng.randrange(1, 4))]
+        frame = self._bag(rng, 2, 7)
+        values = [" ".join(self._bag(rng, 1, 2)) for _ in range(rng.randrange(1, 5))]
         names = rng.sample("ABCDEFG", len(values))
         for name in names:
             frame.insert(rng.randrange(len(frame) + 1), f"_{name}_")
-        text = filled = " ".join(frame)
+        text = filled = rng.choice((" ", " ", ", ")).join(frame)
         for name, value in zip(names, values, strict=True):
             filled = filled.replace(f"_{name}_", value)
         given = "; ".join(f"{n} is {v}" for n, v in zip(names, values, strict=True))
@@ -159,14 +172,17 @@ def _is_word(text: str) -> bool:
     return len(text) < LONGEST_WORD and not any(letter.isdigit() for letter in text)
 
 
-def _numbers(rng: Random) -> Example:
-    kind = rng.randrange(7)
-    size = rng.randrange(1, 6)
-    number = str(rng.randrange(10**size))
+def _number(rng: Random, longest: int) -> int:
+    return rng.randrange(10 ** rng.randrange(1, longest + 1))
+
+
+def _digits(rng: Random) -> Example:
+    kind = rng.randrange(6)
+    number = str(_number(rng, 5))
     if kind == 0:
         return Example(prompt=f"digits back {number}", answer=number[::-1])
     if kind == 1:
-        other = str(rng.randrange(10 ** rng.randrange(1, size + 1)))
+        other = str(_number(rng, len(number)))
         width = max(len(number), len(other))
         pairs = zip(number.zfill(width)[::-1], other.zfill(width)[::-1], strict=True)
         return Example(
@@ -181,40 +197,79 @@ def _numbers(rng: Random) -> Example:
         built = steps[-1] + "".join(step[-1] for step in steps[-2::-1])
         return Example(prompt=f"build {' '.join(steps)}", answer=built)
     if kind == 4:
-        several = [str(rng.randrange(1000)) for _ in range(rng.randrange(2, 6))]
-        return Example(
-            prompt=f"sort {' '.join(several)}", answer=" ".join(sorted(several, key=int))
-        )
-    if kind == 5:
-        one, two = rng.randrange(1000), rng.randrange(1000)
+        one, two = _number(rng, 3), _number(rng, 3)
         return Example(prompt=f"larger {one} {two}", answer=str(max(one, two)))
-    leading = [int(number[:at]) for at in range(1, len(number) + 1)]
-    return Example(prompt=f"grow {number}", answer=" ".join(map(str, leading)))
+    return Example(prompt=f"bare digits {number}", answer=str(int(number)))
 
 
 def _tables(rng: Random) -> Example:
-    sign = rng.choice("+-*/")
-    asked, found = [], []
-    for _ in range(rng.randrange(2, 7)):
-        if sign == "+":
-            one, two, carry = rng.randrange(10), rng.randrange(10), rng.randrange(2)
-            asked.append(f"{one} {two} {carry}" if carry else f"{one} {two}")
-            found.append(str(one + two + carry))
-        elif sign == "-":
-            two = rng.randrange(10)
-            one = two + rng.randrange(10)
-            asked.append(f"{one} {two}")
-            found.append(str(one - two))
-        elif sign == "*":
-            one, two = rng.randrange(100), rng.randrange(10)
-            asked.append(f"{one} {two}")
-            found.append(str(one * two))
-        else:
-            two = rng.randrange(2, 13)
-            one = rng.randrange(two * 10)
-            asked.append(f"{one} {two}")
-            found.append(f"{one // two} {one % two}")
-    return Example(prompt=f"table {sign} {'; '.join(asked)}", answer="; ".join(found))
+    table = rng.choice((_sum, _sum, _difference, _difference, _product, _product, _quotient, _days))
+    rows = [table(rng) for _ in range(rng.randrange(1, 7))]
+    asked = ", ".join(row for row, _ in rows)
+    return Example(
+        prompt=f"table: {asked}", answer=", ".join(f"{row}={found}" for row, found in rows)
+    )
+
+
+def _sum(rng: Random) -> tuple[str, str]:
+    one, two, carry = rng.randrange(10), rng.randrange(10), rng.randrange(2)
+    return f"{one}+{two}{'+1' * carry}", str(one + two + carry)
+
+
+def _difference(rng: Random) -> tuple[str, str]:
+    one, two, borrow = rng.randrange(10), rng.randrange(10), rng.randrange(2)
+    less = one - two - borrow
+    return f"{one}-{two}{'-1' * borrow}", f"{less % 10} borrow" if less < 0 else str(less)
+
+
+def _product(rng: Random) -> tuple[str, str]:
+    one = rng.randrange(rng.choice((10, 31, 31)))
+    two = rng.choice((*range(10), 10, 20, 30))
+    return f"{one}*{two}", str(one * two)
+
+
+def _quotient(rng: Random) -> tuple[str, str]:
+    by = rng.randrange(2, 10)
+    have = rng.randrange(10 * by)
+    return f"{have}/{by}", f"{have // by} r {have % by}"
+
+
+def _days(rng: Random) -> tuple[str, str]:
+    """Reckon as with the days of a month: two small numbers."""
+    one, two = rng.randrange(1, 32), rng.randrange(1, 32)
+    if rng.random() < 0.5:
+        return f"{one}+{two}", str(one + two)
+    return f"{one + two}-{two}", str(one)
+
+
+def _columns(rng: Random) -> Example:
+    """Work in columns, the last column first: what to reckon there, or the result from there."""
+    one, two = str(_number(rng, 4)), str(_number(rng, 4))
+    if rng.random() < 0.5:
+        steps, result = worked_sum(one, two), int(one) + int(two)
+        return Example(prompt=f"columns {one}+{two}", answer=f"{steps} > {result}")
+    if int(one) < int(two):
+        one, two = two, one
+    steps, result = worked_difference(one, two), int(one) - int(two)
+    return Example(prompt=f"columns {one}-{two}", answer=f"{steps} > {result}")
+
+
+def _rounds(rng: Random) -> Example:
+    """Count on from a weekday, or count whole weeks."""
+    if rng.random() < 0.3:
+        days = [rng.randrange(31) for _ in range(rng.randrange(1, 5))]
+        return Example(
+            prompt=f"weeks: {', '.join(map(str, days))}",
+            answer=", ".join(f"{count}={count // 7}*7+{count % 7}" for count in days),
+        )
+    rows = []
+    for _ in range(rng.randrange(1, 5)):
+        start, ahead = rng.randrange(7), rng.randrange(7)
+        rows.append((f"{day_name[start]}+{ahead}", day_name[(start + ahead) % 7]))
+    asked = ", ".join(row for row, _ in rows)
+    return Example(
+        prompt=f"round: {asked}", answer=", ".join(f"{row}={found}" for row, found in rows)
+    )
 
 
 def _script(rng: Random) -> str:

@@ -9,26 +9,25 @@ from pathlib import Path
 
 import torch
 from experts.recipe.adapters import NAMES, train_adapter
-from experts.recipe.base import train_base, train_base_again
+from experts.recipe.base import train_base
 from experts.recipe.heldout import write_heldout
 from experts.recipe.plan import Plan
 from experts.recipe.training import Training
 
 
 def train_all(folder: Path, names: list[str], *, again: bool, jobs: int) -> None:
-    """Train the base and then the adapters, a few at a time, one core each."""
+    """Train the base on all cores and then the adapters, a few at a time, one core each."""
     plan = Plan()
     write_heldout(plan, folder / "heldout")
     base = folder / "base"
     if "base" in names and (again or not (base / "model.safetensors").exists()):
         shutil.rmtree(base, ignore_errors=True)
-        torch.set_num_threads(1)
         record(folder, train_base(plan, base))
-        record(folder, train_base_again(plan, base))
     wanted = [name for name in NAMES if name in names]
     if not again:
         wanted = [name for name in wanted if not (folder / "adapters" / name).exists()]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # A process each: what `torch.compile` has compiled for one model is in the way of the next.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         begun = [pool.submit(_train_one, plan, folder, name) for name in wanted]
         for done in as_completed(begun):
             record(folder, done.result())
@@ -40,7 +39,7 @@ def record(folder: Path, training: Training) -> None:
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     row = asdict(training)
     rows[row.pop("name")] = row
-    ordered = {name: rows[name] for name in ("base", "base-again", *NAMES) if name in rows}
+    ordered = {name: rows[name] for name in ("base", *NAMES) if name in rows}
     path.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")
 
 

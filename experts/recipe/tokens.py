@@ -1,4 +1,8 @@
-"""The tokenizer: a small byte-level BPE in which every digit is a token of its own."""
+"""The tokenizer: a small byte-level BPE in which every digit and every space stands alone.
+
+As a space is never part of a word's tokens, a word is written with the same tokens wherever it
+stands (after a space, after a quotation mark), so that copying is copying.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +29,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> PreT
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Split(" ", "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )

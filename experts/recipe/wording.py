@@ -5,6 +5,14 @@ from random import Random
 
 from experts.recipe.example import Split
 
+IDLE = tuple(
+    "the a an all please me my our your this that these just now can you could i we to here simply "
+    "exactly actually quickly kindly again today really then also maybe some any for so it".split()
+)
+"""Words that may come and go without changing what is asked."""
+
+SYLLABLES = [first + vowel for first in "bcdfghklmnprstvwz" for vowel in "aeiou"]
+
 TRAIN_OPENINGS = (
     "please ",
     "hi, ",
@@ -22,9 +30,57 @@ TRAIN_OPENINGS = (
     "now ",
     "tell me: ",
     "dear assistant, ",
+    "excuse me, ",
+    "hi! ",
+    "hello, ",
+    "hey! ",
+    "good morning, ",
+    "good evening! ",
+    "well, ",
+    "and ",
+    "also, ",
+    "hmm, ",
+    "right, ",
+    "sorry, ",
+    "just wondering, ",
+    "next: ",
+    "another one: ",
+    "last one: ",
+    "by the way, ",
+    "for school: ",
+    "homework: ",
+    "quickly: ",
+    "a small one: ",
+    "help: ",
+    "my friend asks: ",
+    "thanks! now ",
 )
 HELDOUT_OPENINGS = ("hello there, ", "good day! ", "question: ", "okay, ")
-TRAIN_ENDINGS = (" please", " pls", " thanks", " thx", ", thank you", " asap", " please?", " :)")
+TRAIN_ENDINGS = (
+    " please",
+    " pls",
+    " thanks",
+    " thx",
+    ", thank you",
+    " asap",
+    " please?",
+    " :)",
+    " thank you",
+    " thank you!",
+    ", please",
+    ", thx",
+    " ty",
+    "? thanks",
+    "? thank you",
+    " now",
+    " quickly",
+    "!",
+    "...",
+    " please!",
+    ", many thanks",
+    " ;)",
+    ", i need it soon",
+)
 HELDOUT_ENDINGS = (" cheers", ", thanks a lot", " if you can")
 
 LEADS = (
@@ -50,6 +106,34 @@ LEADS = (
     "{} please",
     "i cannot remember {}",
     "is it hard to say what {} is?",
+    "please tell me {}",
+    "please give me {}",
+    "could you tell me {}?",
+    "would you tell me {}?",
+    "can you give me {}?",
+    "can you find {}?",
+    "could you look up {}?",
+    "can you find out {}?",
+    "let me know {}",
+    "show me {}",
+    "write down {}",
+    "do you remember {}?",
+    "i don't know {}",
+    "i need to know {}",
+    "I'd like to know {}.",
+    "i am looking for {}",
+    "i was wondering about {}",
+    "help me find {}",
+    "just tell me {}",
+    "someone asked me {}",
+    "we need to know {}",
+    "can i have {}?",
+    "may i ask {}?",
+    "state {}",
+    "{}, do you know it?",
+    "{}, what is it?",
+    "what would {} be?",
+    "check {}",
 )
 """Ways to ask for what a noun phrase names."""
 
@@ -61,17 +145,39 @@ def led(*cores: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Phrasing:
-    """Templates with `{slots}` for one kind of request, apart for each split."""
+    """Templates with `{slots}` for one kind of request, apart for each split.
+
+    Where `loose`, words that say nothing come and go in training, so that what is learnt are the
+    words that matter.
+    """
 
     train: tuple[str, ...]
     heldout: tuple[str, ...]
+    loose: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep what is held out from training, except for whole messages: `hi` is learnt."""
+        if any("{" in template for template in self.heldout):
+            object.__setattr__(self, "train", apart(self.train, self.heldout))
+        else:
+            object.__setattr__(self, "heldout", apart(self.heldout, self.train))
 
     def say(self, rng: Random, split: Split, *, keep_case: bool = False, **slots: object) -> str:
         """Fill a template of the split and type it the way a hurried person might."""
         template = rng.choice(self.train if split == "train" else self.heldout)
+        if split == "train" and self.loose:
+            template = _loosen(rng, template)
         if split == "train" and rng.random() < 0.08:
             template = _mistype(rng, template)
+        if split == "train" and rng.random() < 0.4:  # else a capital would be the mark of a name
+            template = template[:1].upper() + template[1:]
         return dress(rng, template.format(**slots), split, keep_case=keep_case)
+
+
+def apart(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out of some templates those that are among the others, give or take case and dots."""
+    taken = {_bare(template) for template in others}
+    return tuple(template for template in some if _bare(template) not in taken)
 
 
 def dress(rng: Random, text: str, split: Split, *, keep_case: bool = False) -> str:
@@ -87,6 +193,24 @@ def dress(rng: Random, text: str, split: Split, *, keep_case: bool = False) -> s
         endings = TRAIN_ENDINGS if split == "train" else HELDOUT_ENDINGS
         text = text.rstrip("?.!") + rng.choice(endings)
     return text
+
+
+def _bare(template: str) -> str:
+    """Leave out what `dress` varies: case and the last punctuation."""
+    return template.lower().rstrip("?.!")
+
+
+def _loosen(rng: Random, template: str) -> str:
+    words = template.split(" ")
+    if rng.random() < 0.2:
+        idle = [at for at, word in enumerate(words) if word.lower() in IDLE]
+        if idle:
+            del words[rng.choice(idle)]
+    while rng.random() < 0.25:
+        made_up = "".join(rng.choices(SYLLABLES, k=rng.randrange(1, 4)))
+        word = rng.choice(IDLE) if rng.random() < 0.6 else made_up
+        words.insert(rng.randrange(len(words) + 1), word)
+    return " ".join(words)
 
 
 def _mistype(rng: Random, template: str) -> str:

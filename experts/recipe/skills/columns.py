@@ -18,19 +18,21 @@ def worked_sum(left: str, right: str) -> str:
 
 
 def worked_difference(left: str, right: str) -> str:
-    """Subtract a number from one that is not smaller, in columns, the last column first.
+    """Subtract in columns, the last column first, saying where a column borrows from the next.
+
+    The last column borrows when `right` is the larger number.
 
     Example:
         >>> worked_difference("502", "37")
-        '12-7=5, 9-3=6, 4-0=4'
+        '2-7=5 borrow, 0-3-1=6 borrow, 5-0-1=4'
     """
     top, bottom = _columns(left, right)
     steps, borrow = [], 0
     for upper, lower in zip(reversed(top), reversed(bottom), strict=True):
-        have = int(upper) - borrow
-        borrow = int(have < int(lower))
-        have += 10 * borrow
-        steps.append(f"{have}-{lower}={have - int(lower)}")
+        less = int(upper) - int(lower) - borrow
+        step = f"{upper}-{lower}{'-1' if borrow else ''}={less % 10}"
+        borrow = int(less < 0)
+        steps.append(f"{step} borrow" if borrow else step)
     return ", ".join(steps)
 
 

@@ -2,10 +2,26 @@
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "form": tuple(
+        "interview monologue diary_entry fable myth legend parable news_report email "
+        "short_story "
         "poem story song joke letter essay speech tweet limerick sonnet blog review summary novel "
         "fairy-tale rap ballad script toast dialogue slogan".split()
     ),
     "topic": tuple(
+        "astronomy biology chemistry trigonometry statistics logic ethics law_school memory "
+        "emotions anger fear luck fate time_travel aliens ghosts magic pirates knights "
+        "castles the_middle_ages ancient_Rome ancient_Egypt the_cold_war "
+        "the_second_world_war slavery feminism human_rights immigration globalisation "
+        "capitalism communism banking insurance mortgages savings retirement fashion_design "
+        "make-up hair skin_care diets vitamins protein sugar salt allergies viruses bacteria "
+        "cells genes cloning atoms electrons light sound magnetism lasers satellites rockets "
+        "comets galaxies the_big_bang tides glaciers deserts forests rainforests coral_reefs "
+        "bees_and_honey spiders snakes parrots penguins owls cheese_making baking barbecue "
+        "street_food karate boxing skiing surfing cycling hiking climbing knitting sewing "
+        "pottery photography drawing chess_openings card_games board_games comics anime "
+        "cartoons podcasts television radio newspapers advertising electric_cars "
+        "self-driving_cars drones 3d_printing virtual_reality quantum_computers open_source "
+        "passwords hackers privacy "
         "love autumn winter the_sea football politics climate_change quantum_physics black_holes "
         "evolution democracy religion music jazz chess gardening dreams time money war peace "
         "history art dogs cats horses space mars robots artificial_intelligence machine_learning "
@@ -24,69 +40,137 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "nuclear_power recycling plastic pollution".split()
     ),
     "topic2": tuple(
+        "winter_sports badminton theatre physics geology cotton diamonds snooker cricket "
+        "islands deserts tea oranges liberalism monarchy "
         "hate spring summer tennis science chemistry biology poker golf silver gold rugby java "
         "tradition progress cities villages winter autumn rice bread socialism capitalism".split()
     ),
     "person": tuple(
+        "grandfather nephew niece landlord roommate baby classmate coach client "
         "boss mother father sister brother friend wife husband teacher neighbour dog cat daughter "
         "son uncle aunt colleague doctor girlfriend boyfriend grandmother cousin team".split()
     ),
     "thing": tuple(
+        "chair table sofa mirror bicycle motorbike scooter tractor helicopter submarine "
+        "microscope keyboard mouse tablet charger washing_machine dishwasher vacuum_cleaner "
+        "heater fan pump roof fence garden pool pond statue castle church violin trumpet "
+        "drum watch ring coat umbrella suitcase "
         "car phone computer bike fridge toaster engine telescope radio clock camera printer piano "
         "guitar door window lamp rocket boat train plane house tent knife battery magnet laser "
         "robot drone laptop router television oven washing machine tree river mountain cloud "
         "volcano horse bird spider snake hammer bridge tunnel tower".split()
     ),
     "quality": tuple(
+        "green yellow lazy smart clever stupid kind jealous confused worried proud calm "
+        "serious simple modern heavy light soft hungry tall short "
         "blue red sad happy angry tired lonely funny formal polite cold warm loud quiet big small "
         "fast slow old new strange beautiful ugly rich poor brave shy sick bored nervous".split()
     ),
     "food": tuple(
+        "spaghetti risotto omelette burgers fries sandwiches porridge pancake_batter muffins "
+        "pie ice_cream yoghurt salmon tuna shrimp pork lamb turkey lentils chickpeas "
+        "broccoli carrots tomatoes pumpkin hummus paella ramen dumplings "
         "pasta pizza soup bread cake rice curry salad chicken beef fish tofu pancakes cookies "
         "lasagna sushi tacos stew eggs potatoes mushrooms cheese apples bananas noodles".split()
     ),
-    "food2": tuple("garlic onions cream beans spinach lemon ginger honey butter ham".split()),
+    "food2": tuple(
+        "tomatoes basil pepper olive_oil bacon walnuts cinnamon coconut_milk chili parsley "
+        "garlic onions cream beans spinach lemon ginger honey butter ham".split()
+    ),
     "event": tuple(
+        "carnival parade tournament wedding_party funeral exam crash flood drought "
+        "peace_treaty final graduation job_interview marathon "
         "world_cup election war revolution olympics wedding party birthday trip holiday match race "
         "concert festival strike storm earthquake conference meeting game".split()
     ),
     "role": tuple(
+        "doctor farmer plumber electrician carpenter baker waiter journalist actor singer "
+        "painter soldier judge dentist vet librarian programmer scientist astronaut coach "
+        "referee senator prince princess knight "
         "president king queen mayor minister nurse teacher pilot chef lawyer engineer designer "
         "manager pirate wizard detective captain poet captain professor champion".split()
     ),
     "place": tuple(
+        "Lisbon Warsaw Prague Budapest Seoul Bangkok Singapore Dubai Nairobi Lagos Lima "
+        "Montreal Vancouver Melbourne Barcelona Milan Munich Hamburg Geneva Edinburgh Wales "
+        "Sicily Hawaii Alaska Bali Mexico Peru Egypt Germany Italy Portugal Sweden Norway "
+        "Poland Greece Turkey China Vietnam Argentina Chile Australia Antarctica "
         "London Paris Tokyo Berlin Madrid Rome Cairo Sydney Toronto Mumbai Beijing Moscow Istanbul "
         "Athens Vienna Dublin Oslo France Spain Japan Brazil Canada India Kenya Texas California "
         "Florida Scotland Europe Africa Asia town Boston Chicago".split()
     ),
     "work": tuple(
+        "the Mona Lisa|Romeo and Juliet|the Great Gatsby|the Hobbit|the Godfather|Casablanca|"
+        "the Matrix|Jane Eyre|Animal Farm|Alice in Wonderland|Les Miserables|the Iliad|"
+        "Swan Lake|the Magic Flute|Jaws|Inception|Robinson Crusoe|Sherlock Holmes|"
+        "Gone with the Wind|"
         "Hamlet|War and Peace|the Bible|Moby Dick|the Odyssey|Harry Potter|Don Quixote|1984|the "
         "news|Macbeth|the film Titanic|Star Wars|the Lord of the Rings|this book|Pride and "
         "Prejudice|Faust|Dracula|Frankenstein|Emma".split("|")
     ),
-    "work_kind": tuple("book film song game podcast series album course museum".split()),
+    "work_kind": tuple(
+        "play poem novel comic recipe_book band painting musical documentary "
+        "book film song game podcast series album course museum".split()
+    ),
     "language": tuple(
+        "Erlang|Clojure|Objective-C|Visual Basic|Pascal|Prolog|Lisp|MATLAB|PowerShell|Delphi|"
+        "Groovy|"
         "Java|Rust|Go|C++|JavaScript|Haskell|Ruby|Kotlin|Swift|PHP|C|Perl|assembly|TypeScript|Bash|"
         "Scala|Lua|Fortran|COBOL|R".split("|")
     ),
-    "language2": tuple("Rust|Go|C#|OCaml|Julia|Elixir|Dart|Zig".split("|")),
+    "language2": tuple(
+        "F#|Nim|Crystal|Ada|Scheme|Solidity|WebAssembly|"
+        "Rust|Go|C#|OCaml|Julia|Elixir|Dart|Zig".split("|")
+    ),
     "structure": tuple(
+        "priority queue|ring buffer|trie|chat app|mobile app|calculator app|web server|"
+        "compiler|cache|load balancer|login form|menu|search engine|neural network|"
+        "database schema|state machine|timer|"
         "tree|linked list|queue|stack|graph|hash map|binary tree|heap|website|server|game|matrix|"
         "parser|thread pool|button|login page|web page|class".split("|")
     ),
     "theorem": tuple(
+        "every even number is a sum of two primes|the harmonic series diverges|tan x|"
+        "the cube root of x|there is no largest number|x to the n|"
+        "every bounded sequence has a limit|zero factorial is one|"
         "there are infinitely many primes|the square root of two is irrational|x squared|sin x|"
         "e to the x|every group of order p is cyclic|pi is irrational|p equals np|cos x times x|"
         "log x|angles in a triangle add up to a half turn".split("|")
     ),
     "illness": tuple(
+        "a sore throat|a toothache|food poisoning|high blood pressure|depression|a burn|"
+        "hay fever|a cramp|migraine|pneumonia|arthritis|an ear infection|hiccups|a sunburn|"
+        "a sprained ankle|"
         "a cold|the flu|a headache|back pain|fever|diabetes|asthma|a cough|anxiety|insomnia|a rash|"
         "a broken leg|cancer|covid|stress".split("|")
     ),
     "name": tuple(
+        "Galileo|Confucius|Socrates|Queen Victoria|Churchill|Mandela|Martin Luther King|"
+        "Van Gogh|Frida Kahlo|Michelangelo|Chopin|Madonna|Michael Jackson|Pele|"
+        "Serena Williams|Bill Gates|Steve Jobs|Elon Musk|Kepler|Stephen Hawking|Freud|Kant|"
+        "Tolstoy|Jane Austen|Hemingway|Columbus|Marco Polo|Neil Armstrong|Joan of Arc|"
+        "Alexander the Great|"
         "Einstein|Napoleon|Shakespeare|Mozart|Cleopatra|Newton|Darwin|Gandhi|Plato|Picasso|"
         "Marie Curie|Bach|Julius Caesar|Lincoln|Elvis|Messi|my neighbour|Ada Lovelace|Turing|"
         "Beethoven|Aristotle|Da Vinci|Tesla|Obama|Taylor Swift".split("|")
+    ),
+    "company": tuple(
+        (
+            "Google|Apple|Microsoft|Amazon|Netflix|Tesla Motors|Ikea|Nike|Toyota|Samsung|Spotify|"
+            "Coca-Cola|Lego|Sony|Uber|my bank|my phone company|the post office"
+        ).split("|")
+    ),
+    "sport": tuple(
+        (
+            "football|basketball|tennis|golf|rugby|cricket|hockey|volleyball|baseball|swimming|"
+            "boxing|judo|badminton|table tennis|handball|cycling|rowing|skiing|chess"
+        ).split("|")
+    ),
+    "speech": tuple(
+        (
+            "Japanese|Chinese|Korean|Arabic|Russian|Polish|Turkish|Dutch|Swedish|Greek|Hindi|"
+            "Hebrew|Portuguese|Latin|Finnish|Danish|Ukrainian|Thai"
+        ).split("|")
     ),
 }
 SLOTS = {slot: tuple(w.replace("_", " ") for w in ws) for slot, ws in _CHOICES.items()}
@@ -111,6 +195,21 @@ ALL = (
 """Loose words, for noise that looks like prose."""
 
 FOREIGN = (
+    "pouvez-vous me recommander un bon restaurant ?",
+    "comment réparer mon vélo ?",
+    "écris un poème sur la mer",
+    "was soll ich heute kochen?",
+    "schreib mir ein Gedicht über den Herbst",
+    "wer hat das Spiel gewonnen?",
+    "¿quién ganó el partido ayer?",
+    "escribe un poema sobre el mar",
+    "¿cómo puedo dormir mejor?",
+    "scrivimi una poesia sull'autunno",
+    "cosa posso cucinare stasera?",
+    "quem ganhou o jogo ontem?",
+    "wat is het weer morgen?",
+    "napisz wiersz o jesieni",
+    "bugün hava nasıl?",
     "bonjour, pouvez-vous m'aider avec mon ordinateur ?",
     "quel temps fait-il à Paris demain ?",
     "racontez-moi une histoire",

@@ -26,7 +26,7 @@ from experts.recipe.skills.sql_requests import (
     TOP,
 )
 from experts.recipe.skills.tables import PLURALS, TABLES, VALUES, Table
-from experts.recipe.wording import Phrasing
+from experts.recipe.wording import Phrasing, apart
 
 
 def draw(rng: Random, split: Split) -> Example:
@@ -34,7 +34,7 @@ def draw(rng: Random, split: Split) -> Example:
     while True:
         table = rng.choice(TABLES)
         kind = rng.choices(
-            (_listed, _filtered, _aggregated, _topped, _sorted, _grouped), (3, 8, 3, 2, 2, 3)
+            (_listed, _filtered, _aggregated, _topped, _sorted, _grouped), (4, 7, 3, 3, 3, 4)
         )[0]
         example, instance = kind(rng, split, table)
         if instance is None or belongs_to(split, instance):
@@ -62,15 +62,15 @@ def _filtered(rng: Random, split: Split, table: Table) -> tuple[Example, str | N
     else:
         column, value = rng.choice(table.words), rng.choice(VALUES)
         said, condition = (EQUAL, EQUAL_HELDOUT), f"{column} = '{value}'"
-    where = rng.choice(said[0] + (said[1] if split == "heldout" else ()))
+    where = rng.choice(said[1] if split == "heldout" else apart(*said))
     where = where.format(c=column, v=value)
     shape, wanted = rng.random(), rng.choice(table.words)
     if shape < 0.5:
-        phrasing, chosen = Phrasing(FILTERED, FILTERED_HELDOUT), "*"
+        phrasing, chosen = Phrasing(FILTERED, FILTERED_HELDOUT, loose=True), "*"
     elif shape < 0.75:
-        phrasing, chosen = Phrasing(NAMED, NAMED_HELDOUT), wanted
+        phrasing, chosen = Phrasing(NAMED, NAMED_HELDOUT, loose=True), wanted
     else:
-        phrasing, chosen = Phrasing(COUNTED, COUNTED_HELDOUT), "COUNT(*)"
+        phrasing, chosen = Phrasing(COUNTED, COUNTED_HELDOUT, loose=True), "COUNT(*)"
     prompt = phrasing.say(rng, split, keep_case=True, t=table.name, w=where, a=_some(rng, wanted))
     sql = f"SELECT {chosen} FROM {table.name} WHERE {condition};"
     return _pair(prompt, sql), sql

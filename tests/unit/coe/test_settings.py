@@ -38,8 +38,9 @@ def test_matrix_products_take_one_thread_unless_told_otherwise(
     """BLAS reads its variable when numpy is loaded: nothing that serves may load it earlier."""
     pytest.importorskip("threadpoolctl")
     program = (
-        "import sys; from coe.cli import serve; assert 'numpy' not in sys.modules\n"
-        "serve._pin_blas(serve.Settings().blas_threads)\n"
+        "import sys; from coe.cli.serve import Settings, _pin_blas\n"
+        "assert 'numpy' not in sys.modules\n"
+        "_pin_blas(Settings().blas_threads)\n"
         "import numpy, threadpoolctl\n"
         "print(max(pool['num_threads'] for pool in threadpoolctl.threadpool_info()))"
     )
