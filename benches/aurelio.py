@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benches.installation import Missing
+from benches.installation import run
 
 VERSION = "1.1.1"
 REQUIREMENT = f"semantic-router=={VERSION}"
@@ -28,9 +27,9 @@ def install(folder: Path, say: Callable[[str], None]) -> Path:
     python, stamp = home / "bin" / "python", home / "requirements.txt"
     if not (python.exists() and stamp.exists() and stamp.read_text() == REQUIREMENT):
         say(f"installing {REQUIREMENT} (some minutes)")
-        _run([sys.executable, "-m", "venv", str(home)])
-        _run([str(python), "-m", "pip", "install", "-q", REQUIREMENT])
-        _run([str(python), "-c", "import semantic_router"])
+        run([sys.executable, "-m", "venv", str(home)], timeout_s=TIMEOUT_S)
+        run([str(python), "-m", "pip", "install", "-q", REQUIREMENT], timeout_s=TIMEOUT_S)
+        run([str(python), "-c", "import semantic_router"], timeout_s=TIMEOUT_S)
         stamp.write_text(REQUIREMENT)
     return python
 
@@ -50,20 +49,6 @@ def choose(
     """
     given, said = folder / "routing-given.npz", folder / "routing-said.npz"
     np.savez(given, vectors=vectors, labels=labels, queries=queries)
-    _run([str(python), str(SCRIPT), str(given), str(said)])
+    run([str(python), str(SCRIPT), str(given), str(said)], timeout_s=TIMEOUT_S)
     with np.load(said) as found:
         return found["chosen"], found["score"], float(found["took"])
-
-
-def _run(command: list[str]) -> None:
-    try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as reason:
-        raise Missing(f"{command[0]}: {reason}") from reason
-    if ran.returncode:
-        last = (ran.stderr or ran.stdout).strip().splitlines()[-3:]
-        raise Missing(
-            f"`{' '.join(command)[:120]}` ended with {ran.returncode}: {' | '.join(last)}"
-        )

@@ -97,7 +97,7 @@ def install(say: Callable[[str], None]) -> Installation:
     )
 
 
-def _run(command: Sequence[str], folder: Path = ROOT) -> None:
+def run(command: Sequence[str], folder: Path = ROOT, *, timeout_s: float = TIMEOUT_S) -> None:
     """Run a command to its end, quietly. Raises Missing with what it said last."""
     try:
         ran = subprocess.run(
@@ -105,7 +105,7 @@ def _run(command: Sequence[str], folder: Path = ROOT) -> None:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
@@ -127,14 +127,14 @@ def _wrk(say: Callable[[str], None]) -> Path:
     say("installing wrk from Debian")
     try:
         if os.geteuid() == 0:
-            _run(["apt-get", "update", "-qq"])
-            _run(["apt-get", "install", "-y", "-qq", "wrk"])
+            run(["apt-get", "update", "-qq"])
+            run(["apt-get", "install", "-y", "-qq", "wrk"])
             return Path(shutil.which("wrk") or "wrk")
         say(f"not root: unpacking wrk into {unpacked.parent} instead of installing it")
         unpacked.parent.mkdir(exist_ok=True)
-        _run(["apt-get", "download", "wrk", "libluajit-5.1-2"], unpacked.parent)
+        run(["apt-get", "download", "wrk", "libluajit-5.1-2"], unpacked.parent)
         for package in unpacked.parent.glob("*.deb"):
-            _run(["dpkg", "-x", str(package), str(unpacked.parent)])
+            run(["dpkg", "-x", str(package), str(unpacked.parent)])
     except Missing as reason:
         raise Missing(f"no load generator: install wrk (apt-get install wrk); {reason}") from reason
     libraries = next(unpacked.parent.glob("usr/lib/*/"), unpacked.parent)
@@ -153,7 +153,7 @@ def _upstream() -> Path:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise Missing("no C compiler for benches/upstream.c: apt-get install gcc libc6-dev")
-        _run([compiler, "-O2", "-Wall", "-o", str(program), str(source)])
+        run([compiler, "-O2", "-Wall", "-o", str(program), str(source)])
     return program
 
 
@@ -164,8 +164,8 @@ def _python_peers(say: Callable[[str], None]) -> Path:
     stamp, wanted = folder / "requirements.txt", "\n".join(PYTHON_PEERS)
     if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
         say("installing the Python peers (some minutes)")
-        _run([sys.executable, "-m", "venv", str(folder)])
-        _run([str(python), "-m", "pip", "install", "-q", "--upgrade", *PYTHON_PEERS])
+        run([sys.executable, "-m", "venv", str(folder)])
+        run([str(python), "-m", "pip", "install", "-q", "--upgrade", *PYTHON_PEERS])
         stamp.write_text(wanted)
     return python
 
@@ -181,6 +181,6 @@ def _portkey(say: Callable[[str], None]) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         manifest.write_text(wanted)
-        _run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], folder)
+        run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], folder)
         stamp.write_text(wanted)
     return script

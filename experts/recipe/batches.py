@@ -51,9 +51,8 @@ def batches(
                 group, widest = [], 0
             group.append((prompt, answer))
             widest = max(widest, length)
-        if (
-            widest * len(group) > tokens // 2
-        ):  # else too few: the shortest of this pool are left out
+        # A last group of too few is left out, and with it the shortest examples of this pool.
+        if widest * len(group) > tokens // 2:
             groups.append(group)
         rng.shuffle(groups)
         for chosen in groups:

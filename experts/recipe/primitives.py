@@ -98,7 +98,7 @@ class Primitives:
         joint = rng.choice((" ", ", "))
         return Example(
             prompt=f"quotes {mark}: {rng.choice((' ', ', ')).join(words)}",
-            answer=joint.join(marked) if joint == " " else ", ".join(marked),
+            answer=joint.join(marked),
         )
 
     def _pick(self, rng: Random) -> Example:

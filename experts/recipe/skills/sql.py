@@ -10,23 +10,17 @@ from experts.recipe.skills.sql_requests import (
     COLUMNS,
     COUNT,
     COUNTED,
-    COUNTED_HELDOUT,
-    EQUAL,
-    EQUAL_HELDOUT,
+    EQUAL_NUMBER,
+    EQUAL_WORD,
     FILTERED,
-    FILTERED_HELDOUT,
     GROUPED,
     LESS,
-    LESS_HELDOUT,
     MORE,
-    MORE_HELDOUT,
     NAMED,
-    NAMED_HELDOUT,
     SORTED,
     TOP,
 )
 from experts.recipe.skills.tables import PLURALS, TABLES, VALUES, Table
-from experts.recipe.wording import Phrasing, apart
 
 
 def draw(rng: Random, split: Split) -> Example:
@@ -55,22 +49,22 @@ def _listed(rng: Random, split: Split, table: Table) -> tuple[Example, str | Non
 def _filtered(rng: Random, split: Split, table: Table) -> tuple[Example, str | None]:
     if rng.random() < 0.6:
         column, value = rng.choice(table.numbers), str(_number(rng))
-        sign, said = rng.choice(((">", (MORE, MORE_HELDOUT)), ("<", (LESS, LESS_HELDOUT))))
+        sign, said = rng.choice(((">", MORE), ("<", LESS)))
         if rng.random() < 0.15:
-            sign, said = "=", (EQUAL[:-1], EQUAL_HELDOUT)
+            sign, said = "=", EQUAL_NUMBER
         condition = f"{column} {sign} {value}"
     else:
         column, value = rng.choice(table.words), rng.choice(VALUES)
-        said, condition = (EQUAL, EQUAL_HELDOUT), f"{column} = '{value}'"
-    where = rng.choice(said[1] if split == "heldout" else apart(*said))
+        said, condition = EQUAL_WORD, f"{column} = '{value}'"
+    where = rng.choice(said.heldout if split == "heldout" else said.train)
     where = where.format(c=column, v=value)
     shape, wanted = rng.random(), rng.choice(table.words)
     if shape < 0.5:
-        phrasing, chosen = Phrasing(FILTERED, FILTERED_HELDOUT, loose=True), "*"
+        phrasing, chosen = FILTERED, "*"
     elif shape < 0.75:
-        phrasing, chosen = Phrasing(NAMED, NAMED_HELDOUT, loose=True), wanted
+        phrasing, chosen = NAMED, wanted
     else:
-        phrasing, chosen = Phrasing(COUNTED, COUNTED_HELDOUT, loose=True), "COUNT(*)"
+        phrasing, chosen = COUNTED, "COUNT(*)"
     prompt = phrasing.say(rng, split, keep_case=True, t=table.name, w=where, a=_some(rng, wanted))
     sql = f"SELECT {chosen} FROM {table.name} WHERE {condition};"
     return _pair(prompt, sql), sql
