@@ -4,7 +4,7 @@ from random import Random
 from typing import NamedTuple
 
 from experts.recipe.example import Example, Skill, Split, plain
-from experts.recipe.skills import heldout
+from experts.recipe.skills import countries_asked, heldout
 from experts.recipe.wording import Phrasing, led
 
 BEYOND = "I do not have that in my table of countries."
@@ -197,6 +197,7 @@ CAPITAL = Phrasing(
         "i forgot the capital of {c}",
         "remind me what the capital of {c} is",
         "What is the name of the capital of {c}?",
+        *countries_asked.CAPITAL,
     ),
     heldout=heldout.FACTS_CAPITAL,
     loose=True,
@@ -353,6 +354,7 @@ CURRENCY = Phrasing(
         "i forgot the currency of {c}",
         "which money do people pay with in {c}?",
         "What is the money of {c} called?",
+        *countries_asked.CURRENCY,
     ),
     heldout=heldout.FACTS_CURRENCY,
     loose=True,
@@ -490,6 +492,7 @@ CONTINENT = Phrasing(
         "i forgot on which continent {c} is",
         "{c} lies on which continent?",
         "Which continent would i find {c} on?",
+        *countries_asked.CONTINENT,
     ),
     heldout=heldout.FACTS_CONTINENT,
     loose=True,
@@ -654,6 +657,7 @@ LANGUAGE = Phrasing(
         "i forgot the language of {c}",
         "what language would i hear in {c}?",
         "Which language do the people of {c} speak?",
+        *countries_asked.LANGUAGE,
     ),
     heldout=heldout.FACTS_LANGUAGE,
     loose=True,
@@ -664,12 +668,23 @@ def draw(rng: Random, split: Split) -> Example:
     """Draw a question about a country with the answer of the table."""
     phrasing = rng.choice((CAPITAL, CURRENCY, CONTINENT, LANGUAGE))
     if split == "train" and rng.random() < 0.05:
-        return Example(prompt=phrasing.say(rng, split, c=rng.choice(UNKNOWN)), answer=BEYOND)
+        chosen = _choices(rng, split, phrasing, "")
+        prompt = phrasing.say(rng, split, c=rng.choice(UNKNOWN), **chosen)
+        return Example(prompt=prompt, answer=BEYOND)
     country = rng.choice(COUNTRIES)
     asked = country.name
     if asked.startswith("the ") and rng.random() < 0.3:
         asked = asked.removeprefix("the ")
-    return Example(prompt=phrasing.say(rng, split, c=asked), answer=answer(country, phrasing))
+    chosen = _choices(rng, split, phrasing, country.continent)
+    prompt = phrasing.say(rng, split, c=asked, **chosen)
+    return Example(prompt=prompt, answer=answer(country, phrasing))
+
+
+def _choices(rng: Random, split: Split, asked: Phrasing, right: str) -> dict[str, str]:
+    """Draw the continents that a training question offers; others offer none."""
+    if split == "train" and asked is CONTINENT:
+        return countries_asked.choices(rng, right)
+    return {}
 
 
 def answer(country: Country, asked: Phrasing) -> str:
