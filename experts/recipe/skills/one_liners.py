@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from experts.recipe.skills import heldout
+from experts.recipe.skills.one_liners_asked import more, worded
 from experts.recipe.wording import apart
 
 LISTS = ("xs", "nums", "numbers", "values", "scores", "prices", "data", "items", "ages", "points")
@@ -330,13 +331,14 @@ list(range(1, {n} + 1))
 """
 
 
-def _read(text: str, variables: tuple[str, ...]) -> list[Task]:
+def _read(text: str, variables: tuple[str, ...], kind: str) -> list[Task]:
     """Read tasks: a line of code, then indented wordings for training."""
     tasks: list[Task] = []
     for block in re.split(r"\n(?=\S)", text.strip()):
         code, wordings = block.split("\n", 1)
         unseen = heldout.PYTHON_TASKS[code]
-        tasks.append(Task(code, apart(_phrases(wordings), unseen), unseen, variables))
+        said = worded((*_phrases(wordings), *_MORE[code]), kind)
+        tasks.append(Task(code, apart(said, unseen), unseen, variables))
     return tasks
 
 
@@ -344,10 +346,11 @@ def _phrases(text: str) -> tuple[str, ...]:
     return tuple(" ".join(phrase.split()) for phrase in text.split(";"))
 
 
+_MORE = more()
 TASKS = (
-    *_read(_LISTS_TASKS, LISTS),
-    *_read(_WORDS_TASKS, WORDS),
-    *_read(_TEXTS_TASKS, TEXTS),
-    *_read(_MAPS_TASKS, MAPS),
-    *_read(_NOTHING_TASKS, ("",)),
+    *_read(_LISTS_TASKS, LISTS, "list"),
+    *_read(_WORDS_TASKS, WORDS, "list"),
+    *_read(_TEXTS_TASKS, TEXTS, "string"),
+    *_read(_MAPS_TASKS, MAPS, "dict"),
+    *_read(_NOTHING_TASKS, ("",), ""),
 )
