@@ -165,19 +165,26 @@ class Phrasing:
     def say(self, rng: Random, split: Split, *, keep_case: bool = False, **slots: object) -> str:
         """Fill a template of the split and type it the way a hurried person might."""
         template = rng.choice(self.train if split == "train" else self.heldout)
-        if split == "train" and self.loose:
-            template = _loosen(rng, template)
-        if split == "train" and rng.random() < 0.08:
-            template = _mistype(rng, template)
-        if split == "train" and rng.random() < 0.4:  # else a capital would be the mark of a name
-            template = template[:1].upper() + template[1:]
+        if split == "train":
+            template = hurry(rng, template, loose=self.loose)
         return dress(rng, template.format(**slots), split, keep_case=keep_case)
+
+
+def hurry(rng: Random, template: str, *, loose: bool) -> str:
+    """Type a training template in haste: idle words, a slip of the finger, a capital."""
+    if loose:
+        template = _loosen(rng, template)
+    if rng.random() < 0.08:
+        template = _mistype(rng, template)
+    if rng.random() < 0.4:  # else a capital would be the mark of a name
+        template = template[:1].upper() + template[1:]
+    return template
 
 
 def apart(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
     """Leave out of some templates those that are among the others, give or take case and dots."""
-    taken = {_bare(template) for template in others}
-    return tuple(template for template in some if _bare(template) not in taken)
+    taken = {bare(template) for template in others}
+    return tuple(template for template in some if bare(template) not in taken)
 
 
 def dress(rng: Random, text: str, split: Split, *, keep_case: bool = False) -> str:
@@ -195,9 +202,9 @@ def dress(rng: Random, text: str, split: Split, *, keep_case: bool = False) -> s
     return text
 
 
-def _bare(template: str) -> str:
+def bare(template: str) -> str:
     """Leave out what `dress` varies: case and the last punctuation."""
-    return template.lower().rstrip("?.!")
+    return " ".join(template.lower().rstrip("?.! ").split())
 
 
 def _loosen(rng: Random, template: str) -> str:

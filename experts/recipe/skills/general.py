@@ -3,8 +3,8 @@
 from random import Random
 
 from experts.recipe.example import Example, Skill, Split, plain
-from experts.recipe.skills import heldout, outside
-from experts.recipe.wording import Phrasing, dress
+from experts.recipe.skills import heldout, outside, small_talk
+from experts.recipe.wording import Phrasing, bare, dress, hurry
 
 CAN = "sums, unit conversion, dates, SQL, JSON, travel phrases, Python one-liners and country facts"
 HELLO = "Hello! I am a tiny model. Ask me about " + CAN + "."
@@ -1199,14 +1199,53 @@ TALK: dict[str, Phrasing] = {
     ),
 }
 
+GRAMMARS = {
+    HELLO: small_talk.HELLO,
+    WHO: small_talk.WHO,
+    ABLE: small_talk.ABLE,
+    HOW: small_talk.HOW,
+    THANKS: small_talk.THANKS,
+    BYE: small_talk.BYE,
+}
+"""Patterns that each answer is trained on, beside the messages in `TALK`."""
+
+_TAKEN = frozenset(
+    bare(said)
+    for said in (
+        *heldout.OUTSIDE,
+        *(said for phrasing in TALK.values() for said in phrasing.heldout),
+    )
+)
+"""Messages that no training prompt may equal."""
+
 
 def draw(rng: Random, split: Split) -> Example:
     """Draw small talk or a request outside every skill, with the honest answer."""
+    example = _draw(rng, split)
+    while split == "train" and bare(example.prompt) and not kept_apart(example.prompt):
+        example = _draw(rng, split)
+    return example
+
+
+def kept_apart(prompt: str) -> bool:
+    """Say whether a prompt is none of the held-out messages, give or take case and dots."""
+    return bare(prompt) not in _TAKEN
+
+
+def _small_talk(rng: Random, answer: str, phrasing: Phrasing) -> str:
+    """Word small talk for training: two in five from the list, the others from the grammar."""
+    if rng.random() < 0.4:
+        return phrasing.say(rng, "train")
+    said = hurry(rng, small_talk.message(rng, GRAMMARS[answer]), loose=rng.random() < 0.3)
+    return dress(rng, said, "train")
+
+
+def _draw(rng: Random, split: Split) -> Example:
     kind = rng.random()
     if kind < 0.4:
         answer, phrasing = rng.choice(tuple(TALK.items()))
         if split == "train":
-            return Example(prompt=phrasing.say(rng, split), answer=answer)
+            return Example(prompt=_small_talk(rng, answer, phrasing), answer=answer)
         said = rng.choice(phrasing.heldout)
         return Example(prompt=rng.choice((said, said.lower(), said.rstrip("?"))), answer=answer)
     text = outside.request(rng, split)

@@ -2,12 +2,26 @@
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "form": tuple(
+        "riddle memo manifesto proverb obituary prayer lullaby screenplay postcard chant epic "
         "interview monologue diary_entry fable myth legend parable news_report email "
         "short_story "
         "poem story song joke letter essay speech tweet limerick sonnet blog review summary novel "
         "fairy-tale rap ballad script toast dialogue slogan".split()
     ),
     "topic": tuple(
+        "ballet archery wrestling sailing diving surf_culture folk_music hip_hop techno "
+        "the_violin choirs weaving embroidery origami woodworking carpentry blacksmithing "
+        "welding plumbing architecture skyscrapers bridges tunnels canals lighthouses railways "
+        "subways airports tourism hotels restaurants veganism vegetarian_food spices olive_oil "
+        "honey mushrooms bread_baking fermentation whisky tea_ceremonies tattoos jewellery "
+        "perfume shoes hats umbrellas clocks calendars maps compasses the_alphabet dictionaries "
+        "libraries museums archaeology fossils mummies pyramids the_vikings samurai "
+        "the_renaissance the_french_revolution colonialism the_united_nations trade_unions "
+        "minimum_wage pensions rent real_estate lotteries gambling charity volunteering "
+        "parenting adoption puberty old_age funerals grief trust honesty patience courage envy "
+        "gossip humour sarcasm politeness etiquette superstition horoscopes tarot hypnosis "
+        "dreams_and_nightmares intuition intelligence creativity genius handwriting spelling "
+        "translation slang "
         "astronomy biology chemistry trigonometry statistics logic ethics law_school memory "
         "emotions anger fear luck fate time_travel aliens ghosts magic pirates knights "
         "castles the_middle_ages ancient_Rome ancient_Egypt the_cold_war "
@@ -40,17 +54,25 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "nuclear_power recycling plastic pollution".split()
     ),
     "topic2": tuple(
+        "handball surfing geometry silk pearls darts lakes jungles cocoa anarchy autocracy "
+        "sculpture folk_music "
         "winter_sports badminton theatre physics geology cotton diamonds snooker cricket "
         "islands deserts tea oranges liberalism monarchy "
         "hate spring summer tennis science chemistry biology poker golf silver gold rugby java "
         "tradition progress cities villages winter autumn rice bread socialism capitalism".split()
     ),
     "person": tuple(
+        "stepfather godmother grandson housemate tutor dentist pet_rabbit twin_brother penpal "
+        "trainer mother-in-law "
         "grandfather nephew niece landlord roommate baby classmate coach client "
         "boss mother father sister brother friend wife husband teacher neighbour dog cat daughter "
         "son uncle aunt colleague doctor girlfriend boyfriend grandmother cousin team".split()
     ),
     "thing": tuple(
+        "wardrobe bookshelf carpet curtain candle kettle blender microwave freezer stove "
+        "lawn_mower ladder wheelbarrow tractor_engine crane lift escalator traffic_light "
+        "thermometer barometer compass calculator projector loudspeaker microphone headset "
+        "wallet backpack zip button parachute "
         "chair table sofa mirror bicycle motorbike scooter tractor helicopter submarine "
         "microscope keyboard mouse tablet charger washing_machine dishwasher vacuum_cleaner "
         "heater fan pump roof fence garden pool pond statue castle church violin trumpet "
@@ -61,12 +83,16 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "volcano horse bird spider snake hammer bridge tunnel tower".split()
     ),
     "quality": tuple(
+        "pink orange curious grumpy gentle cruel honest careful careless thirsty dizzy elegant "
+        "clumsy bitter sweet sour salty "
         "green yellow lazy smart clever stupid kind jealous confused worried proud calm "
         "serious simple modern heavy light soft hungry tall short "
         "blue red sad happy angry tired lonely funny formal polite cold warm loud quiet big small "
         "fast slow old new strange beautiful ugly rich poor brave shy sick bored nervous".split()
     ),
     "food": tuple(
+        "waffles croissants gnocchi ravioli couscous quinoa oatmeal fried_rice meatballs "
+        "sausages crab lobster duck goose cauliflower cabbage beetroot avocado "
         "spaghetti risotto omelette burgers fries sandwiches porridge pancake_batter muffins "
         "pie ice_cream yoghurt salmon tuna shrimp pork lamb turkey lentils chickpeas "
         "broccoli carrots tomatoes pumpkin hummus paella ramen dumplings "
@@ -74,16 +100,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "lasagna sushi tacos stew eggs potatoes mushrooms cheese apples bananas noodles".split()
     ),
     "food2": tuple(
+        "lime vinegar soy_sauce mustard peanuts raisins mint "
         "tomatoes basil pepper olive_oil bacon walnuts cinnamon coconut_milk chili parsley "
         "garlic onions cream beans spinach lemon ginger honey butter ham".split()
     ),
     "event": tuple(
+        "eclipse blackout referendum census coronation hurricane wildfire picnic reunion auction "
+        "premiere "
         "carnival parade tournament wedding_party funeral exam crash flood drought "
         "peace_treaty final graduation job_interview marathon "
         "world_cup election war revolution olympics wedding party birthday trip holiday match race "
         "concert festival strike storm earthquake conference meeting game".split()
     ),
     "role": tuple(
+        "butcher fireman postman gardener tailor cleaner translator architect pharmacist banker "
+        "economist sheriff duke emperor pope "
         "doctor farmer plumber electrician carpenter baker waiter journalist actor singer "
         "painter soldier judge dentist vet librarian programmer scientist astronaut coach "
         "referee senator prince princess knight "
@@ -91,6 +122,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "manager pirate wizard detective captain poet captain professor champion".split()
     ),
     "place": tuple(
+        "Zurich Stockholm Copenhagen Helsinki Brussels Amsterdam Naples Seville Manila Jakarta "
+        "Hanoi Kyoto Delhi Karachi Tehran Baghdad Tunis Havana Bogota Quito Denver Seattle Miami "
+        "Denmark Finland "
         "Lisbon Warsaw Prague Budapest Seoul Bangkok Singapore Dubai Nairobi Lagos Lima "
         "Montreal Vancouver Melbourne Barcelona Milan Munich Hamburg Geneva Edinburgh Wales "
         "Sicily Hawaii Alaska Bali Mexico Peru Egypt Germany Italy Portugal Sweden Norway "
@@ -100,6 +134,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "Florida Scotland Europe Africa Asia town Boston Chicago".split()
     ),
     "work": tuple(
+        "the Little Prince|King Lear|the Nutcracker|Pulp Fiction|Anna Karenina|Treasure Island|"
+        "the Jungle Book|Peter Pan|Carmen|the Sunflowers|Ulysses|Forrest Gump|the Lion King|"
         "the Mona Lisa|Romeo and Juliet|the Great Gatsby|the Hobbit|the Godfather|Casablanca|"
         "the Matrix|Jane Eyre|Animal Farm|Alice in Wonderland|Les Miserables|the Iliad|"
         "Swan Lake|the Magic Flute|Jaws|Inception|Robinson Crusoe|Sherlock Holmes|"
@@ -109,20 +145,25 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "Prejudice|Faust|Dracula|Frankenstein|Emma".split("|")
     ),
     "work_kind": tuple(
+        "opera magazine cartoon board_game play ballet "
         "play poem novel comic recipe_book band painting musical documentary "
         "book film song game podcast series album course museum".split()
     ),
     "language": tuple(
+        "Smalltalk|Tcl|Racket|VHDL|Verilog|ABAP|Apex|Logo|BASIC|Simula|"
         "Erlang|Clojure|Objective-C|Visual Basic|Pascal|Prolog|Lisp|MATLAB|PowerShell|Delphi|"
         "Groovy|"
         "Java|Rust|Go|C++|JavaScript|Haskell|Ruby|Kotlin|Swift|PHP|C|Perl|assembly|TypeScript|Bash|"
         "Scala|Lua|Fortran|COBOL|R".split("|")
     ),
     "language2": tuple(
+        "Raku|Vala|Hack|D|Awk|"
         "F#|Nim|Crystal|Ada|Scheme|Solidity|WebAssembly|"
         "Rust|Go|C#|OCaml|Julia|Elixir|Dart|Zig".split("|")
     ),
     "structure": tuple(
+        "bloom filter|skip list|red-black tree|todo list app|weather app|chess engine|"
+        "spell checker|scheduler|message queue|shopping cart|contact form|file server|"
         "priority queue|ring buffer|trie|chat app|mobile app|calculator app|web server|"
         "compiler|cache|load balancer|login form|menu|search engine|neural network|"
         "database schema|state machine|timer|"
@@ -130,6 +171,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "parser|thread pool|button|login page|web page|class".split("|")
     ),
     "theorem": tuple(
+        "every map needs four colours|the number e is irrational|one over x|x cubed|"
+        "the primes thin out|the sum of the first n odd numbers is a square|"
         "every even number is a sum of two primes|the harmonic series diverges|tan x|"
         "the cube root of x|there is no largest number|x to the n|"
         "every bounded sequence has a limit|zero factorial is one|"
@@ -138,6 +181,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "log x|angles in a triangle add up to a half turn".split("|")
     ),
     "illness": tuple(
+        "a nosebleed|a stomach ache|tonsillitis|eczema|gout|vertigo|anaemia|a concussion|"
+        "a bee sting|an infected tooth|"
         "a sore throat|a toothache|food poisoning|high blood pressure|depression|a burn|"
         "hay fever|a cramp|migraine|pneumonia|arthritis|an ear infection|hiccups|a sunburn|"
         "a sprained ankle|"
@@ -145,6 +190,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
         "a broken leg|cancer|covid|stress".split("|")
     ),
     "name": tuple(
+        "Archimedes|Hippocrates|Charlemagne|Genghis Khan|Rembrandt|Monet|Vivaldi|Verdi|Dickens|"
+        "Mark Twain|Agatha Christie|Charlie Chaplin|Marilyn Monroe|Maradona|Roger Federer|"
+        "Copernicus|Louis Pasteur|Florence Nightingale|"
         "Galileo|Confucius|Socrates|Queen Victoria|Churchill|Mandela|Martin Luther King|"
         "Van Gogh|Frida Kahlo|Michelangelo|Chopin|Madonna|Michael Jackson|Pele|"
         "Serena Williams|Bill Gates|Steve Jobs|Elon Musk|Kepler|Stephen Hawking|Freud|Kant|"
@@ -156,18 +204,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "company": tuple(
         (
+            "Intel|Siemens|Nintendo|Adidas|my insurance|my landlord's firm|"
             "Google|Apple|Microsoft|Amazon|Netflix|Tesla Motors|Ikea|Nike|Toyota|Samsung|Spotify|"
             "Coca-Cola|Lego|Sony|Uber|my bank|my phone company|the post office"
         ).split("|")
     ),
     "sport": tuple(
         (
+            "water polo|fencing|ice skating|snowboarding|softball|darts|"
             "football|basketball|tennis|golf|rugby|cricket|hockey|volleyball|baseball|swimming|"
             "boxing|judo|badminton|table tennis|handball|cycling|rowing|skiing|chess"
         ).split("|")
     ),
     "speech": tuple(
         (
+            "Norwegian|Czech|Hungarian|Vietnamese|Persian|Swahili|"
             "Japanese|Chinese|Korean|Arabic|Russian|Polish|Turkish|Dutch|Swedish|Greek|Hindi|"
             "Hebrew|Portuguese|Latin|Finnish|Danish|Ukrainian|Thai"
         ).split("|")

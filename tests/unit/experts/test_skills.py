@@ -22,6 +22,7 @@ from experts.recipe.skills import (
     facts,
     general,
     phrasebook,
+    small_talk,
     sql_requests,
     units,
 )
@@ -120,6 +121,17 @@ def test_utterances_belong_to_one_skill_and_are_not_held_out() -> None:
         for line in said:
             assert bare(line) not in kept
             assert owner.setdefault(bare(line), skill.name) == skill.name
+
+
+def test_small_talk_is_worded_in_many_ways_and_no_wording_is_of_two_kinds() -> None:
+    rng = Random(13)
+    owner: dict[str, str] = {}
+
+    for answer, patterns in general.GRAMMARS.items():
+        said = {bare(small_talk.message(rng, patterns)) for _ in range(3000)}
+        said |= {bare(listed) for listed in general.TALK[answer].train}
+        assert len(said) > 1500
+        assert all(owner.setdefault(message, answer) == answer for message in said)
 
 
 def test_columns_are_worked_like_on_paper() -> None:
