@@ -25,7 +25,8 @@ A router never chooses and never abstains: it returns the whole distribution wit
 (nearest utterances, near misses that counted, keywords hit), and the gateway applies thresholds.
 
 All routers and encoders are found by entry point (`coe.routers`, `coe.encoders`), as a third
-party's are, and pass the checks of `coe.testing`: `check_router` and `check_encoder`. The package
+party's are (`plain` is what such a router may derive from), and pass the checks of `coe.testing`:
+`check_router` and `check_encoder`. The package
 stands on numpy, onnxruntime and tokenizers; it imports nothing of the gateway but its values,
 protocols and errors.
 """

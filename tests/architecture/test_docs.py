@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +69,7 @@ COMMANDS = [
     for line in re.findall(r"(?:^|&& )(?:\.venv/bin/)?(coe [^\n#&|>]*)", block.text, re.MULTILINE)
 ]
 RUNNABLE = sorted({b.page for b in BLOCKS if "runnable" in b.words or b.file is not None})
+INSTALLED = "installed"
 RUNNERS = {"python": (sys.executable, "-W", "error"), "sh": ("sh", "-e")}
 
 
@@ -114,9 +114,9 @@ def test_an_example_that_says_so_runs(page: Path, tmp_path: Path) -> None:
 
 
 def run(command: Sequence[str | Path], folder: Path) -> None:
-    """Run a command that finds ours and what lies in the folder."""
+    """Run a command that finds ours and what is installed in the folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / INSTALLED)}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -124,17 +124,10 @@ def run(command: Sequence[str | Path], folder: Path) -> None:
 
 
 def install(project: Path) -> None:
-    """Leave behind what installing the project into its own folder would."""
-    metadata = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    info = project.parent / f"{metadata['name'].replace('-', '_')}-{metadata['version']}.dist-info"
-    info.mkdir()
-    lines = [f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: {metadata['version']}\n"]
-    (info / "METADATA").write_text("".join(lines), encoding="utf-8")
-    rows = [
-        f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in points.items())
-        for group, points in metadata["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(rows), encoding="utf-8")
+    """Install a project as a user would, but from this machine alone and beside our own."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    alone = ["--no-deps", "--no-index", "--no-build-isolation", "--target", INSTALLED]
+    run([*pip, *alone, "."], project.parent)
 
 
 @pytest.mark.parametrize("words", COMMANDS)
