@@ -5,7 +5,7 @@ from itertools import product
 from random import Random
 
 from experts.recipe.example import Example, Skill, Split
-from experts.recipe.skills import heldout
+from experts.recipe.skills import heldout, records_told
 from experts.recipe.skills.names import company, person, place, thing
 from experts.recipe.wording import Phrasing
 
@@ -124,6 +124,7 @@ ASKED = Phrasing(
         "pull the fields out as json: {s}",
         "{s} Format that as JSON.",
         "transform the following into JSON: {s}",
+        *records_told.ASKED,
     ),
     heldout=heldout.JSON_ASKED,
 )
@@ -211,6 +212,7 @@ PERSON = Phrasing(
         "A {age} year old called {name} lives in {city}.",
         "{name}, who is {age}, has a home in {city}.",
         "This is {name} of {city}, age {age}.",
+        *records_told.PERSON,
     ),
     heldout=heldout.JSON_PERSON,
 )
@@ -292,6 +294,7 @@ ORDER = Phrasing(
         "{customer} purchased {quantity} {item} and paid {price} dollars.",
         "{quantity} {item} were ordered by {customer} for {price} dollars.",
         "{customer} spent {price} dollars on {quantity} {item}.",
+        *records_told.ORDER,
     ),
     heldout=heldout.JSON_ORDER,
 )
@@ -383,6 +386,7 @@ MEETING = Phrasing(
         "There is an appointment with {person} on {day} at {time}.",
         "{person} and I meet at {time} on {day}.",
         "Book {day} at {time} for {person}.",
+        *records_told.MEETING,
     ),
     heldout=heldout.JSON_MEETING,
 )
@@ -479,6 +483,7 @@ JOB = Phrasing(
         "{name} has a job at {company} that pays {salary}.",
         "{company} gives {name} a salary of {salary}.",
         "Working at {company}, {name} gets {salary}.",
+        *records_told.JOB,
     ),
     heldout=heldout.JSON_JOB,
 )
@@ -527,8 +532,10 @@ def draw(rng: Random, split: Split) -> Example:
         )
     if rng.random() < 0.2:
         fields = {key: v.lower() if isinstance(v, str) else v for key, v in fields.items()}
-    templates = told.train if split == "train" else told.heldout
-    sentence = rng.choice(templates).format(**fields)
+    template = rng.choice(told.train if split == "train" else told.heldout)
+    if split == "train" and rng.random() < 0.25:  # else case would tell a value from a word
+        template = template.lower()
+    sentence = template.format(**fields)
     prompt = ASKED.say(rng, split, keep_case=True, s=sentence)
     return Example(prompt=prompt, answer=json.dumps(fields))
 
