@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 # An element without content; HTML knows no other way to close these, and XML does not mind.
-VOID = frozenset({"meta"})
+VOID = frozenset({"meta", "wbr"})
 
 
 class Markup(str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from routers.findings import Evaluation, Mistake
@@ -21,6 +22,7 @@ from routers.report.words import (
 MOST_WRONG = 300
 MOST_CONFUSED = 12
 MOST_EVIDENCE = 2
+SEPARATORS = re.compile(r"(?<=[._:@+-])(?=\w)")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 Row = Sequence[Child]
 
@@ -80,7 +82,9 @@ def _cards(evaluation: Evaluation) -> Iterator[Markup]:
     if evaluation.stability:
         noise = evaluation.stability[0]
         yield _card(percent(noise.unchanged_share), "stable", f"choices under {noise.change}")
-    yield _card(f"{number(evaluation.latency.p50_ms, 2)} ms", "latency", "p50, one new text")
+    p50_ms = evaluation.latency.p50_ms
+    digits = 1 if p50_ms >= 10 else 2  # noqa: PLR2004 - as many as the card has room for
+    yield _card(f"{number(p50_ms, digits)} ms", "latency", "p50, one new text")
 
 
 def _card(value: str, name: str, note: str) -> Markup:
@@ -127,7 +131,7 @@ def _figure(plot: Markup, title: str, note: str) -> Markup:
 def _suggestions(evaluation: Evaluation) -> Markup:
     rows = [
         (
-            shown(found.category),
+            _name(found.category),
             _said(found.text),
             found.covers,
             _said(found.nearest) if found.nearest else "",
@@ -148,7 +152,7 @@ def _categories(evaluation: Evaluation) -> Markup:
     rates = evaluation.decided.rates
     rows: list[Row] = [
         (
-            shown(name),
+            _name(name),
             int(rates.support[column]),
             *(_bar(float(r[column])) for r in (rates.precision, rates.recall, rates.f1)),
             threshold(evaluation.thresholds[column]),
@@ -171,7 +175,7 @@ def _bar(share: float) -> Markup:
 
 def _confusion(evaluation: Evaluation) -> Markup:
     pairs = [
-        (pair.count, shown(named(pair.category)), shown(named(pair.chosen)))
+        (pair.count, _name(pair.category), _name(pair.chosen))
         for pair in confused(evaluation, MOST_CONFUSED)
     ]
     hidden = len(evaluation.categories) + 1 - len(plots.shown_categories(evaluation))
@@ -221,15 +225,17 @@ def _wrong(evaluation: Evaluation) -> Markup:
 
 
 def _mistake(mistake: Mistake) -> Row:
-    chosen = shown(named(mistake.chosen))
+    chosen: list[Child] = [_name(mistake.chosen)]
     if mistake.chosen != mistake.best:
-        chosen += f" (best: {shown(mistake.best)})"
+        chosen += [" (best: ", _name(mistake.best), ")"]
     because = [
-        element("div", f"{item.kind} of {shown(item.category)}: ", _said(item.text), class_="quiet")
+        element(
+            "div", f"{item.kind} of ", _name(item.category), ": ", _said(item.text), class_="quiet"
+        )
         for item in mistake.evidence[:MOST_EVIDENCE]
     ]
     text = joined([_said(mistake.text), *because])
-    return number(mistake.probability), shown(named(mistake.category)), chosen, text
+    return number(mistake.probability), _name(mistake.category), chosen, text
 
 
 def _all_numbers(evaluation: Evaluation) -> Markup:
@@ -269,6 +275,12 @@ def _table(heads: Sequence[str], rows: Sequence[Row], *, numbers: Sequence[int])
     head = element("thead", element("tr", *cells("th", heads)))
     body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
     return element("div", element("table", head, body), class_="wide")
+
+
+def _name(category: str | None) -> Markup:
+    """Return a category's name, which may be broken after a separator and nowhere else."""
+    pieces = SEPARATORS.split(shown(named(category)))
+    return joined([pieces[0], *((element("wbr"), piece) for piece in pieces[1:])])
 
 
 def _said(text: str) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ SIDE = 300.0  # pixels of a plot's area
 LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 16.0, 44.0
 MOST_POINTS = 200
 MOST_CATEGORIES = 30  # of the confusion matrix; more cannot be read
+HALF = 0.5  # a cell with more than that of its row is dark enough for text in the page's colour
 COUNTED = 15  # with more categories, cells hold no numbers
-LONGEST_NAME = 18
+NAME_WIDTH = 160.0  # pixels of a category's name beside the matrix
 
-Scale = Callable[[float], float]
+WIDTHS = dict.fromkeys("ijl.,:;'|()[] -", 4.6) | dict.fromkeys("mwMWQO@%…", 12.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +121,24 @@ def risk_coverage(evaluation: Evaluation) -> Markup:
         r=6,
         class_="here",
     )
-    is_right = coverage > 0.6  # noqa: PLR2004 - the label must stay inside
-    label = element(
-        "text",
-        f"now: {percent(coverage)} answered, {percent(risk)} wrong",
-        x=frame.x(coverage) + (-10 if is_right else 10),
-        y=max(frame.y(risk) - 10, TOP + 12),
-        class_="note end" if is_right else "note",
-    )
+    # In the corner where the curve seldom is: beside the dot it would cover the curve or the axis.
+    legend = [
+        element("circle", cx=LEFT + 12, cy=TOP + 12, r=5, class_="here"),
+        element(
+            "text",
+            f"now: {percent(coverage)} answered, {percent(risk)} wrong",
+            x=LEFT + 23,
+            y=TOP + 16,
+            class_="note",
+        ),
+    ]
     return _svg(
         f"Risk-coverage curve, area {number(evaluation.aurc, 4)}",
         frame.axes("share of the rows that is answered", "share of these that is wrong"),
         element("path", d=frame.path(ideal), class_="ideal"),
         element("path", d=frame.path(points), class_="line"),
         here,
-        label,
+        legend,
     )
 
 
@@ -144,7 +148,7 @@ def confusion(evaluation: Evaluation) -> Markup:
     places = shown_categories(evaluation)
     names = [named((*evaluation.categories, None)[place]) for place in places]
     cell = max(16.0, min(44.0, 540.0 / len(places)))
-    margin = 150.0
+    margin = NAME_WIDTH + 12
     cells = []
     for row, label in enumerate(places):
         total = int(counts[label].sum())
@@ -152,10 +156,12 @@ def confusion(evaluation: Evaluation) -> Markup:
             if count := int(counts[label, chosen]):
                 x, y = margin + column * cell, margin + row * cell
                 title = f"{names[row]} -> {names[column]}: {count} of {total}"
-                cells.append(_cell(x, y, cell, count / total, title, is_right=row == column))
+                share = count / total
+                cells.append(_cell(x, y, cell, share, title, is_right=row == column))
                 if len(places) <= COUNTED:
                     at = {"x": x + cell / 2, "y": y + cell / 2 + 4}
-                    cells.append(element("text", count, class_="count middle", **at))
+                    kind = "count middle inverse" if share > HALF else "count middle"
+                    cells.append(element("text", count, class_=kind, **at))
     side = margin + cell * len(places)
     lines: list[Markup] = []
     for place in range(len(places) + 1):
@@ -167,15 +173,16 @@ def confusion(evaluation: Evaluation) -> Markup:
     heads: list[Markup] = []
     for place, name in enumerate(names):
         middle = margin + (place + 0.5) * cell
-        short = shown(name, LONGEST_NAME)
+        short = fitted(shown(name), NAME_WIDTH)
         turned = f"translate({middle + 4:.1f} {margin - 8:.0f}) rotate(-60)"
         heads += (
             element("text", short, x=margin - 8, y=middle + 4, class_="tick end"),
             element("text", short, transform=turned, class_="tick"),
         )
-    box = f"0 0 {side + 60:.0f} {side + 10:.0f}"
+    width = side + NAME_WIDTH / 2  # the last name leans over the edge
+    box = f"0 0 {width:.0f} {side + 10:.0f}"
     title = element("title", "Confusion matrix: a row per category, a column per choice")
-    picture: dict[str, str | float] = {"viewBox": box, "width": side + 60, "height": side + 10}
+    picture: dict[str, str | float] = {"viewBox": box, "width": width, "height": side + 10}
     return element("svg", title, lines, cells, heads, role="img", class_="matrix", **picture)
 
 
@@ -188,6 +195,28 @@ def shown_categories(evaluation: Evaluation) -> list[int]:
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diagonal(counts)
     worst = sorted(places, key=lambda place: -int(wrong[place]))[:MOST_CATEGORIES]
     return sorted(worst)
+
+
+def fitted(name: str, pixels: float) -> str:
+    """Return a name that is no wider than so many pixels at 12 px; its middle makes room.
+
+    Names often begin alike (`card_lost`, `card_stolen`), or end alike, so both ends stay.
+    """
+    if _width(name) <= pixels:
+        return name
+    kept = next(
+        kept for kept in range(len(name) - 1, -1, -1) if _width(_ends(name, kept)) <= pixels
+    )
+    return _ends(name, kept)
+
+
+def _ends(name: str, kept: int) -> str:
+    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
+def _width(text: str) -> float:
+    """Return about how many pixels a text takes at 12 px, rather too many than too few."""
+    return sum(WIDTHS.get(letter, 7.7 if letter.isascii() else 12.0) for letter in text)
 
 
 def _cell(x: float, y: float, side: float, share: float, title: str, *, is_right: bool) -> Markup:
