@@ -45,7 +45,11 @@ def test_help_imports_nothing_heavy_and_no_web_framework() -> None:
     )
 
 
-PURE = ("types", "errors", "protocols", "decide", "planner", "sse", "fold")
+# `turns` waits for the classifier and `sessions` asks a clock that it is given; neither does more.
+PURE = (
+    *("types", "errors", "protocols", "decide", "planner", "sse", "fold"),
+    *("conversation", "sessions", "turns"),
+)
 IMPURE = {"asyncio", "socket", "fastapi", "starlette", "aiohttp", "httpx", "redis", "threading"}
 
 
