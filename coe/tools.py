@@ -1,4 +1,4 @@
-"""Work for the command line that the learned part does: measuring and calibrating a router.
+"""Work for the command line that the learned part does: training and measuring a router.
 
 A tool is found by entry point, in `coe.tools`, as routers are: the gateway never imports the
 learned part.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from coe.protocols import Encoder, Router
+from coe.protocols import Encoder, Parts, Router, RouterSpec
 from coe.types import Category
 
 
@@ -126,3 +126,54 @@ class Calibrator(Protocol):
         self, work: RouterAtWork, rows: Path, aim: Aim, progress: Progress
     ) -> ChosenThresholds:
         """Choose thresholds on labelled texts; see `Evaluator` for the rows and the errors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOrder:
+    """Which router is to be trained, on what.
+
+    Attributes:
+        routers: those of the composition, by name.
+        parts: builds the encoders that are asked for.
+        router: one of them, by name; None for the only one that can be trained.
+        rows: labelled texts to learn from, see `Evaluator`; a text of no category shows what
+            is outside. None for none.
+        utterances: learn from the composition's utterances, too.
+        to: where the artefact goes; None for where the router looks for it.
+    """
+
+    routers: Mapping[str, RouterSpec]
+    parts: Parts
+    router: str | None = None
+    rows: Path | None = None
+    utterances: bool = True
+    to: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedRouter:
+    """What came of it.
+
+    Attributes:
+        text: what was learnt from, and how well, for a terminal.
+        files: that were written.
+        wanted: what the composition must say to use them; empty where it says so.
+    """
+
+    text: str
+    files: tuple[Path, ...]
+    wanted: str = ""
+
+
+class Trainer(Protocol):
+    """The value of the `coe.tools` entry point `train`."""
+
+    def __call__(self, order: TrainingOrder, progress: Progress) -> TrainedRouter:
+        """Train a router and write its artefact; the file is whole or as it was before.
+
+        What an interruption finds done is done: embeddings are kept where the router's spec says.
+
+        Raises:
+            ConfigError: what is missing, broken or contradicts itself, with its place and the fix.
+            RouterUnavailable: what the router stands on does not answer.
+        """

@@ -72,6 +72,24 @@ def write(path: Path, *, kind: str, card: Mapping[str, Any], arrays: Arrays) -> 
         raise ArtefactError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def expect_writable(path: Path) -> None:
+    """Check that `write` can write the file, before the work that it is to hold is done.
+
+    Raises:
+        ArtefactError: it is a folder, or its folder cannot be made or written.
+    """
+    if path.is_dir():
+        raise ArtefactError(f"{path}: is a folder; name a file, such as {path / 'router.npz'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ArtefactError(
+            f"{path}: cannot be written: {error.strerror}; name a file in another folder"
+        ) from error
+
+
 def read(path: Path, *, kind: str) -> Artefact:
     """Return what the file holds.
 

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from coe.tools import Aim, ChosenThreshold, ChosenThresholds, Progress, RouterAtWork
-from routers import thresholds
+from coe.tools import (
+    Aim,
+    ChosenThreshold,
+    ChosenThresholds,
+    Progress,
+    RouterAtWork,
+    TrainedRouter,
+    TrainingOrder,
+)
+from routers import thresholds, trainer
 from routers.evaluation import evaluate as measure
 from routers.evaluation import outcomes
 from routers.report import Report
@@ -51,6 +59,11 @@ def calibrate(work: RouterAtWork, rows: Path, aim: Aim, progress: Progress) -> C
     return ChosenThresholds(
         thresholds=chosen, aim=thresholds.described(aim), rows=_described(found), text=shown
     )
+
+
+def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
+    """Train a router; see `coe.tools.Trainer`."""
+    return trainer.train(order, progress)
 
 
 def _least(gate: ChosenThreshold) -> float:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +141,7 @@ def train(
     Raises:
         ConfigError: too few rows, or scikit-learn is not installed; the message says what to do.
     """
+    _scikit_learn()  # that it is missing is said before anything is encoded
     rows = list(dict.fromkeys(rows))
     names, labels = _labels(rows)
     recipe = recipe or Recipe()
@@ -341,6 +343,27 @@ def _logistic(sample: _Sample, rows: Columns, strength: float) -> tuple[Vectors,
 
     The columns are the categories that the rows have, in order.
     """
+    regression, unfinished = _scikit_learn()
+    vectors, labels = sample.vectors[rows], sample.labels[rows]
+    if len(sample.hints):
+        present = np.unique(labels)
+        vectors = np.concatenate([vectors, sample.hints[present]])
+        labels = np.concatenate([labels, present])
+    with warnings.catch_warnings():
+        # A fit that is cut short after so many steps is as good as a longer one.
+        warnings.simplefilter("ignore", unfinished)
+        fitted = regression(C=strength, max_iter=ITERATIONS).fit(vectors, labels)
+    weights, bias = fitted.coef_.T, fitted.intercept_
+    if weights.shape[1] == 1:  # of two categories scikit-learn gives the second one's log-odds
+        weights, bias = (
+            np.hstack([-weights / 2, weights / 2]),
+            np.array([-bias[0] / 2, bias[0] / 2]),
+        )
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _scikit_learn() -> tuple[Any, type[Warning]]:
+    """Return the logistic regression, and what it warns of when it is cut short."""
     try:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -349,22 +372,7 @@ def _logistic(sample: _Sample, rows: Columns, strength: float) -> tuple[Vectors,
             "training a linear router needs scikit-learn, which is not installed; run: "
             "pip install 'coe-gateway[train]'"
         ) from error
-    vectors, labels = sample.vectors[rows], sample.labels[rows]
-    if len(sample.hints):
-        present = np.unique(labels)
-        vectors = np.concatenate([vectors, sample.hints[present]])
-        labels = np.concatenate([labels, present])
-    with warnings.catch_warnings():
-        # A fit that is cut short after so many steps is as good as a longer one.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(vectors, labels)
-    weights, bias = fitted.coef_.T, fitted.intercept_
-    if weights.shape[1] == 1:  # of two categories scikit-learn gives the second one's log-odds
-        weights, bias = (
-            np.hstack([-weights / 2, weights / 2]),
-            np.array([-bias[0] / 2, bias[0] / 2]),
-        )
-    return weights.astype(np.float32), bias.astype(np.float32)
+    return LogisticRegression, ConvergenceWarning
 
 
 def _report(

@@ -34,7 +34,9 @@ RouterName = Annotated[
     str | None, typer.Option(help="A router of the file; default: the one that decides.")
 ]
 
-router_app = typer.Typer(help="Measure a router.", no_args_is_help=True, rich_markup_mode=None)
+router_app = typer.Typer(
+    help="Train and measure a router.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(router_app, name="router")
 
 
@@ -116,6 +118,34 @@ def router_evaluate(
     from coe.cli.router import evaluate_router
 
     evaluate_router(rows, config, router, (html, json), wrong=wrong)
+
+
+@router_app.command("train")
+def router_train(
+    config: Config = None,
+    *,
+    router: Annotated[
+        str | None, typer.Option(help="A router of the file; default: the only one of its kind.")
+    ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(help='Learn from these rows, too: {"text": ..., "category": "name" or null}.'),
+    ] = None,
+    utterances: Annotated[
+        bool,
+        typer.Option("--utterances/--no-utterances", help="Learn from the file's utterances."),
+    ] = True,
+    to: Annotated[
+        Path | None, typer.Option(help="The artefact; default: the router's `model`.")
+    ] = None,
+) -> None:
+    """Train a router of type `linear` and write the artefact that its `model` names.
+
+    What is printed of its quality was measured on rows that it had not seen.
+    """
+    from coe.cli.router import train_router
+
+    train_router(config, router, on, to, utterances=utterances)
 
 
 @app.command()

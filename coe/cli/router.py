@@ -1,4 +1,4 @@
-"""`coe router evaluate` and `coe calibrate`: the tools, on the router of a composition."""
+"""`coe router` and `coe calibrate`: the tools, on the routers of a composition."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -24,8 +25,10 @@ from coe.composition.lock import (
 from coe.errors import ConfigError
 from coe.registry import Registry
 from coe.settings import Settings
-from coe.tools import Aim, Calibrator, Evaluator, Progress, RouterAtWork
+from coe.tools import Aim, Calibrator, Evaluator, Progress, RouterAtWork, Trainer, TrainingOrder
 from coe.wiring import Workshop, lock_changes
+
+GOES_ON = "and the same command goes on from there"
 
 
 def evaluate_router(
@@ -48,12 +51,10 @@ def evaluate_router(
     page, document = files
     for file in (page, document):
         _check_folder(file)
-    settings = read_settings(config, None, None)
-    composition = load(settings.config)
-    registry = Registry()
+    composition, registry, settings = _open(config)
     evaluate: Evaluator = registry.load("coe.tools", "evaluate")
     work = at_work(composition, registry, settings, router)
-    with _shown(rows) as progress:
+    with _shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
         report = evaluate(work, rows, progress)
     if page is not None:
         _write(page, report.page().encode("utf-8", "replace"))
@@ -64,12 +65,10 @@ def evaluate_router(
 
 def calibrate_router(rows: Path, config: Path | None, router: str | None, aim: Aim) -> None:
     """Choose the categories' thresholds on labelled texts and write the composition's lock."""
-    settings = read_settings(config, None, None)
-    composition = load(settings.config)
-    registry = Registry()
+    composition, registry, settings = _open(config)
     calibrate: Calibrator = registry.load("coe.tools", "calibrate")
     work = at_work(composition, registry, settings, router)
-    with _shown(rows) as progress:
+    with _shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
         found = calibrate(work, rows, aim, progress)
     name = router or composition.routing.router or ""
     lock = Lock(
@@ -85,6 +84,52 @@ def calibrate_router(rows: Path, config: Path | None, router: str | None, aim: A
     print(found.text)
     print(f"\nwrote {path}: {found.aim}")
     _note_what_wins(composition, name)
+
+
+def train_router(
+    config: Path | None,
+    router: str | None,
+    rows: Path | None,
+    to: Path | None,
+    *,
+    utterances: bool,
+) -> None:
+    """Train a router, write its artefact, and print what is known of it.
+
+    Args:
+        config: the composition; None is the settings' own.
+        router: by name; None is the only one that can be trained.
+        rows: JSON lines to learn from; None for none.
+        to: the artefact; None is where the composition has the router look for it.
+        utterances: learn from the utterances, too.
+    """
+    composition, registry, settings = _open(config)
+    train: Trainer = registry.load("coe.tools", "train")
+    cache = settings.cache_folder
+    order = TrainingOrder(
+        routers={
+            name: replace(spec, cache_folder=cache) for name, spec in composition.routers.items()
+        },
+        parts=Workshop(composition, registry, cache_folder=cache),
+        router=router,
+        rows=rows,
+        utterances=utterances,
+        to=to,
+    )
+    kept = f"embeddings are kept in {cache}, {GOES_ON}"
+    with _shown(kept if cache else "nothing is kept, since COE_CACHE_DIR is off") as progress:
+        trained = train(order, progress)
+    print(trained.text)
+    for file in trained.files:
+        print(f"wrote {file}")
+    if trained.wanted:
+        print(f"to use it, say in {composition.source}:\n\n{trained.wanted}")
+
+
+def _open(config: Path | None) -> tuple[Composition, Registry, Settings]:
+    """Return the composition that is asked for, and what its parts are built with."""
+    settings = read_settings(config, None, None)
+    return load(settings.config), Registry(), settings
 
 
 def at_work(
@@ -139,7 +184,7 @@ def _note_what_wins(composition: Composition, router: str) -> None:
 
 
 @contextmanager
-def _shown(rows: Path) -> Iterator[Progress]:
+def _shown(kept: str) -> Iterator[Progress]:
     """Show progress on standard error; say what an interruption keeps."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -164,8 +209,7 @@ def _shown(rows: Path) -> Iterator[Progress]:
         except KeyboardInterrupt:
             bar.stop()
             print(
-                f"coe: interrupted; what was scored is kept beside {rows}, and the same command "
-                "goes on from there",
+                f"coe: interrupted; {kept}",
                 file=sys.stderr,
             )
             raise SystemExit(130) from None

@@ -1,0 +1,183 @@
+"""`coe router train`: which router, from which texts, into which file, and how good it became."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coe.errors import ConfigError
+from coe.protocols import RouterSpec
+from coe.tools import Progress, TrainedRouter, TrainingOrder
+from coe.types import Category
+from routers import artefact, linear, training
+from routers.options import Options, nearest
+from routers.report.words import columns, number
+from routers.rows import read_rows
+from routers.store import stored
+
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """What is learnt from.
+
+    Attributes:
+        rows: without repetition, the utterances first.
+        utterances: those of the rows that are the composition's: the router is bound to them.
+        outside: texts that belong to no category.
+    """
+
+    rows: tuple[training.Row, ...]
+    utterances: tuple[training.Row, ...]
+    outside: tuple[str, ...]
+
+    def described(self, file: Path | None) -> str:
+        """Return how many there are, and where they come from."""
+        categories = len({name for _, name in self.rows})
+        sources = [f"{len(self.utterances)} utterances"] if self.utterances else []
+        if file is not None:
+            sources.append(f"{len(self.rows) - len(self.utterances)} of {file.name}")
+        told = f"{len(self.rows)} rows of {categories} categories ({', '.join(sources)})"
+        return f"{told}, {len(self.outside)} outside"
+
+
+def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
+    """Train a router; see `coe.tools.Trainer`."""
+    spec = chosen(order.routers, order.router)
+    place = f"routers.{spec.name}"
+    options = Options(place, spec.options).allow(*linear.KEYS)
+    path = target(spec, options, order.to)
+    artefact.expect_writable(path)
+    lessons = gather(spec, order)
+    encoder = stored(order.parts.encoder(options.text("encoder")), spec.cache_folder)
+    try:
+        trained = training.train(lessons.rows, encoder, outside=lessons.outside, progress=progress)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error.message}") from error
+    training.save(path, trained, utterances=lessons.utterances)
+    about = f"router `{spec.name}`: {lessons.described(order.rows)}"
+    return TrainedRouter(
+        text="\n\n".join([about, *_quality(trained.report)]),
+        files=(path,),
+        wanted=wanted(spec, options, path),
+    )
+
+
+def chosen(routers: Mapping[str, RouterSpec], name: str | None) -> RouterSpec:
+    """Return the router that is to be trained.
+
+    Raises:
+        ConfigError: there is none of that name, it is of a type that is not trained, or, without a
+            name, there is none or more than one that could be meant.
+    """
+    able = [key for key, spec in routers.items() if spec.type == linear.KIND]
+    if name is None:
+        if len(able) == 1:
+            return routers[able[0]]
+        if able:
+            raise ConfigError(
+                f"routers: {', '.join(able)} can be trained; add `--router {able[0]}`"
+            )
+        raise ConfigError(
+            f"routers: none is of type {linear.KIND}; add one: "
+            f"`routers: {{default: {{type: {linear.KIND}, encoder: minilm, model: router.npz}}}}`"
+        )
+    if name not in routers:
+        raise ConfigError(
+            f"--router: no router {name!r} in the composition ({nearest(name, routers)}"
+            f"there are: {', '.join(routers)})"
+        )
+    if name not in able:
+        raise ConfigError(
+            f"routers.{name}: is of type {routers[name].type}, which is not trained; name one of "
+            f"type {linear.KIND} (there are: {', '.join(able) or 'none'})"
+        )
+    return routers[name]
+
+
+def target(spec: RouterSpec, options: Options, to: Path | None) -> Path:
+    """Return where the artefact goes: where it is asked for, the router's `model`, or beside it."""
+    if to is not None:
+        return to
+    return Path(spec.folder, options.text(MODEL, f"{spec.name}.npz"))
+
+
+def wanted(spec: RouterSpec, options: Options, path: Path) -> str:
+    """Return what the composition must say of the router; empty where it says it already."""
+    if MODEL in options.values and _is_same(Path(spec.folder, options.text(MODEL)), path):
+        return ""
+    return f"routers:\n  {spec.name}:\n    {MODEL}: {_within(spec.folder, path)}"
+
+
+def gather(spec: RouterSpec, order: TrainingOrder) -> Lessons:
+    """Return the utterances and the rows of the file that are to be learnt from.
+
+    Raises:
+        ConfigError: the file is broken, or a category that has utterances would be left without a
+            row: a gateway with such a router would not start.
+    """
+    utterances = training.rows_of(spec.categories) if order.utterances else []
+    rows, outside = list(utterances), []
+    if order.rows is not None:
+        for row in read_rows(order.rows, [category.name for category in spec.categories]).rows:
+            if row.category is None:
+                outside.append(row.text)
+            else:
+                rows.append((row.text, row.category))
+    if not rows:
+        raise ConfigError(_nothing(order))
+    if strangers := list(_without(rows, spec.categories)):
+        raise ConfigError(
+            f"{order.rows}: no row is of {', '.join(strangers)}, which have utterances; add rows, "
+            "or leave out --no-utterances"
+        )
+    return Lessons(
+        rows=tuple(dict.fromkeys(rows)),
+        utterances=tuple(dict.fromkeys(utterances)),
+        outside=tuple(dict.fromkeys(outside)),
+    )
+
+
+def _nothing(order: TrainingOrder) -> str:
+    if order.rows is not None:
+        return f"{order.rows}: every row is of no category; add rows of the categories"
+    if not order.utterances:
+        return "--no-utterances leaves nothing to learn from; add `--on SET.jsonl`"
+    return (
+        "categories: none has utterances; write some, or name a file of labelled texts with "
+        "`--on SET.jsonl`"
+    )
+
+
+def _without(rows: Iterable[training.Row], categories: Sequence[Category]) -> Iterator[str]:
+    """Yield the categories that have utterances, but no row."""
+    there = {name for _, name in rows}
+    return (one.name for one in categories if one.utterances and one.name not in there)
+
+
+def _quality(report: training.FitReport) -> Iterator[str]:
+    """Yield paragraphs: what training found out on rows that were left out."""
+    rows = [
+        ("accuracy", number(report.accuracy), "of the best category"),
+        ("ECE", number(report.ece), f"{number(report.ece_raw)} before calibration"),
+    ]
+    if math.isfinite(report.outside_auroc):
+        auroc, threshold = number(report.outside_auroc), number(report.threshold)
+        rows += [
+            ("out-of-scope AUROC", auroc, "on categories that were left out"),
+            ("threshold", threshold, "at which 95 % of the rows are taken to belong to a category"),
+        ]
+    yield "\n".join(["on rows that were left out, a fifth at a time:", *columns(rows, right=(1,))])
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _within(folder: str, path: Path) -> str:
+    """Return the path as the composition would write it."""
+    whole, base = path.resolve(), Path(folder).resolve()
+    return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
