@@ -11,7 +11,7 @@ Every shape of a message has a meaning here:
 - A user message without text (an image alone, a reminder that is stripped) is no turn: what was
   asked before it still stands.
 - Assistant, tool and system messages are never routed.
-- Without any user text the routed text is empty, and the router says what it says of that.
+- Without any user text the routed text is empty: the router is not asked and nothing is chosen.
 - A text over its limit is cut to its beginning and its end.
 """
 

@@ -37,12 +37,12 @@ class Turns:
         context = self._routing.context
         window = conversation.read(query.body["messages"], context)
         if self._sessions is None:
-            return await self._classifier.classify(window.turn, window.text)
+            return await self._ask(window)
         key = conversation.session_key(
             window, self._rules.key, headers=query.headers, body=query.body, context=context
         )
         if key is None:
-            return await self._classifier.classify(window.turn, window.text)
+            return await self._ask(window)
         last = self._last(self._sessions, key, window)
         effect = SessionEffect(
             source=key.source,
@@ -55,10 +55,10 @@ class Turns:
         if kept is not None:
             alone = None
             if explain:
-                alone = await self._classifier.classify(window.turn, window.text)
+                alone = await self._ask(window)
             return _keep(effect, kept, alone)
         if last is None or last.category is None or self._rules.stick != "until_topic_change":
-            alone = await self._classifier.classify(window.turn, window.text)
+            alone = await self._ask(window)
             return replace(alone, session=effect)
         return await self._follow(last.category, effect, window)
 
@@ -68,9 +68,18 @@ class Turns:
         if effect is not None and self._sessions is not None:
             self._sessions.remember(effect.key, Session(decision.category, expert, effect.turn))
 
+    async def _ask(self, window: Window, *, settled: str | None = None) -> Decision:
+        """Return what the router says of a window; where there is no text, that nothing is said.
+
+        An encoder has a vector for the empty text, too, and it is near to some category.
+        """
+        if not window.text:
+            return Decision(reason="below-threshold", detail="there is no text to route")
+        return await self._classifier.classify(window.turn, window.text, settled=settled)
+
     async def _follow(self, previous: str, effect: SessionEffect, window: Window) -> Decision:
         """Return the router's decision where it may switch, else the session's."""
-        alone = await self._classifier.classify(window.turn, window.text, settled=previous)
+        alone = await self._ask(window, settled=previous)
         decision = follow(
             alone,
             previous,

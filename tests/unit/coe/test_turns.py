@@ -313,3 +313,27 @@ async def test_images_alone_continue_the_topic(classifier: Classifier) -> None:
     await chat.say("sql for this diagram")
 
     assert (await chat.say({"role": "user", "content": [image]})).category == "sql"
+
+
+@pytest.mark.parametrize("stick", ["until_topic_change", "always", "turn", "never"])
+async def test_no_text_is_nothing_to_ask_the_router(
+    classifier: Classifier, router: ByWord, stick: str
+) -> None:
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    chat = Chat(turns(classifier, stick=stick), header=b"s1")
+
+    decision = await chat.say(" \n", {"role": "system", "content": "sql"}, image)
+
+    assert router.texts == []
+    assert (decision.category, decision.reason) == (None, "below-threshold")
+    assert decision.detail == "there is no text to route"
+
+
+async def test_no_text_continues_the_topic_of_a_session(classifier: Classifier) -> None:
+    """The header knows the conversation of a client that sends its last message alone."""
+    shared = turns(classifier)
+    await Chat(shared, header=b"s1").say("sql for all customers")
+
+    decision = await Chat(shared, header=b"s1").say("")
+
+    assert (decision.category, decision.reason) == ("sql", "session")
