@@ -15,7 +15,8 @@ misses that do not), keywords and patterns. These routers read them:
 `ridge`       weights that tell the categories apart, by least squares. On the encoder `hashed` it
               costs microseconds: the first stage of a chain.
 `linear`      weights learnt once, by `training`, and loaded from a file (see `artefact`); `gate`
-              says whether a text belongs to any category, `calibrators` how sure the choice is.
+              says whether a text belongs to any category, `calibrators` how sure the choice is, and
+              `spelling` mends what was mistyped before the encoder reads it.
 `pilot`       each expert is the mean of the queries that it is best at; the nearest decides.
 `skill`       the skills that the text needs against those of the experts; the weakest counts.
 `chain`       cheap stages first: the next stage reads only the texts of which this one is not sure.

@@ -1,15 +1,16 @@
 """The trained router: a linear classifier of embeddings, calibrated, behind a gate.
 
-    p(category c | text) = inside(text) * calibrated(W v + b)[c]
+    p(category c | text) = inside(text) * calibrated(logits(v))[c]
+    logits(v) = W v + b, or, of many utterances, the mean of that and of some perceptrons
 
 The best there is on a CPU when every category has ten utterances or more: it learns which
 directions of the embedding tell the categories apart, where `embedding` compares whole vectors. It
-is trained with `routers.training`, once, and served as a matrix product.
+is trained with `routers.training`, once, and served as matrix products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from routers.cache import CachedEncoder
 from routers.calibrators import Calibrator
 from routers.gate import SIGNALS, Gate, Landmarks
 from routers.options import Options
+from routers.perceptron import PARTS, Perceptron
+from routers.spelling import KnowsWords, RepairingEncoder, vocabulary
 from routers.store import stored
 
 KIND = "linear"
-KEYS = ("encoder", "model", "cache")
+KEYS = ("encoder", "model", "cache", "spelling")
 EVIDENCE = 3
 # Above these the start would wait for the fit (a minute for 3000 utterances of 150 categories).
 MOST_AT_START = 3000
@@ -37,26 +40,56 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinearModel:
-    """What training learns, as numbers.
+class Classifier:
+    """The logistic regression and, where rows were many, perceptrons beside it.
 
     Attributes:
         weights: shape (dim, n_categories).
         bias: shape (n_categories,).
-        texts: one per row of the landmarks; they are shown as evidence.
+        others: each has a vote like the logistic's.
     """
 
     weights: Vectors
     bias: Vectors
+    others: tuple[Perceptron, ...] = ()
+
+    def logits(self, vectors: Vectors) -> Vectors:
+        """Return the mean of all, shape (n, n_categories)."""
+        return self.opinions(vectors)[0]
+
+    def opinions(self, vectors: Vectors) -> tuple[Vectors, Vectors]:
+        """Return the logits, and those that the gate reads, each of shape (n, n_categories).
+
+        The gate reads the perceptrons alone: trained with noise and smoothed labels, they are
+        modest where there were no rows, and the logistic is not.
+        """
+        linear: Vectors = vectors @ self.weights + self.bias
+        if not self.others:
+            return linear, linear
+        others = np.stack([other.logits(vectors) for other in self.others])
+        logits = (linear + others.sum(axis=0)) / np.float32(1 + len(self.others))
+        return logits, others.mean(axis=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearModel:
+    """What training learns, as numbers.
+
+    Attributes:
+        texts: one per row of the landmarks; they are shown as evidence.
+        words: how often each word stands in the rows of training (see `spelling`).
+    """
+
+    classifier: Classifier
     calibrator: Calibrator
     landmarks: Landmarks
     gate: Gate
     texts: tuple[str, ...]
+    words: Mapping[str, int]
 
     def logits(self, vectors: Vectors) -> Vectors:
         """Return shape (n, n_categories)."""
-        logits: Vectors = vectors @ self.weights + self.bias
-        return logits
+        return self.classifier.logits(vectors)
 
     def given_inside(self, vectors: Vectors) -> Floats:
         """Return the probabilities of texts that belong to some category; rows sum to one."""
@@ -65,12 +98,14 @@ class LinearModel:
     def inside(self, vectors: Vectors) -> Floats:
         """Return the probability that each text belongs to some category, shape (n,)."""
         near = self.landmarks.cosines(vectors)
-        return self.gate.inside(self.landmarks.signals(vectors, near, self.logits(vectors)))
+        _, modest = self.classifier.opinions(vectors)
+        return self.gate.inside(self.landmarks.signals(vectors, near, modest))
 
     def read(self, vectors: Vectors) -> tuple[Vectors, Vectors]:
         """Return probabilities, rows summing to at most one, and cosines with the kept rows."""
-        logits, near = self.logits(vectors), self.landmarks.cosines(vectors)
-        inside = self.gate.inside(self.landmarks.signals(vectors, near, logits))
+        near = self.landmarks.cosines(vectors)
+        logits, modest = self.classifier.opinions(vectors)
+        inside = self.gate.inside(self.landmarks.signals(vectors, near, modest))
         # Rounding to 32 bits must not lift a sum over one.
         exact = inside[:, None] * self.calibrator.apply(logits) * (1.0 - 1e-6)
         return exact.astype(np.float32), near
@@ -136,23 +171,28 @@ class LinearRouter:
 
 
 def build(spec: RouterSpec, parts: Parts) -> LinearRouter:
-    """Build the router from `encoder`, `model` (an artefact's path) and `cache` (entries).
+    """Build the router from `encoder`, `model` (an artefact's path), `cache` and `spelling`.
 
-    Without a model the utterances are fitted at the start, which needs scikit-learn.
+    Without a model the utterances are fitted at the start, which needs scikit-learn. `cache` is in
+    entries. `spelling: false` leaves typing errors to an encoder that knows which words exist.
     """
     place = f"routers.{spec.name}"
     options = Options(place, spec.options).allow(*KEYS)
     entries = options.integer("cache", 4096, least=0, most=10_000_000)
+    is_repaired = options.flag("spelling", default=True)
     encoder = parts.encoder(options.text("encoder"))
     if "model" in spec.options:
         path = Path(spec.folder, options.text("model"))
         names, model = load(path, encoder, spec.categories, place=place)
     else:
         names, model = _fitted(spec, stored(encoder, spec.cache_folder), place)
+    reader: Encoder = CachedEncoder(encoder, entries=entries) if entries else encoder
+    if is_repaired and isinstance(encoder, KnowsWords):
+        reader = RepairingEncoder(reader, vocabulary(model.words, model.texts, encoder.words()))
     return LinearRouter(
         name=spec.name,
         categories=[category.name for category in spec.categories],
-        encoder=CachedEncoder(encoder, entries=entries) if entries else encoder,
+        encoder=reader,
         model=model,
         trained=names,
     )
@@ -197,8 +237,9 @@ def _model(found: artefact.Artefact) -> LinearModel:
     )
     width = len(SIGNALS)
     return LinearModel(
-        weights=arrays["weights"],
-        bias=arrays["bias"],
+        classifier=Classifier(
+            weights=arrays["weights"], bias=arrays["bias"], others=_perceptrons(found)
+        ),
         calibrator=Calibrator(
             kind=card["calibration"]["kind"],
             temperature=float(card["calibration"]["temperature"]),
@@ -212,6 +253,14 @@ def _model(found: artefact.Artefact) -> LinearModel:
             offset=float(gate[3 * width]),
         ),
         texts=tuple(card["texts"]),
+        words=card["words"],
+    )
+
+
+def _perceptrons(found: artefact.Artefact) -> tuple[Perceptron, ...]:
+    return tuple(
+        Perceptron(**{part: found.arrays[f"{part}_{number}"] for part in PARTS})
+        for number in range(found.card["perceptrons"])
     )
 
 

@@ -60,6 +60,13 @@ class Options:
             raise self.wrong(key, f"a number from {least:g} to {most:g}")
         return float(value)
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return true or false. Raises ConfigError."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
     def names(self, key: str) -> tuple[str, ...]:
         """Return a list of at least one text, none twice. Raises ConfigError."""
         value = self.values.get(key)

@@ -5,17 +5,18 @@
     trained = train(rows_of(composition.categories), encoder)
     save(Path("router.npz"), trained, utterances=rows_of(composition.categories))
 
-Everything that judges the classifier is learnt on rows that it has not seen. In each of FOLDS fits
-every fifth row is left out: their logits calibrate. In each of GROUPS more fits a third of the
-categories is left out too: their rows are what outside looks like to the gate (see `gate`).
+Everything that judges the classifier is learnt on rows that it has not seen. In each of some fits
+every fifth row is left out: their logits calibrate. In each of some more fits a third of the
+categories is left out too: their rows are what outside looks like to the gate (see `gate`). There
+are as many of these fits as it takes to leave out some thousand rows, or all.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,21 @@ from numpy.typing import NDArray
 from coe.errors import ConfigError
 from coe.protocols import Encoder
 from coe.types import Category
-from routers import artefact, calibrators, gate, metrics
+from routers import artefact, calibrators, gate, metrics, perceptron, spelling
 from routers.balance import Floats
-from routers.linear import KIND, LinearModel
+from routers.linear import KIND, Classifier, LinearModel
 
 FOLDS = 5
 GROUPS = 3
+# Left out to calibrate and to teach the gate: the three and six numbers that are learnt from them
+# are not known better from more.
+ENOUGH_LEFT_OUT = 3000
+# Rows per category from which perceptrons are worth their time: below, the logistic alone is as
+# good, and knows better what is outside.
+LEAST_FOR_PERCEPTRONS = 30
 LEAST_PER_CATEGORY = 3
 TEXTS_PER_STEP = 64
-ITERATIONS = 100
+ITERATIONS = 60
 ACCEPTANCE = 0.95
 
 Vectors = NDArray[np.float32]
@@ -53,12 +60,16 @@ class Recipe:
         calibration: see `calibrators`.
         names: whether a category's name is read as one more text of it. A name says what few
             utterances may not: with five of them it is worth one to two points of accuracy.
-        seed: of the folds.
+        perceptrons: how many are fitted besides (see `perceptron`), where rows are many enough.
+        hidden: units of each.
+        seed: of the folds and the perceptrons.
     """
 
     strength: float = 20.0
     calibration: calibrators.Kind = "platt"
     names: bool = True
+    perceptrons: int = 3
+    hidden: int = 512
     seed: int = 0
 
 
@@ -67,7 +78,7 @@ class FitReport:
     """What training found out on rows that were left out.
 
     Attributes:
-        rows: after duplicates were dropped.
+        rows: after duplicates were dropped. Of some thousands the rest are of a share of them.
         accuracy: share of the rows that go to their category.
         ece_raw: expected calibration error of the softmax.
         ece: of the calibrated probabilities. The calibration was fitted to the same rows.
@@ -146,7 +157,7 @@ def train(
     names, labels = _labels(rows)
     recipe = recipe or Recipe()
     texts = [text for text, _ in rows]
-    hints = [_words(name) for name in names] if recipe.names else []
+    hints = [words(name) for name in names] if recipe.names else []
     sample = _Sample(
         texts=texts,
         vectors=_encode(encoder, texts, "encode utterances", progress),
@@ -181,17 +192,19 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         "encoder": trained.encoder,
         "utterances": artefact.utterance_digests(texts),
         "neighbours": model.landmarks.neighbours,
+        "perceptrons": len(model.classifier.others),
         "calibration": {
             "kind": model.calibrator.kind,
             "temperature": model.calibrator.temperature,
         },
         "texts": model.texts,
+        "words": dict(model.words),
         "report": {key: _json(value) for key, value in asdict(trained.report).items()},
     }
     of_gate = model.gate
-    arrays: artefact.Arrays = {
-        "weights": model.weights,
-        "bias": model.bias,
+    arrays: dict[str, NDArray[Any]] = {
+        "weights": model.classifier.weights,
+        "bias": model.classifier.bias,
         "curve": model.calibrator.curve,
         "rows": model.landmarks.rows,
         "owner": model.landmarks.owner.astype(np.int32),
@@ -200,6 +213,8 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         "white_means": model.landmarks.white_means,
         "gate": np.concatenate([of_gate.centre, of_gate.scale, of_gate.weights, [of_gate.offset]]),
     }
+    for number, other in enumerate(model.classifier.others):
+        arrays |= {f"{part}_{number}": getattr(other, part) for part in perceptron.PARTS}
     artefact.write(path, kind=KIND, card=card, arrays=arrays)
 
 
@@ -225,7 +240,7 @@ def _labels(rows: Sequence[Row]) -> tuple[tuple[str, ...], Columns]:
     return names, labels
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     """Return a name as one would say it: `book_hotel` and `travel.hotel` have two words."""
     return re.sub(r"[\W_]+", " ", name).strip() or name
 
@@ -240,37 +255,49 @@ def _encode(encoder: Encoder, texts: Sequence[str], what: str, progress: Progres
 
 
 def _fit(sample: _Sample, recipe: Recipe, progress: Progress) -> tuple[LinearModel, FitReport]:
+    if len(sample.labels) < LEAST_FOR_PERCEPTRONS * sample.categories:
+        recipe = replace(recipe, perceptrons=0)
     generator = np.random.default_rng(recipe.seed)
     fold = _folds(sample.labels, FOLDS, generator)
+    turns = _until_enough([np.flatnonzero(fold == turn) for turn in range(FOLDS)])
     groups = list(_groups(sample.labels, fold, generator))
-    steps = FOLDS + len(groups) + 1
-    turns = iter(range(steps))
+    steps = len(turns) + len(groups) + 1
+    done = iter(range(steps))
 
-    def fitted(rows: Columns) -> tuple[Vectors, Vectors]:
-        progress("fit", next(turns), steps)
-        return _logistic(sample, rows, recipe.strength)
+    def fitted(rows: Columns) -> Classifier:
+        progress("fit", next(done), steps)
+        return _classifier(sample, rows, recipe)
 
-    logits = np.empty((len(fold), sample.categories), dtype=np.float32)
-    for turn in range(FOLDS):
-        weights, bias = fitted(np.flatnonzero(fold != turn))
-        held = fold == turn
-        logits[held] = sample.vectors[held] @ weights + bias
-    calibrator = calibrators.fit(recipe.calibration, logits.astype(np.float64), sample.labels)
+    logits = np.concatenate(
+        [
+            fitted(np.setdiff1d(np.arange(len(fold)), held)).logits(sample.vectors[held])
+            for held in turns
+        ]
+    )
+    labels = sample.labels[np.concatenate(turns)]
+    calibrator = calibrators.fit(recipe.calibration, logits.astype(np.float64), labels)
     learnt, auroc, threshold = _gate(
         [_evidence(sample, group, fitted(group.inner)) for group in groups]
     )
-    weights, bias = fitted(np.arange(len(fold)))
+    classifier = fitted(np.arange(len(fold)))
     landmarks = gate.Landmarks.of(sample.vectors, sample.labels)
     progress("fit", steps, steps)
     model = LinearModel(
-        weights=weights,
-        bias=bias,
+        classifier=classifier,
         calibrator=calibrator,
         landmarks=landmarks,
         gate=learnt,
         texts=tuple(sample.texts[row] for row in landmarks.kept),
+        words=spelling.count_words(sample.texts),
     )
-    return model, _report(logits, sample.labels, calibrator, auroc, threshold)
+    report = _report(logits, labels, calibrator, auroc, threshold)
+    return model, replace(report, rows=len(fold))
+
+
+def _until_enough(parts: Sequence[Columns]) -> list[Columns]:
+    """Return the first parts that hold ENOUGH_LEFT_OUT rows together, or all."""
+    sizes = np.cumsum([len(part) for part in parts])
+    return list(parts[: int(np.searchsorted(sizes, ENOUGH_LEFT_OUT)) + 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,34 +309,36 @@ class _Group:
     outside: Columns
 
 
-def _groups(labels: Columns, fold: Columns, generator: np.random.Generator) -> list[_Group]:
+def _groups(labels: Columns, fold: Columns, generator: np.random.Generator) -> Iterator[_Group]:
+    """Yield groups until enough rows were left out inside, or every category once."""
     categories = int(labels.max()) + 1
     if categories < GROUPS:
-        return []
+        return
     group = generator.permutation(categories) % GROUPS
-    found = []
+    left_out = 0
     for turn in range(GROUPS):
         is_out, is_held = group[labels] == turn, fold == turn
-        found.append(
-            _Group(
-                inner=np.flatnonzero(~is_out & ~is_held),
-                inside=np.flatnonzero(~is_out & is_held),
-                outside=np.flatnonzero(is_out),
-            )
+        found = _Group(
+            inner=np.flatnonzero(~is_out & ~is_held),
+            inside=np.flatnonzero(~is_out & is_held),
+            outside=np.flatnonzero(is_out),
         )
-    return found
+        yield found
+        left_out += len(found.inside)
+        if left_out >= ENOUGH_LEFT_OUT / 2:
+            return
 
 
 def _evidence(
-    sample: _Sample, group: _Group, fitted: tuple[Vectors, Vectors]
+    sample: _Sample, group: _Group, classifier: Classifier
 ) -> tuple[Floats, Floats, Floats]:
     """Return the signals of rows inside, of rows outside, and of the texts known to be outside."""
-    weights, bias = fitted
     columns = np.unique(sample.labels[group.inner], return_inverse=True)[1]
     marks = gate.Landmarks.of(sample.vectors[group.inner], columns.astype(np.intp))
 
     def signals(vectors: Vectors) -> Floats:
-        return marks.signals(vectors, marks.cosines(vectors), vectors @ weights + bias)
+        _, modest = classifier.opinions(vectors)
+        return marks.signals(vectors, marks.cosines(vectors), modest)
 
     inside, outside = sample.vectors[group.inside], sample.vectors[group.outside]
     return signals(inside), signals(outside), signals(sample.beyond)
@@ -338,17 +367,25 @@ def _folds(labels: Columns, count: int, generator: np.random.Generator) -> Colum
     return fold
 
 
-def _logistic(sample: _Sample, rows: Columns, strength: float) -> tuple[Vectors, Vectors]:
-    """Return weights (dim, n_columns) and biases of a multinomial logistic regression.
-
-    The columns are the categories that the rows have, in order.
-    """
-    regression, unfinished = _scikit_learn()
-    vectors, labels = sample.vectors[rows], sample.labels[rows]
+def _classifier(sample: _Sample, rows: Columns, recipe: Recipe) -> Classifier:
+    """Return the classifier of these rows; its columns are the categories they have, in order."""
+    vectors = sample.vectors[rows]
+    present, labels = np.unique(sample.labels[rows], return_inverse=True)
     if len(sample.hints):
-        present = np.unique(labels)
         vectors = np.concatenate([vectors, sample.hints[present]])
-        labels = np.concatenate([labels, present])
+        labels = np.concatenate([labels, np.arange(len(present))])
+    weights, bias = _logistic(vectors, labels, recipe.strength)
+    generator = np.random.default_rng(recipe.seed)
+    others = tuple(
+        perceptron.fit(vectors, labels, hidden=recipe.hidden, generator=generator)
+        for _ in range(recipe.perceptrons)
+    )
+    return Classifier(weights=weights, bias=bias, others=others)
+
+
+def _logistic(vectors: Vectors, labels: Columns, strength: float) -> tuple[Vectors, Vectors]:
+    """Return weights (dim, n_columns) and biases of a multinomial logistic regression."""
+    regression, unfinished = _scikit_learn()
     with warnings.catch_warnings():
         # A fit that is cut short after so many steps is as good as a longer one.
         warnings.simplefilter("ignore", unfinished)

@@ -94,6 +94,17 @@ class OnnxEncoder:
             ids = ids[:head] + ids[head - self.max_length :]
         return ids
 
+    def words(self) -> tuple[str, ...]:
+        """Return the English words that are one token, the most common first.
+
+        None where the tokeniser does not mark pieces of words as WordPiece does.
+        """
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        if not any(token.startswith("##") for token in vocabulary):
+            return ()
+        by_rank = sorted(vocabulary, key=vocabulary.__getitem__)
+        return tuple(word for word in by_rank if word.isascii() and word.isalpha())
+
     def _encode_one(self, text: str) -> NDArray[np.float32]:
         ids = np.array([self.tokens(text)], dtype=np.int64)
         feed = {name: _feed(name, ids) for name in self._inputs}

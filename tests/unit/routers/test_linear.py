@@ -141,6 +141,7 @@ def test_calibration_and_gate_keep_the_classifier_s_ranking(texts: list[str]) ->
         ({"encoder": ""}, r"routers\.fast\.encoder: expected a text"),
         ({"model": 3}, r"routers\.fast\.model: expected a text"),
         ({"modle": "x"}, r"routers\.fast\.modle: .*did you mean 'model'"),
+        ({"spelling": "no"}, r"routers\.fast\.spelling: expected true or false, found 'no'"),
         ({"cache": -1}, r"routers\.fast\.cache: expected a whole number"),
         ({"model": "none.npz"}, r"none\.npz: cannot be read"),
     ],
@@ -192,3 +193,29 @@ def test_too_many_utterances_to_fit_at_the_start_say_what_to_do() -> None:
 
     with pytest.raises(ConfigError, match=r"routers\.fast: 3029 utterances .*name the file"):
         build(spec(categories=many), PARTS)
+
+
+class WordyEncoder(HashedEncoder):
+    """Knows the words of the utterances here."""
+
+    def words(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(" ".join(text for text, _ in ROWS).casefold().split()))
+
+
+WORDY = GivenParts(encoders={"small": WordyEncoder(name="small", dim=128)})
+
+
+def test_typing_errors_are_repaired_where_words_are_known(folder: Path) -> None:
+    right, typed = ["how many feet are 99 metres"], ["how mnay feeet are 99 mtres"]
+    wordy = build(spec(folder, model="router.npz"), WORDY)
+
+    np.testing.assert_array_equal(wordy.score(typed).values, SHARED.score(right).values)
+    for other in (
+        build(spec(folder, model="router.npz", spelling=False), WORDY),
+        build(spec(folder, model="router.npz"), PARTS),
+    ):
+        np.testing.assert_array_equal(other.score(typed).values, SHARED.score(typed).values)
+
+
+def test_it_keeps_the_contract_when_it_repairs(folder: Path) -> None:
+    check_router(lambda: build(spec(folder, model="router.npz"), WORDY))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from coe.errors import ConfigError
 from coe.types import Category
-from routers import artefact
+from routers import artefact, training
 from routers.encoders.hashed import HashedEncoder
+from routers.linear import load
 from routers.training import Recipe, rows_of, save, train
 
 ENCODER = HashedEncoder(name="small", dim=64)
@@ -59,7 +61,7 @@ def test_two_categories_are_enough() -> None:
 
     trained = train(rows, ENCODER)
 
-    assert trained.model.weights.shape == (64, 2)
+    assert trained.model.classifier.weights.shape == (64, 2)
     texts = ["paint the cold wall", "play me the cold song"]
     assert trained.model.logits(ENCODER.encode(texts)).argmax(axis=1).tolist() == [0, 1]
     assert np.isnan(trained.report.outside_auroc)
@@ -84,7 +86,7 @@ def test_texts_known_to_be_outside_teach_the_gate() -> None:
     blind, taught = train(ROWS, ENCODER), train(ROWS, ENCODER, outside=outside)
 
     assert taught.model.inside(vectors).mean() < blind.model.inside(vectors).mean() - 0.05
-    np.testing.assert_array_equal(taught.model.weights, blind.model.weights)
+    np.testing.assert_array_equal(taught.model.classifier.weights, blind.model.classifier.weights)
 
 
 def test_the_same_rows_and_seed_give_the_same_file(tmp_path: Path) -> None:
@@ -153,3 +155,36 @@ def test_serving_never_imports_scikit_learn() -> None:
     )
 
     assert ran.stdout.strip() == "False"
+
+
+MANY = [(f"{text} {number}", name) for text, name in ROWS for number in range(4)]
+
+
+def test_of_many_rows_perceptrons_are_fitted_besides_and_saved(tmp_path: Path) -> None:
+    trained = train(MANY, ENCODER, recipe=Recipe(perceptrons=2, hidden=8))
+    save(tmp_path / "two.npz", trained)
+    categories = [Category(name=name) for name in trained.categories]
+    vectors = ENCODER.encode([text for text, _ in ROWS])
+
+    names, loaded = load(tmp_path / "two.npz", ENCODER, categories, place="here")
+
+    assert names == trained.categories
+    assert len(loaded.classifier.others) == 2
+    np.testing.assert_array_equal(loaded.read(vectors)[0], trained.model.read(vectors)[0])
+    alone = replace(trained.model.classifier, others=()).logits(vectors)
+    assert np.abs(loaded.logits(vectors) - alone).max() > 0.1
+    assert trained.report.accuracy > 0.9
+
+
+def test_of_few_rows_there_is_no_perceptron() -> None:
+    assert train(ROWS, ENCODER).model.classifier.others == ()
+
+
+def test_no_more_is_left_out_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ENOUGH_LEFT_OUT", 10)
+    told: list[tuple[str, int, int]] = []
+
+    trained = train(ROWS, ENCODER, progress=lambda *step: told.append(step))
+
+    assert told[-1] == ("fit", 5, 5)  # some folds and groups, and all rows; else there are nine
+    assert trained.report.rows == len(ROWS)
