@@ -5,6 +5,13 @@ A threshold is a number about one router on these utterances with that encoder. 
 changes the lock is stale. A stale lock can only make the gateway abstain more often, never less: a
 category then needs the composition's own threshold and the locked one, whichever is higher. What a
 category's own `threshold` says is what an operator wants, and wins over the lock.
+
+| the lock | what the gateway does |
+| --- | --- |
+| is absent | a category needs its own `threshold`, or else `routing.threshold` |
+| is as it was written | a category needs the locked threshold |
+| is stale, or was changed by hand | the higher one; `coe check` and the log say why |
+| is no lock: damaged, of another version | start-up is refused, with the fix |
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +44,8 @@ class Lock:
         thresholds: by category.
         parts: a digest of every part of the composition that scores depend on, by key path.
         encoders: fingerprints of the encoders that the router stands on, by name.
+        is_as_written: whether the file is what `coe calibrate` wrote; thresholds that somebody
+            changed are no measurement.
     """
 
     router: str
@@ -44,6 +54,7 @@ class Lock:
     thresholds: Mapping[str, ChosenThreshold]
     parts: Mapping[str, str]
     encoders: Mapping[str, str]
+    is_as_written: bool = True
 
     def changes(self, composition: Composition) -> tuple[str, ...]:
         """Return what is not as it was when the lock was written, as clauses; () if all is."""
@@ -51,7 +62,8 @@ class Lock:
         if composition.routing.router != self.router:
             other = composition.routing.router
             return (f"it is about the router `{self.router}`, and `{other}` decides",)
-        return tuple(_differences(self.parts, now))
+        found = tuple(_differences(self.parts, now))
+        return found if self.is_as_written else ("somebody changed it by hand", *found)
 
     def encoder_changes(self, fingerprints: Mapping[str, str]) -> tuple[str, ...]:
         """Return which encoders are not those that the lock was written with, as clauses."""
@@ -113,6 +125,8 @@ def read_lock(composition: Composition) -> Lock | None:
     path = lock_path(composition)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ConfigError(_fix(path, "is no lock: it does not hold an object"))
         if content["version"] != VERSION:
             raise ConfigError(_fix(path, f"its version is {content['version']!r}, not {VERSION}"))
         return _lock(content)
@@ -120,8 +134,10 @@ def read_lock(composition: Composition) -> Lock | None:
         return None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(_fix(path, f"is damaged ({type(error).__name__}: {error})")) from None
+    except KeyError as error:
+        raise ConfigError(_fix(path, f"is damaged: {error} is missing")) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(_fix(path, f"is damaged: {error}")) from None
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -143,6 +159,7 @@ def write_lock(path: Path, lock: Lock) -> None:
         "encoders": dict(sorted(lock.encoders.items())),
         "parts": dict(sorted(lock.parts.items())),
     }
+    content["digest"] = _digest(content)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     try:
         path.write_text(f"{text}\n", encoding="utf-8")
@@ -205,9 +222,10 @@ def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[st
 
 
 def _lock(content: Any) -> Lock:
+    written = content.pop("digest", None)
     thresholds = {
         str(name): ChosenThreshold(
-            threshold=None if entry["threshold"] is None else float(entry["threshold"]),
+            threshold=_threshold(name, entry["threshold"]),
             rows=int(entry["rows"]),
             why=str(entry["why"]),
         )
@@ -220,7 +238,16 @@ def _lock(content: Any) -> Lock:
         thresholds=thresholds,
         parts={str(path): str(digest) for path, digest in content["parts"].items()},
         encoders={str(name): str(mark) for name, mark in content["encoders"].items()},
+        is_as_written=written == _digest(content),
     )
+
+
+def _threshold(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"thresholds.{name}.threshold: {value!r} is not a finite number")
+    return float(value)
 
 
 def _fix(path: Path, why: str) -> str:

@@ -6,13 +6,15 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from coe.cli import main
+from coe.composition import load
+from coe.composition.lock import lock_path, read_lock, write_lock
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,10 @@ def test_another_encoder_makes_the_lock_stale_in_check_and_in_the_log(
     coe: Coe, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     coe("calibrate", "set.jsonl")
-    path = folder / "experts.lock"
-    path.write_text(path.read_text().replace("hashed-1-512", "hashed-0-512"))
+    composition = load(folder / "experts.yaml")
+    lock = read_lock(composition)
+    assert lock is not None
+    write_lock(lock_path(composition), replace(lock, encoders={"small": "hashed-0-512"}))
 
     checked = coe("check")
     with caplog.at_level(logging.WARNING, "coe.wiring"):
@@ -180,6 +184,25 @@ def test_another_encoder_makes_the_lock_stale_in_check_and_in_the_log(
     assert "encoder `small` is another one now" in checked.stderr
     assert "encoder `small` is another one now" in caplog.text
     assert "below-threshold" in routed.stdout
+
+
+def test_a_threshold_that_somebody_lowered_does_not_let_more_in(
+    coe: Coe, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = ("route", "find a train", "--json")
+    coe("calibrate", "set.jsonl")
+    path = folder / "experts.lock"
+    content = json.loads(path.read_text())
+    content["thresholds"]["trips"]["threshold"] = 0.0
+    path.write_text(json.dumps(content))
+
+    checked = coe("check")
+    with caplog.at_level(logging.WARNING, "coe.wiring"):
+        routed = json.loads(coe(*prompt).stdout)
+
+    assert "experts.lock is stale: somebody changed it by hand" in checked.stderr
+    assert "somebody changed it by hand" in caplog.text
+    assert routed["reason"] == "below-threshold"
 
 
 def test_a_guarantee_without_enough_rows_closes_every_category(coe: Coe) -> None:

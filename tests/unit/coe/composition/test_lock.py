@@ -168,6 +168,8 @@ def test_another_encoder_makes_it_stale(composition: Composition) -> None:
         '{"version": 2}',
         '{"version": 1}',
         '{"version": 1, "router": "", "aim": "", "rows": "", "thresholds": {"a": 0.5}}',
+        "<<<<<<< HEAD",
+        "\x00",
     ],
 )
 def test_a_file_that_is_no_lock_is_refused_with_the_fix(
@@ -177,6 +179,56 @@ def test_a_file_that_is_no_lock_is_refused_with_the_fix(
 
     with pytest.raises(ConfigError, match="run `coe calibrate` again, or delete the file"):
         read_lock(composition)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"0.5"', "true", "[0.5]"])
+def test_a_threshold_that_is_no_number_is_refused_with_its_place(
+    composition: Composition, value: str
+) -> None:
+    path = lock_path(composition)
+    write_lock(path, lock(composition, sums=0.5))
+    path.write_text(path.read_text().replace('"threshold": 0.5', f'"threshold": {value}'))
+
+    with pytest.raises(ConfigError, match=r"experts\.lock: is damaged: thresholds\.sums\.thresh"):
+        read_lock(composition)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"threshold": 0.5', '"threshold": 0.0001'),
+        ("hashed-1-512", "hashed-2-512"),
+        ('"rows": 30', '"rows": 31'),
+        ('"digest": "', '"digest": "0'),
+        ('"sums"', '"trips"'),
+    ],
+)
+def test_a_lock_that_somebody_changed_is_stale(
+    composition: Composition, old: str, new: str
+) -> None:
+    path = lock_path(composition)
+    write_lock(path, lock(composition, sums=0.5))
+    text = path.read_text()
+    assert old in text
+
+    path.write_text(text.replace(old, new))
+    changed = read_lock(composition)
+
+    assert changed is not None
+    assert changed.changes(composition)[0] == "somebody changed it by hand"
+
+
+def test_space_between_the_values_of_a_lock_is_no_change(composition: Composition) -> None:
+    """A formatter, or line ends of another system, leave the numbers alone."""
+    path = lock_path(composition)
+    write_lock(path, wrote := lock(composition, sums=0.5))
+
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1).replace("\n", "\r\n"))
+    found = read_lock(composition)
+
+    assert found is not None
+    assert found.is_as_written
+    assert found.thresholds == wrote.thresholds
 
 
 def test_a_lock_that_cannot_be_read_or_written_is_named(composition: Composition) -> None:
