@@ -115,8 +115,9 @@ def _categories(evaluation: Evaluation) -> list[str]:
 def _suggestions(evaluation: Evaluation) -> list[str]:
     rows = []
     for found in evaluation.suggestions:
-        covers = f"speaks for {found.covers}" if found.covers > 1 else ""
-        rows.append((found.category, shown(found.text), covers))
+        # Before the text, which may be long.
+        covers = f"for {found.covers} texts" if found.covers > 1 else ""
+        rows.append((found.category, covers, shown(found.text)))
     return _indented(columns(rows))
 
 
