@@ -1,7 +1,10 @@
 """The trained router: a linear classifier of embeddings, calibrated, behind a gate.
 
-    p(category c | text) = inside(text) * calibrated(logits(v))[c]
-    logits(v) = W v + b, or, of many utterances, the mean of that and of some perceptrons
+    p(category c | text) = inside(text) * calibrated(logits(v, s))[c]
+    logits(v, s) = W v + b + U s
+
+v is the embedding, s the hashed n-grams (see `views`); of many utterances, W v + b is averaged with
+what some perceptrons say.
 
 The best there is on a CPU when every category has ten utterances or more: it learns which
 directions of the embedding tell the categories apart, where `embedding` compares whole vectors. It
@@ -27,8 +30,10 @@ from routers.calibrators import Calibrator
 from routers.gate import SIGNALS, Gate, Landmarks
 from routers.options import Options
 from routers.perceptron import PARTS, Perceptron
-from routers.spelling import KnowsWords, RepairingEncoder, vocabulary
+from routers.spelling import repair
 from routers.store import stored
+from routers.views import Views, views_of
+from routers.words import KnowsWords, Vocabulary, vocabulary
 
 KIND = "linear"
 KEYS = ("encoder", "model", "cache", "spelling")
@@ -41,34 +46,37 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """The logistic regression and, where rows were many, perceptrons beside it.
+    """The logistic regression and, where rows were many, perceptrons beside it; both with spelling.
 
     Attributes:
-        weights: shape (dim, n_categories).
+        weights: shape (dim, n_categories), of the meaning.
         bias: shape (n_categories,).
-        others: each has a vote like the logistic's.
+        spelling: shape (SPELLING_DIM, n_categories).
+        others: of the meaning; each has a vote like the logistic's.
     """
 
     weights: Vectors
     bias: Vectors
+    spelling: Vectors
     others: tuple[Perceptron, ...] = ()
 
-    def logits(self, vectors: Vectors) -> Vectors:
-        """Return the mean of all, shape (n, n_categories)."""
-        return self.opinions(vectors)[0]
+    def logits(self, views: Views) -> Vectors:
+        """Return shape (n, n_categories)."""
+        return self.opinions(views)[0]
 
-    def opinions(self, vectors: Vectors) -> tuple[Vectors, Vectors]:
+    def opinions(self, views: Views) -> tuple[Vectors, Vectors]:
         """Return the logits, and those that the gate reads, each of shape (n, n_categories).
 
         The gate reads the perceptrons alone: trained with noise and smoothed labels, they are
         modest where there were no rows, and the logistic is not.
         """
-        linear: Vectors = vectors @ self.weights + self.bias
+        spelt = views.spelling @ self.spelling
+        linear: Vectors = views.meaning @ self.weights + self.bias
         if not self.others:
-            return linear, linear
-        others = np.stack([other.logits(vectors) for other in self.others])
+            return linear + spelt, linear + spelt
+        others = np.stack([other.logits(views.meaning) for other in self.others])
         logits = (linear + others.sum(axis=0)) / np.float32(1 + len(self.others))
-        return logits, others.mean(axis=0)
+        return logits + spelt, others.mean(axis=0) + spelt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ class LinearModel:
 
     Attributes:
         texts: one per row of the landmarks; they are shown as evidence.
-        words: how often each word stands in the rows of training (see `spelling`).
+        pairs: how often each word follows another in the rows of training (see `words`).
     """
 
     classifier: Classifier
@@ -85,27 +93,27 @@ class LinearModel:
     landmarks: Landmarks
     gate: Gate
     texts: tuple[str, ...]
-    words: Mapping[str, int]
+    pairs: Mapping[tuple[str, str], int]
 
-    def logits(self, vectors: Vectors) -> Vectors:
+    def logits(self, views: Views) -> Vectors:
         """Return shape (n, n_categories)."""
-        return self.classifier.logits(vectors)
+        return self.classifier.logits(views)
 
-    def given_inside(self, vectors: Vectors) -> Floats:
+    def given_inside(self, views: Views) -> Floats:
         """Return the probabilities of texts that belong to some category; rows sum to one."""
-        return self.calibrator.apply(self.logits(vectors))
+        return self.calibrator.apply(self.logits(views))
 
-    def inside(self, vectors: Vectors) -> Floats:
+    def inside(self, views: Views) -> Floats:
         """Return the probability that each text belongs to some category, shape (n,)."""
-        near = self.landmarks.cosines(vectors)
-        _, modest = self.classifier.opinions(vectors)
-        return self.gate.inside(self.landmarks.signals(vectors, near, modest))
+        near = self.landmarks.cosines(views.meaning)
+        _, modest = self.classifier.opinions(views)
+        return self.gate.inside(self.landmarks.signals(views.meaning, near, modest))
 
-    def read(self, vectors: Vectors) -> tuple[Vectors, Vectors]:
+    def read(self, views: Views) -> tuple[Vectors, Vectors]:
         """Return probabilities, rows summing to at most one, and cosines with the kept rows."""
-        near = self.landmarks.cosines(vectors)
-        logits, modest = self.classifier.opinions(vectors)
-        inside = self.gate.inside(self.landmarks.signals(vectors, near, modest))
+        near = self.landmarks.cosines(views.meaning)
+        logits, modest = self.classifier.opinions(views)
+        inside = self.gate.inside(self.landmarks.signals(views.meaning, near, modest))
         # Rounding to 32 bits must not lift a sum over one.
         exact = inside[:, None] * self.calibrator.apply(logits) * (1.0 - 1e-6)
         return exact.astype(np.float32), near
@@ -124,6 +132,7 @@ class LinearRouter:
         encoder: Encoder,
         model: LinearModel,
         trained: Sequence[str],
+        known: Vocabulary | None = None,
     ) -> None:
         """Store the model.
 
@@ -133,12 +142,14 @@ class LinearRouter:
             encoder: the one that the model was trained with.
             model: its columns are in the order of `trained`.
             trained: names, each among the categories.
+            known: what typing errors are repaired by; None leaves them.
         """
         self.name = name
         self.categories = tuple(categories)
         self._encoder = encoder
         self._model = model
         self._trained = tuple(trained)
+        self._known = known
         self._columns = [self.categories.index(category) for category in trained]
 
     def score(self, texts: Sequence[str]) -> Scores:
@@ -150,7 +161,9 @@ class LinearRouter:
         values = np.zeros((len(texts), len(self.categories)), dtype=np.float32)
         if not texts:
             return Scores(values=values)
-        values[:, self._columns], near = self._model.read(self._encoder.encode(texts))
+        if self._known is not None:
+            texts = [repair(text, self._known) for text in texts]
+        values[:, self._columns], near = self._model.read(views_of(self._encoder, texts))
         return Scores(values=values, evidence=tuple(self._evidence(row) for row in near))
 
     def _evidence(self, near: Vectors) -> tuple[Evidence, ...]:
@@ -186,15 +199,16 @@ def build(spec: RouterSpec, parts: Parts) -> LinearRouter:
         names, model = load(path, encoder, spec.categories, place=place)
     else:
         names, model = _fitted(spec, stored(encoder, spec.cache_folder), place)
-    reader: Encoder = CachedEncoder(encoder, entries=entries) if entries else encoder
+    known = None
     if is_repaired and isinstance(encoder, KnowsWords):
-        reader = RepairingEncoder(reader, vocabulary(model.words, model.texts, encoder.words()))
+        known = vocabulary(model.pairs, encoder.words())
     return LinearRouter(
         name=spec.name,
         categories=[category.name for category in spec.categories],
-        encoder=reader,
+        encoder=CachedEncoder(encoder, entries=entries) if entries else encoder,
         model=model,
         trained=names,
+        known=known,
     )
 
 
@@ -238,7 +252,10 @@ def _model(found: artefact.Artefact) -> LinearModel:
     width = len(SIGNALS)
     return LinearModel(
         classifier=Classifier(
-            weights=arrays["weights"], bias=arrays["bias"], others=_perceptrons(found)
+            weights=arrays["weights"],
+            bias=arrays["bias"],
+            spelling=arrays["spelling"],
+            others=_perceptrons(found),
         ),
         calibrator=Calibrator(
             kind=card["calibration"]["kind"],
@@ -253,8 +270,13 @@ def _model(found: artefact.Artefact) -> LinearModel:
             offset=float(gate[3 * width]),
         ),
         texts=tuple(card["texts"]),
-        words=card["words"],
+        pairs={_pair(pair): int(count) for pair, count in card["pairs"].items()},
     )
+
+
+def _pair(words: str) -> tuple[str, str]:
+    before, after = words.split(" ")
+    return before, after
 
 
 def _perceptrons(found: artefact.Artefact) -> tuple[Perceptron, ...]:
@@ -271,7 +293,7 @@ def _fitted(spec: RouterSpec, encoder: Encoder, place: str) -> tuple[tuple[str, 
     if len(rows) > MOST_AT_START:
         raise ConfigError(
             f"{place}: {len(rows)} utterances are too many to fit at the start (most: "
-            f"{MOST_AT_START}); train with routers.training, and name the file with `model`"
+            f"{MOST_AT_START}); run `coe router train`, and name the file with `model`"
         )
     try:
         trained = training.train(rows, encoder)

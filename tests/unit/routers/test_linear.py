@@ -16,6 +16,7 @@ from routers import artefact, training
 from routers.cache import CachedEncoder
 from routers.encoders.hashed import HashedEncoder
 from routers.linear import LinearRouter, build
+from routers.views import views_of
 
 ENCODER = HashedEncoder(name="small", dim=128)
 PARTS = GivenParts(encoders={"small": ENCODER})
@@ -128,9 +129,9 @@ def test_rows_are_probabilities_and_single_equals_batch(texts: list[str]) -> Non
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=5))
 @settings(deadline=None)
 def test_calibration_and_gate_keep_the_classifier_s_ranking(texts: list[str]) -> None:
-    logits = TRAINED.model.logits(ENCODER.encode(texts))
+    logits = TRAINED.model.logits(views_of(ENCODER, texts))
 
-    values, _ = TRAINED.model.read(ENCODER.encode(texts))
+    values, _ = TRAINED.model.read(views_of(ENCODER, texts))
 
     assert (values[np.arange(len(texts)), logits.argmax(axis=1)] == values.max(axis=1)).all()
 

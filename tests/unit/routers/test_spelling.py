@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.encoders.hashed import HashedEncoder
-from routers.spelling import RepairingEncoder, Vocabulary, count_words, repair, vocabulary
+from routers.spelling import repair
+from routers.words import Vocabulary, count_pairs, vocabulary
 
 TEXTS = (
     "please transfer money to my savings account",
@@ -22,7 +21,7 @@ COMMON = (*" ".join(TEXTS).split(), "form", "cat", "bat", "rent", "bob", "s", "n
 
 
 def known(texts: Sequence[str] = TEXTS, common: Sequence[str] = COMMON) -> Vocabulary:
-    return vocabulary(count_words(texts), texts, common)
+    return vocabulary(count_pairs(texts), common)
 
 
 KNOWN = known()
@@ -125,14 +124,3 @@ def test_utterances_in_a_language_of_which_no_word_is_known_repair_nothing() -> 
 
 def test_an_empty_vocabulary_repairs_nothing() -> None:
     assert repair("anything at all", known((), ())) == "anything at all"
-
-
-def test_the_encoder_sees_what_was_meant() -> None:
-    encoder = HashedEncoder(name="small", dim=64)
-    repairing = RepairingEncoder(encoder, KNOWN)
-
-    found = repairing.encode(["please transer money", "сколько"])
-
-    np.testing.assert_array_equal(found, encoder.encode(["please transfer money", "сколько"]))
-    assert (repairing.name, repairing.dim) == (encoder.name, encoder.dim)
-    assert repairing.fingerprint == encoder.fingerprint

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from coe.errors import ConfigError
 from coe.types import Category
 from routers import artefact, training
 from routers.encoders.hashed import HashedEncoder
 from routers.linear import load
-from routers.training import Recipe, rows_of, save, train
+from routers.training import Judge, Recipe, rows_of, save, train
+from routers.views import views_of
 
 ENCODER = HashedEncoder(name="small", dim=64)
 WORDS = ("red", "blue", "green", "wide", "tall", "old", "new", "warm")
@@ -39,7 +42,7 @@ def test_the_report_is_of_rows_that_were_left_out() -> None:
     assert report.rows == len(ROWS)
     assert report.categories == 3
     assert report.accuracy > 0.9
-    assert report.ece <= report.ece_raw
+    assert report.ece < 0.05
     assert report.outside_auroc > 0.5
     assert 0 < report.threshold < 1
 
@@ -52,8 +55,45 @@ def test_labels_without_meaning_give_no_confidence() -> None:
     trained = train(noise, ENCODER)
 
     assert trained.report.accuracy < 0.7
-    shares = trained.model.given_inside(ENCODER.encode([text for text, _ in ROWS]))
+    shares = trained.model.given_inside(views_of(ENCODER, [text for text, _ in ROWS]))
     assert shares.max(axis=1).mean() < 0.75
+
+
+class Memory:
+    """An encoder that knows the rows by heart, and says of them where they belong."""
+
+    name, dim, fingerprint = "memory", 64, "memory"
+
+    def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._known = dict(rows)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        names = [self._known.get(text, text) for text in texts]
+        return ENCODER.encode(
+            [name * 5 if name in self._known.values() else name for name in names]
+        )
+
+
+def test_what_an_encoder_knows_by_heart_is_judged_by_its_twin() -> None:
+    """Labels without meaning: whoever has learnt them by heart must not be sure of others."""
+    generator = np.random.default_rng(0)
+    names = generator.permutation([name for _, name in ROWS])
+    noise = [(text, str(name)) for (text, _), name in zip(ROWS, names, strict=True)]
+    seen, unseen = noise[::2], noise[1::2]
+    judge = Judge(encoder=Memory(seen), unseen=frozenset(unseen))
+
+    alone = train(noise, Memory(noise))
+    judged = train(noise, Memory(noise), judge=judge)
+
+    assert alone.report.accuracy == 1.0
+    assert judged.report.accuracy < 0.7
+    assert judged.report.rows == alone.report.rows == len(noise)
+    vectors = views_of(Memory(noise), [text for text, _ in noise])
+    sure = [trained.model.given_inside(vectors).max(axis=1) for trained in (judged, alone)]
+    assert sure[0].mean() < sure[1].mean() - 0.1
+    np.testing.assert_array_equal(
+        judged.model.logits(vectors).argmax(axis=1), alone.model.logits(vectors).argmax(axis=1)
+    )
 
 
 def test_two_categories_are_enough() -> None:
@@ -63,13 +103,13 @@ def test_two_categories_are_enough() -> None:
 
     assert trained.model.classifier.weights.shape == (64, 2)
     texts = ["paint the cold wall", "play me the cold song"]
-    assert trained.model.logits(ENCODER.encode(texts)).argmax(axis=1).tolist() == [0, 1]
+    assert trained.model.logits(views_of(ENCODER, texts)).argmax(axis=1).tolist() == [0, 1]
     assert np.isnan(trained.report.outside_auroc)
 
 
 def test_a_name_is_read_as_words_of_its_category() -> None:
     rows = [(text, {"paint": "buy_zebra"}.get(name, name)) for text, name in ROWS]
-    vector = ENCODER.encode(["zebra"])
+    vector = views_of(ENCODER, ["zebra"])
 
     shares = [
         train(rows, ENCODER, recipe=Recipe(names=names)).model.given_inside(vector)[0, 0]
@@ -81,7 +121,7 @@ def test_a_name_is_read_as_words_of_its_category() -> None:
 
 def test_texts_known_to_be_outside_teach_the_gate() -> None:
     outside = [f"reserve the {word} wall" for word in WORDS]
-    vectors = ENCODER.encode(outside)
+    vectors = views_of(ENCODER, outside)
 
     blind, taught = train(ROWS, ENCODER), train(ROWS, ENCODER, outside=outside)
 
@@ -164,7 +204,7 @@ def test_of_many_rows_perceptrons_are_fitted_besides_and_saved(tmp_path: Path) -
     trained = train(MANY, ENCODER, recipe=Recipe(perceptrons=2, hidden=8))
     save(tmp_path / "two.npz", trained)
     categories = [Category(name=name) for name in trained.categories]
-    vectors = ENCODER.encode([text for text, _ in ROWS])
+    vectors = views_of(ENCODER, [text for text, _ in ROWS])
 
     names, loaded = load(tmp_path / "two.npz", ENCODER, categories, place="here")
 
