@@ -1,5 +1,8 @@
 """Text -> Decision, off the event loop: one thread owns the router, requests share its calls.
 
+A router that asks experts waits for others most of its time: its texts are scored each by itself
+and several at once, so that none waits for the answer to another one.
+
 A router that fails, is late or is not loaded yet never fails a request: the decision then says so
 and the default expert answers.
 """
@@ -13,7 +16,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 
+from coe.asking import Experts
 from coe.decide import decide, pool
 from coe.errors import CoEError, ConfigError, RouterUnavailable
 from coe.protocols import Router
@@ -22,6 +28,7 @@ from coe.types import Decision, Evidence
 logger = logging.getLogger(__name__)
 
 _MAX_BATCH = 32
+_THREADS = 32  # of a router that asks experts; they wait, they do not compute
 _REMEMBERED = 4096
 _LONGEST_PAUSE_S = 30.0
 
@@ -34,7 +41,7 @@ class Policy:
         thresholds: least probability of single categories.
         threshold: of the others.
         margin: least gap between the best two.
-        wait_s: a decision that takes longer is taken without the router.
+        wait_s: a text that takes longer is decided without the router.
         load_wait_s: how long a request waits for a router that is still being loaded.
     """
 
@@ -52,6 +59,7 @@ class _Row:
     values: tuple[float, ...]
     stage: str
     evidence: tuple[Evidence, ...]
+    failure: str = ""
 
 
 class Classifier:
@@ -62,6 +70,8 @@ class Classifier:
         build: Callable[[], Router],
         policy: Policy,
         thresholds: Callable[[], Mapping[str, float]] | None = None,
+        *,
+        asks: Experts | None = None,
     ) -> None:
         """Store the parts; nothing is loaded yet.
 
@@ -70,17 +80,20 @@ class Classifier:
             policy: how sure the router has to be.
             thresholds: asked once, in that thread, when the router is there: what the policy's
                 thresholds are if they depend on what was built. None keeps the policy's own.
+            asks: the experts that the router asks; None where it asks none.
         """
         self._build = build
         self._policy = policy
         self._thresholds = thresholds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="coe-router")
+        self._asks = asks
+        self._limit, self._batch = (_THREADS, 1) if asks else (1, _MAX_BATCH)
+        self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="coe-router")
         self._router: Router | None = None
         self._loaded = asyncio.Event()
         self._seen: OrderedDict[bytes, _Row] = OrderedDict()
         self._waiting: dict[bytes, tuple[str, asyncio.Future[_Row]]] = {}
         self._in_flight: dict[bytes, asyncio.Future[_Row]] = {}
-        self._busy = False
+        self._running = 0
         self.failure: str | None = None
 
     @property
@@ -89,7 +102,7 @@ class Classifier:
         return self._router is not None
 
     async def load(self, *, patient: bool = True) -> None:
-        """Build the router in its thread.
+        """Build the router in its thread; the backends that it asks live in this loop.
 
         Args:
             patient: try again, less and less often, while what the router stands on (an encoder on
@@ -100,11 +113,13 @@ class Classifier:
             RouterUnavailable: what it stands on does not answer, and `patient` is false.
         """
         loop = asyncio.get_running_loop()
+        if self._asks is not None:
+            self._asks.open(loop)
         pause_s = 1.0
         try:
             while self._router is None:
                 try:
-                    self._router = await loop.run_in_executor(self._thread, self._build_all)
+                    self._router = await loop.run_in_executor(self._threads, self._build_all)
                     self.failure = None
                 except RouterUnavailable as error:
                     self.failure = error.message
@@ -142,7 +157,7 @@ class Classifier:
                 return Decision(reason="router-failed", detail=self.failure or "not loaded")
             turn = await self._row(text)
             decision = self._decide(router, turn.values, turn)
-            if window is None or window == text:
+            if turn.failure or window is None or window == text:
                 return decision
             return await self._widen(router, turn, decision, window, settled)
         except TimeoutError:
@@ -160,26 +175,36 @@ class Classifier:
         """Return the decision for a turn in its window.
 
         1. The turn alone chooses what is settled: the window is not read.
-        2. The window holds a keyword that the turn does not: that speaks of what was asked
+        2. The window has no scores: the turn has the word.
+        3. The window holds a keyword that the turn does not: that speaks of what was asked
            before, and decides only where the turn alone does not.
-        3. Otherwise both are pooled (`coe.decide.pool`). The probabilities are then `raw`: they
+        4. Otherwise both are pooled (`coe.decide.pool`). The probabilities are then `raw`: they
            were found to be too low (ECE 0.21 over the 248 follow-ups of tests/data).
-        4. They choose nothing and nothing is settled (another process had the session): the
+        5. They choose nothing and nothing is settled (another process had the session): the
            window has the word.
         """
         if settled is not None and alone.category == settled:  # 1
             return alone
         wide = await self._row(window)
-        if _keywords(wide) - _keywords(turn):  # 2
+        if wide.failure:  # 2
+            return alone
+        if _keywords(wide) - _keywords(turn):  # 3
             return self._decide(router, wide.values, wide) if alone.abstained else alone
-        pooled = pool(turn.values, wide.values, calibrated=router.calibrated)  # 3
+        pooled = pool(turn.values, wide.values, calibrated=router.calibrated)  # 4
         both = replace(turn, evidence=turn.evidence + wide.evidence)
         decision = self._decide(router, pooled, both)
-        if decision.abstained and settled is None:  # 4
+        if decision.abstained and settled is None:  # 5
             decision = self._decide(router, wide.values, wide)
         return replace(decision, calibrated=False)
 
     def _decide(self, router: Router, values: Sequence[float], row: _Row) -> Decision:
+        if row.failure:
+            return Decision(
+                reason="router-failed",
+                detail=row.failure,
+                router=row.stage,
+                evidence=row.evidence,
+            )
         return decide(
             router.categories,
             values,
@@ -206,8 +231,10 @@ class Classifier:
         return router
 
     def close(self) -> None:
-        """Let the thread end; calls that wait are cancelled."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end; calls that wait are cancelled."""
+        if self._asks is not None:
+            self._asks.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _recall(self, key: bytes) -> _Row | None:
         row = self._seen.get(key)
@@ -222,22 +249,19 @@ class Classifier:
             shared = asyncio.get_running_loop().create_future()
             self._in_flight[key] = shared
             self._waiting[key] = (text, shared)
-            if not self._busy:
-                self._send_batch()
+            self._send()
         return asyncio.shield(shared)
 
-    def _send_batch(self) -> None:
-        """Hand what waits to the thread; whatever arrives meanwhile makes the next batch."""
-        keys = list(self._waiting)[:_MAX_BATCH]
-        if not keys:
-            self._busy = False
-            return
-        self._busy = True
-        batch = [(key, *self._waiting.pop(key)) for key in keys]
-        scoring = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._score_batch, [text for _, text, _ in batch]
-        )
-        scoring.add_done_callback(lambda done: self._deliver(batch, done))
+    def _send(self) -> None:
+        """Hand what waits to free threads; whatever arrives meanwhile makes the next batch."""
+        while self._waiting and self._running < self._limit:
+            keys = list(islice(self._waiting, self._batch))
+            batch = [(key, *self._waiting.pop(key)) for key in keys]
+            self._running += 1
+            scoring = asyncio.get_running_loop().run_in_executor(
+                self._threads, self._score_batch, [text for _, text, _ in batch]
+            )
+            scoring.add_done_callback(partial(self._deliver, batch))
 
     def _deliver(
         self,
@@ -255,9 +279,11 @@ class Classifier:
             else:
                 row = done.result()[index]
                 future.set_result(row)
-                self._remember(key, row)
+                if not row.failure:
+                    self._remember(key, row)
+        self._running -= 1
         if not done.cancelled():
-            self._send_batch()
+            self._send()
 
     def _remember(self, key: bytes, row: _Row) -> None:
         self._seen[key] = row
@@ -265,7 +291,7 @@ class Classifier:
             self._seen.popitem(last=False)
 
     def _score_batch(self, texts: list[str]) -> list[_Row]:
-        """Run in the router's thread."""
+        """Run in a thread of the router's."""
         router = self._router
         if router is None:  # closed meanwhile
             raise RuntimeError("the router is not loaded")
@@ -276,6 +302,7 @@ class Classifier:
                 values=tuple(values[i]),
                 stage=scores.stages[i] if scores.stages else router.name,
                 evidence=scores.evidence[i] if scores.evidence else (),
+                failure=scores.failures[i] if scores.failures else "",
             )
             for i in range(len(texts))
         ]

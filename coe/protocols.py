@@ -10,11 +10,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from coe.errors import CoEError
 from coe.types import Category, Dispatch, Scores
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+ASK_WAIT_S = 2.0
 
 
 class Encoder(Protocol):
@@ -51,6 +54,8 @@ class Router(Protocol):
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Score each text against each category; see `Scores` for shapes and ranges.
+
+        What it stands on may fail for one text and not for the others: see `Scores.failures`.
 
         Raises:
             RouterUnavailable: when what it stands on does not answer.
@@ -126,6 +131,7 @@ class RouterSpec:
 
     Attributes:
         experts: those that may answer, in the order of the file.
+        wait_s: how long it may wait for an expert that it asks about one text, in seconds.
         cache_folder: where it may keep what it can make again (embeddings of utterances); need not
             exist yet. Empty means nowhere.
     """
@@ -135,8 +141,32 @@ class RouterSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     categories: tuple[Category, ...] = ()
     experts: tuple[ExpertCard, ...] = ()
+    wait_s: float = ASK_WAIT_S
     folder: str = "."
     cache_folder: str = ""
+
+
+class AskedExpert(Protocol):
+    """An expert of the composition, as a router asks it. Thread-safe.
+
+    It is reached by its name alone: asking it never routes.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in the composition."""
+
+    def ask(
+        self, bodies: Sequence[Mapping[str, Any]], *, wait_s: float
+    ) -> tuple[str | CoEError, ...]:
+        """Return the text of each answer, or the error that is there instead. Never raises those.
+
+        Blocks its thread, which is not that of the event loop. Some bodies are sent at a time.
+
+        Args:
+            bodies: of OpenAI's chat completions, without model and stream.
+            wait_s: a body without an answer so long after it was sent is given up.
+        """
 
 
 class Parts(Protocol):
@@ -147,6 +177,9 @@ class Parts(Protocol):
 
     def router(self, name: str) -> Router:
         """Return the router of that name (a chain's stage). Raises ConfigError."""
+
+    def expert(self, name: str) -> AskedExpert:
+        """Return the expert of that name, to be asked (a judge). Raises ConfigError."""
 
 
 class EncoderFactory(Protocol):

@@ -78,9 +78,10 @@ class Evidence:
     Attributes:
         kind: what spoke: an `utterance`, a `negative`, a `keyword`, an `expert` by the queries that
             it is best at, a `skill` that the text needs, or a `judge`.
-        category: the category that the evidence speaks for (or, for a negative, against).
+        category: the category that the evidence speaks for (or, for a negative, against); empty
+            where it speaks for none of them.
         text: the utterance, the keyword or pattern that was hit, the expert's or the skill's name,
-            or the judge's own words.
+            or how a judge put it.
         similarity: cosine in [-1, 1]; None where there is none (keywords).
     """
 
@@ -100,11 +101,14 @@ class Scores:
             [0, 1] that sum to at most 1; what is missing is the probability of "none of these".
         stages: the name of the stage that decided, one per text; empty means the router's own name.
         evidence: the strongest evidence first, one tuple per text; may be empty.
+        failures: why a text has no scores, one per text, empty for those that have; () where all
+            have. The row of a failure is zeros, and it is not remembered.
     """
 
     values: NDArray[np.float32]
     stages: tuple[str, ...] = ()
     evidence: tuple[tuple[Evidence, ...], ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from threading import RLock
+from threading import RLock, Thread
 from types import MappingProxyType
 from typing import TypeVar
 
+from coe.asking import Asked, Experts
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
+from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, read_lock, stale_message
+from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
 from coe.pipeline import Gateway
 from coe.protocols import (
@@ -21,6 +26,7 @@ from coe.protocols import (
     Encoder,
     ExpertSite,
     Router,
+    RouterSpec,
 )
 from coe.registry import Registry
 from coe.sessions import Sessions
@@ -41,21 +47,25 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
     """
     registry = Registry()
     backends = {
-        name: build_backend(composition, registry, settings, name) for name in composition.backends
+        name: build_backend(composition, registry, name, http_client=settings.http_client)
+        for name in composition.backends
     }
-    workshop = Workshop(composition, registry, cache_folder=settings.cache_folder)
+    experts = Experts(composition, backends)
+    workshop = Workshop(composition, registry, cache_folder=settings.cache_folder, experts=experts)
     classifier = None
     routing = composition.routing
     if routing.router is not None:
+        asking = [spec for spec in _reached(composition, routing.router) if _asks(spec)]
         policy = Policy(
             thresholds=own_thresholds(composition),
             threshold=routing.threshold,
             margin=routing.margin,
-            wait_s=settings.router_wait_s,
+            wait_s=settings.router_wait_s + sum(spec.wait_s for spec in asking),
         )
         lock = read_lock(composition)
         thresholds = None if lock is None else partial(_locked, composition, lock, workshop)
-        classifier = Classifier(partial(workshop.router, routing.router), policy, thresholds)
+        build = partial(workshop.router, routing.router)
+        classifier = Classifier(build, policy, thresholds, asks=experts if asking else None)
     sessions = None
     if routing.sessions.stick != "never":
         sessions = Sessions(ttl_s=routing.sessions.ttl_s)
@@ -91,8 +101,20 @@ def _locked(composition: Composition, lock: Lock, workshop: Workshop) -> dict[st
     return lock.least(composition, is_stale=bool(changes))
 
 
+def _reached(composition: Composition, name: str) -> Iterator[RouterSpec]:
+    """Yield a router's entry, and those of its stages and of theirs."""
+    spec = composition.routers[name]
+    yield spec
+    for stage in stages_of(spec.options):
+        yield from _reached(composition, stage)
+
+
+def _asks(spec: RouterSpec) -> bool:
+    return any(key in spec.options for key in RouterKeys.ASKS)
+
+
 def build_backend(
-    composition: Composition, registry: Registry, settings: Settings, name: str
+    composition: Composition, registry: Registry, name: str, *, http_client: str = "lean"
 ) -> Backend:
     """Build one backend with the experts that it serves.
 
@@ -118,7 +140,7 @@ def build_backend(
         headers=entry.headers,
         concurrency=entry.concurrency,
         experts=sites,
-        http_client=settings.http_client,
+        http_client=http_client,
         options=entry.options,
         folder=str(composition.folder),
     )
@@ -134,13 +156,29 @@ class Workshop:
     """
 
     def __init__(
-        self, composition: Composition, registry: Registry, *, cache_folder: str = ""
+        self,
+        composition: Composition,
+        registry: Registry,
+        *,
+        cache_folder: str = "",
+        experts: Experts | None = None,
     ) -> None:
+        """Store the parts; nothing is built yet.
+
+        Args:
+            composition: names and entries.
+            registry: the factories.
+            cache_folder: see `RouterSpec`.
+            experts: those of the gateway; None where there is no gateway: a loop of the workshop's
+                own then asks them, through backends of its own.
+        """
+        self._experts = experts
         self._composition = composition
         self._registry = registry
         self._cache_folder = cache_folder
         self._encoders: dict[str, Encoder] = {}
         self._routers: dict[str, Router] = {}
+        self._aside: Aside | None = None
         self._lock = RLock()  # a chain asks for its stages while it is being built
 
     @property
@@ -171,6 +209,71 @@ class Workshop:
                 spec = replace(spec, cache_folder=self._cache_folder)
                 self._routers[name] = self._registry.load("coe.routers", spec.type)(spec, self)
             return self._routers[name]
+
+    def expert(self, name: str) -> Asked:
+        """Return the expert of that name, to be asked.
+
+        Raises:
+            ConfigError: it is not defined, or the plugin of its backend refuses.
+        """
+        expert = _defined("expert", name, self._composition.experts)
+        if self._experts is not None:
+            return self._experts.expert(name)
+        with self._lock:
+            self._aside = self._aside or Aside(self._composition, self._registry)
+            return self._aside.expert(name, expert.backend)
+
+    def close(self) -> None:
+        """End what was started to ask experts; nothing where a gateway does that."""
+        with self._lock:
+            if self._aside is not None:
+                self._aside.close()
+                self._aside = None
+
+
+class Aside:
+    """Experts outside a gateway: a loop in a thread of its own, and backends that live in it.
+
+    For commands that run a router and serve nothing. It ends with the process, if not before.
+    """
+
+    def __init__(self, composition: Composition, registry: Registry) -> None:
+        self._composition = composition
+        self._registry = registry
+        self._backends: dict[str, Backend] = {}
+        self._experts = Experts(composition, self._backends)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="coe-experts", daemon=True)
+        self._thread.start()
+        self._experts.open(self._loop)
+        atexit.register(self.close)
+
+    def expert(self, name: str, backend: str) -> Asked:
+        """Return an expert; builds its backend the first time, and loads it if it is an engine.
+
+        Raises:
+            ConfigError: the plugin refuses, or what it loads is not there.
+        """
+        if backend not in self._backends:
+            built = build_backend(self._composition, self._registry, backend)
+            start = getattr(built, "start", None)
+            if start is not None:
+                asyncio.run_coroutine_threadsafe(start(), self._loop).result()
+            self._backends[backend] = built
+        return self._experts.expert(name)
+
+    def close(self) -> None:
+        """Close the backends and end the loop."""
+        atexit.unregister(self.close)
+        self._experts.close()
+        asyncio.run_coroutine_threadsafe(self._aclose(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _aclose(self) -> None:
+        for backend in self._backends.values():
+            await backend.aclose()
 
 
 def _defined(kind: str, name: str, specs: Mapping[str, Spec]) -> Spec:

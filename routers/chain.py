@@ -16,7 +16,7 @@ from routers.early_exit import MOST_LOST, NONE, Exit, Rehearsal, Rehearses, fit_
 from routers.keyword import KeywordRouter
 from routers.options import Options
 from routers.rows import RowSet, read_rows
-from routers.stages import columns_of, stages
+from routers.stages import all_values, columns_of, stages
 
 KEYS = ("stages", "confident_at", "margin", "held_out", "most_lost")
 FITTED = "fitted"
@@ -30,7 +30,7 @@ class ChainRouter:
     A stage is sure of a text when its best probability reaches `confident_at` and leads the
     second by `margin`, or, where it has an exit of its own, when that lets the text out. The last
     stage that answered has the word on texts of which none is sure. A stage that is not available
-    is skipped.
+    is skipped, as is for one text a stage that has no scores of it.
     """
 
     def __init__(
@@ -66,11 +66,12 @@ class ChainRouter:
         """Return each text's probabilities and evidence from the stage that decided it.
 
         Raises:
-            RouterUnavailable: when no stage answered for a text.
+            RouterUnavailable: when no stage is available.
         """
         values = np.zeros((len(texts), len(self.categories)), dtype=np.float32)
         decided_by = [""] * len(texts)
         evidence: list[tuple[Evidence, ...]] = [()] * len(texts)
+        silent: list[list[str]] = [[] for _ in texts]
         open_rows = list(range(len(texts)))
         failures = []
         for stage, columns, exit_ in zip(self._stages, self._columns, self.exits, strict=True):
@@ -83,17 +84,32 @@ class ChainRouter:
                 failures.append(f"{stage.name}: {error}")
                 continue
             rows = np.array(open_rows)
-            values[rows[:, None], columns] = scores.values
+            spoke = np.ones(len(rows), dtype=np.bool_)
             for place, row in enumerate(open_rows):
-                decided_by[row] = scores.stages[place] if scores.stages else stage.name
-                evidence[row] = scores.evidence[place] if scores.evidence else ()
+                found = scores.evidence[place] if scores.evidence else ()
+                if scores.failures and scores.failures[place]:
+                    spoke[place] = False
+                    silent[row].append(f"{stage.name}: {scores.failures[place]}")
+                    evidence[row] += found
+                else:
+                    decided_by[row] = scores.stages[place] if scores.stages else stage.name
+                    evidence[row] = found
+            values[rows[spoke, None], columns] = scores.values[spoke]
             sure = exit_.lets_out(values[rows]) if exit_ else self._is_sure(values[rows])
-            open_rows = rows[~sure].tolist()
-        if not all(decided_by):
+            open_rows = rows[~(sure & spoke)].tolist()
+        if len(failures) == len(self._stages):
             raise RouterUnavailable(
                 f"routers.{self.name}: no stage answers ({'; '.join(failures)})"
             )
-        return Scores(values=values, stages=tuple(decided_by), evidence=tuple(evidence))
+        return Scores(
+            values=values,
+            stages=tuple(name or self.name for name in decided_by),
+            evidence=tuple(evidence),
+            failures=tuple(
+                "" if name else f"no stage answers ({'; '.join([*failures, *said])})"
+                for name, said in zip(decided_by, silent, strict=True)
+            ),
+        )
 
     def _is_sure(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         if values.shape[1] == 1:
@@ -159,10 +175,11 @@ def _rehearsal(
         texts = tuple(row.text for row in rows.rows)
         places = {name: column for column, name in enumerate(categories)}
         labels = [NONE if row.category is None else places[row.category] for row in rows.rows]
+        values = all_values(stage, texts)
         return Rehearsal(
             texts=texts,
             labels=np.array(labels, dtype=np.intp),
-            values=_spread(stage.score(texts).values, columns, len(categories)),
+            values=_spread(values, columns, len(categories)),
         )
     if not isinstance(stage, Rehearses) or len(columns) < len(categories):
         raise ConfigError(

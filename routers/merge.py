@@ -69,6 +69,7 @@ class MergeRouter:
         values = np.zeros((len(texts), len(self.categories)))
         weights = np.zeros((len(texts), 1))
         evidence: list[list[Evidence]] = [[] for _ in texts]
+        silent: list[list[str]] = [[] for _ in texts]
         failures = []
         parts = zip(self._stages, self._columns, self._weights, strict=True)
         for stage, columns, weight in parts:
@@ -82,6 +83,8 @@ class MergeRouter:
             weights += weight * scores.values.any(axis=1, keepdims=True)
             for row, found in enumerate(scores.evidence):
                 evidence[row] += found
+            for row, failure in enumerate(scores.failures or [""] * len(texts)):
+                silent[row] += [f"{stage.name}: {failure}"] if failure else []
         if len(failures) == len(self._stages):
             raise RouterUnavailable(
                 f"routers.{self.name}: no stage answers ({'; '.join(failures)})"
@@ -90,6 +93,12 @@ class MergeRouter:
         return Scores(
             values=values.astype(np.float32),
             evidence=tuple(_strongest_first(row) for row in evidence),
+            failures=tuple(
+                f"no stage answers ({'; '.join([*failures, *said])})"
+                if len(failures) + len(said) == len(self._stages)
+                else ""
+                for said in silent
+            ),
         )
 
 

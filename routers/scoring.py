@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from coe.protocols import Router
 from coe.tools import Progress, RouterAtWork
 from routers.score_file import ScoreFile
+from routers.stages import all_values
 
 BATCH = 32  # as the gateway's own largest
 NONE = -1
@@ -42,7 +43,7 @@ class Scorer:
         for start in range(0, total, BATCH):
             batch = missing[start : start + BATCH]
             self._progress(doing, start, total)
-            self._file.add(batch, self.router.score(batch).values)
+            self._file.add(batch, all_values(self.router, batch))
         self._progress(doing, total, total)
         return self._file.get(texts).astype(np.float64)
 

@@ -3,11 +3,12 @@
     score(c | text) = worth of c's expert for the needed skills * share of them that c is about
     worth           = min over the needed skills of the expert's (or their mean)
 
-The needed skills are those whose descriptions the text is nearest to. An expert is worth its
-weakest needed skill: of an answer that takes two abilities the lesser one decides. The expert of a
-category is the first in its ranking that may answer; a category that declares skills is about
-those, one that declares none is about anything. Scores are products of declared skills, so they
-are raw: what `threshold` means for them is "good enough".
+The needed skills are those whose descriptions the text is nearest to or, with a tagger, those that
+a small expert names (see `tagging`); of a text that it does not tag, the nearest again. An expert
+is worth its weakest needed skill: of an answer that takes two abilities the lesser one decides. The
+expert of a category is the first in its ranking that may answer; a category that declares skills is
+about those, one that declares none is about anything. Scores are products of declared skills, so
+they are raw: what `threshold` means for them is "good enough".
 
 Reference: Chen et al. 2025, Symbolic Mixture-of-Experts: Adaptive Skill-based Routing for
 Heterogeneous Reasoning, arXiv 2503.05641, section 3 (skills of the query by the skills of the
@@ -18,7 +19,7 @@ Capabilities of Large Language Models, arXiv 2409.19951 (the minimum).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,8 +30,11 @@ from coe.protocols import Encoder, ExpertCard, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers.cache import CachedEncoder
 from routers.options import Options, nearest
+from routers.poll import ENFORCED, MOST_SAMPLES, SCHEMAS, silence
+from routers.tagging import AGREEMENT, SAMPLES, Tagger
 
-KEYS = ("encoder", "skills", "worth", "most", "within", "at_least", "cache")
+TAGGER_KEYS = ("samples", "agreement", "schema")
+KEYS = ("encoder", "skills", "worth", "most", "within", "at_least", "cache", "tagger", *TAGGER_KEYS)
 Worth = Literal["weakest", "mean"]
 Floats = NDArray[np.float32]
 
@@ -57,6 +61,21 @@ class Need:
         return needed
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What one text needs.
+
+    Attributes:
+        places: of the skills, what is needed most first.
+        cosines: with their descriptions, one per place; None where the tagger named them.
+        failure: why the tagger did not; empty where it did, or was not asked.
+    """
+
+    places: NDArray[np.intp]
+    cosines: Floats | None = None
+    failure: str = ""
+
+
 class SkillRouter:
     """Scores by the skills that a text needs. Thread-safe.
 
@@ -76,6 +95,7 @@ class SkillRouter:
         descriptions: Mapping[str, str] | None = None,
         worth: Worth = "weakest",
         need: Need | None = None,
+        tagger: Tagger | None = None,
     ) -> None:
         """Encode the descriptions of the skills.
 
@@ -87,6 +107,8 @@ class SkillRouter:
             descriptions: by skill; one that has none is described by its name.
             worth: whether an expert is worth its weakest needed skill or their mean.
             need: when a text needs a skill; None means the defaults of `Need`.
+            tagger: who names the needed skills, all of them among `skills`; None means that the
+                nearest descriptions do.
         """
         self.name = name
         self.categories = tuple(category.name for category in categories)
@@ -94,9 +116,8 @@ class SkillRouter:
         self._encoder = encoder
         self._worth = worth
         self._need = need or Need()
-        described = {skill: skill.replace("_", " ") for skill in self.skills} | dict(
-            descriptions or {}
-        )
+        self._tagger = tagger
+        described = describe(self.skills, descriptions or {})
         self._vectors = encoder.encode([described[skill] for skill in self.skills])
         self._levels = np.stack([self._row(_lead(entry, experts), 0.0) for entry in categories])
         self._about = np.stack(
@@ -111,26 +132,43 @@ class SkillRouter:
         """
         values = np.zeros((len(texts), len(self.categories)), dtype=np.float32)
         evidence = []
-        similarities = self._encoder.encode(texts) @ self._vectors.T
-        for row, cosines in enumerate(similarities):
-            needed = self._need.skills(cosines)
-            if len(needed):
-                levels = self._levels[:, needed]
+        for row, needed in enumerate(self._needed(texts)):
+            if len(places := needed.places):
+                levels = self._levels[:, places]
                 worth = levels.min(axis=1) if self._worth == "weakest" else levels.mean(axis=1)
-                values[row] = worth * self._about[:, needed].mean(axis=1)
+                values[row] = worth * self._about[:, places].mean(axis=1)
             best = self.categories[int(values[row].argmax())]
-            evidence.append(
-                tuple(
-                    Evidence(
-                        kind="skill",
-                        category=best,
-                        text=self.skills[place],
-                        similarity=float(cosines[place]),
-                    )
-                    for place in needed
-                )
-            )
+            evidence.append(self._evidence(needed, best))
         return Scores(values=values, evidence=tuple(evidence))
+
+    def _needed(self, texts: Sequence[str]) -> list[Needed]:
+        """Return what each text needs: as tagged, and by nearness where that failed."""
+        if self._tagger is None:
+            return self._nearest(texts)
+        found = {}
+        for text, tags in zip(texts, self._tagger.tag(texts), strict=True):
+            places = np.array([self.skills.index(skill) for skill in tags.skills], dtype=np.intp)
+            found[text] = Needed(places, failure=tags.failure)
+        untagged = [text for text, needed in found.items() if needed.failure]
+        if untagged:
+            for text, near in zip(untagged, self._nearest(untagged), strict=True):
+                found[text] = replace(near, failure=found[text].failure)
+        return [found[text] for text in texts]
+
+    def _nearest(self, texts: Sequence[str]) -> list[Needed]:
+        rows = [
+            (cosines, self._need.skills(cosines))
+            for cosines in self._encoder.encode(texts) @ self._vectors.T
+        ]
+        return [Needed(places, cosines[places]) for cosines, places in rows]
+
+    def _evidence(self, needed: Needed, category: str) -> tuple[Evidence, ...]:
+        cosines = [None] * len(needed.places) if needed.cosines is None else needed.cosines.tolist()
+        found = [
+            Evidence(kind="skill", category=category, text=self.skills[place], similarity=cosine)
+            for place, cosine in zip(needed.places, cosines, strict=True)
+        ]
+        return (*found, *(silence(needed.failure) if needed.failure else ()))
 
     def _row(self, levels: Mapping[str, float], otherwise: float) -> Floats:
         return np.array([levels.get(skill, otherwise) for skill in self.skills], dtype=np.float32)
@@ -139,7 +177,8 @@ class SkillRouter:
 def build(spec: RouterSpec, parts: Parts) -> SkillRouter:
     """Build the router from `encoder`, `skills` (descriptions), `worth`, `most` and more.
 
-    `within` and `at_least` are cosines, see `Need`; `cache` is a number of entries.
+    `within` and `at_least` are cosines, see `Need`; `cache` is a number of entries. `tagger` names
+    an expert, with `samples`, `agreement` (see `tagging`) and `schema` (as of a judge, see `llm`).
     """
     place = f"routers.{spec.name}"
     options = Options(place, spec.options).allow(*KEYS)
@@ -162,7 +201,40 @@ def build(spec: RouterSpec, parts: Parts) -> SkillRouter:
         descriptions=descriptions,
         worth=worth,
         need=need,
+        tagger=_tagger(spec, options, parts, descriptions, entries),
     )
+
+
+def _tagger(
+    spec: RouterSpec,
+    options: Options,
+    parts: Parts,
+    descriptions: Mapping[str, str],
+    entries: int,
+) -> Tagger | None:
+    """Return the tagger that the options name, if they do."""
+    if "tagger" not in options.values:
+        for key in TAGGER_KEYS:
+            if key in options.values:
+                raise ConfigError(f"{options.place}.{key}: goes with `tagger: EXPERT`")
+        return None
+    samples = options.integer("samples", SAMPLES, least=1, most=MOST_SAMPLES)
+    least = min(AGREEMENT, samples)
+    schema = options.choice("schema", ENFORCED, SCHEMAS)
+    return Tagger(
+        parts.expert(options.text("tagger")),
+        describe(skills_of(spec.categories, spec.experts), descriptions),
+        samples=samples,
+        agreement=options.integer("agreement", least, least=1, most=samples),
+        enforced=schema == ENFORCED,
+        wait_s=spec.wait_s,
+        entries=entries,
+    )
+
+
+def describe(skills: Sequence[str], descriptions: Mapping[str, str]) -> dict[str, str]:
+    """Return what each skill is: as described, or its name as words."""
+    return {skill: descriptions.get(skill) or skill.replace("_", " ") for skill in skills}
 
 
 def skills_of(categories: Sequence[Category], experts: Sequence[ExpertCard]) -> tuple[str, ...]:

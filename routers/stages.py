@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coe.errors import ConfigError
+import numpy as np
+from numpy.typing import NDArray
+
+from coe.errors import ConfigError, RouterUnavailable
 from coe.protocols import Parts, Router, RouterSpec
 from routers.options import Options
 
@@ -34,3 +37,15 @@ def stages(spec: RouterSpec, options: Options, parts: Parts) -> tuple[Router, ..
 def columns_of(categories: Sequence[str], stage: Router) -> list[int]:
     """Return where each of a stage's categories stands among these."""
     return [categories.index(category) for category in stage.categories]
+
+
+def all_values(router: Router, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return the scores of texts none of which may fail: work that is measured and kept.
+
+    Raises:
+        RouterUnavailable: what the router stands on did not answer, if only for one text.
+    """
+    scores = router.score(texts)
+    if failure := next(filter(None, scores.failures), ""):
+        raise RouterUnavailable(f"routers.{router.name}: {failure}")
+    return scores.values

@@ -169,7 +169,7 @@ def _print_decision(decision: dict[str, Any]) -> None:
     for index, row in enumerate(decision["evidence"][:5]):
         head = "evidence" if index == 0 else ""
         near = "     " if row["similarity"] is None else f"{row['similarity']:.3f}"
-        print(f"{head:<9} {near}  {row['kind']} of {row['category']}: {row['text']}")
+        print(f"{head:<9} {near}  {row['kind']} of {row['category'] or 'none'}: {row['text']}")
     for index, row in enumerate(decision["excluded"]):
         head = "excluded" if index == 0 else ""
         print(f"{head:<9} {row['expert']}: {row['detail']}")

@@ -32,7 +32,7 @@ from coe.composition.values import (
     VirtualModel,
 )
 from coe.errors import Problem
-from coe.protocols import EncoderSpec, ExpertCard, RouterSpec
+from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
 from coe.types import Category, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
@@ -243,5 +243,6 @@ def _router(
         options=_frozen(source.resolve(keys.options, ("routers", name))),
         categories=categories,
         experts=experts,
+        wait_s=keys.max_wait or ASK_WAIT_S,
         folder=str(source.folder),
     )

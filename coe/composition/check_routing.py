@@ -108,10 +108,12 @@ def _check_router(name: str, file: FileKeys, completed: FileKeys, report: Report
     if isinstance(encoder, str):
         at = (*path, "encoder")
         check_known(report, "encoders", encoder, at, implicit=completed.encoders)
-    expert = router.options.get("expert")
-    if isinstance(expert, str):
-        check_known(report, "experts", expert, (*path, "expert"))
-    for i, stage in enumerate(stages_of(router)):
+    for key, expert in router.asked.items():
+        _check_ranking([expert], (*path, key), file, report, single=True)
+    if router.max_wait is not None and not router.asked:
+        message = "this router asks no expert that it could wait for"
+        report.error((*path, "max_wait"), message, "remove it", key=True)
+    for i, stage in enumerate(stages_of(router.options)):
         check_known(report, "routers", stage, (*path, "stages", i))
     for key in _FRACTIONS:
         _check_fraction(router.options.get(key), (*path, key), report)
@@ -151,21 +153,15 @@ def _check_fraction(value: Any, path: KeyPath, report: Report) -> None:
 def _is_cyclic(name: str, file: FileKeys) -> bool:
     """Whether the stages of a router, or theirs in turn, name the router itself."""
     seen: set[str] = set()
-    pending = stages_of(file.routers[name])
+    pending = stages_of(file.routers[name].options)
     while pending:
         stage = pending.pop()
         if stage == name:
             return True
         if stage in file.routers and stage not in seen:
             seen.add(stage)
-            pending += stages_of(file.routers[stage])
+            pending += stages_of(file.routers[stage].options)
     return False
-
-
-def _judges(file: FileKeys) -> set[str]:
-    """Return the experts that routers ask."""
-    named = (router.options.get("expert") for router in file.routers.values())
-    return {name for name in named if isinstance(name, str)}
 
 
 def _check_unused(file: FileKeys, report: Report) -> None:
@@ -173,7 +169,7 @@ def _check_unused(file: FileKeys, report: Report) -> None:
     used.update(*(route.experts for route in file.routing.routes.values()))
     used.update(*(category.experts or () for category in file.categories.values()))
     used.update(expert.base for expert in file.experts.values() if is_lora(expert))
-    used.update(_judges(file))
+    used.update(*(router.asked.values() for router in file.routers.values()))
     for name, expert in file.experts.items():
         if name not in used and expert.status in {"live", "canary"}:
             message = "no route leads to it: only a client that names it gets it"

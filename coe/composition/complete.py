@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from coe.composition.models import FileKeys
 from coe.composition.routing_keys import (
     CategoryKeys,
@@ -45,9 +48,9 @@ def complete(file: FileKeys) -> FileKeys:
     )
 
 
-def stages_of(router: RouterKeys) -> list[str]:
+def stages_of(options: Mapping[str, Any]) -> list[str]:
     """Return the routers that a router is made of, by name; empty where it stands alone."""
-    stages = router.options.get("stages")
+    stages = options.get("stages")
     return [stage for stage in stages if isinstance(stage, str)] if isinstance(stages, list) else []
 
 
@@ -80,7 +83,7 @@ def _deciding_router(file: FileKeys, routers: dict[str, RouterKeys]) -> str | No
         return None
     if DEFAULT in routers:
         return DEFAULT
-    parts = {stage for router in routers.values() for stage in stages_of(router)}
+    parts = {stage for router in routers.values() for stage in stages_of(router.options)}
     whole = [name for name in routers if name not in parts]
     return whole[0] if len(whole) == 1 else None
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import AliasChoices, ConfigDict, Field
 
 from coe.composition.conversation_keys import ContextKeys, SessionKeys
-from coe.composition.keys import Fraction, JsonObject, Keys, Name, Patterns, Text, Texts
+from coe.composition.keys import Duration, Fraction, JsonObject, Keys, Name, Patterns, Text, Texts
 
 
 class KeywordKeys(Keys):
@@ -104,6 +104,19 @@ class EncoderKeys(PluginKeys):
 
 class RouterKeys(PluginKeys):
     """Text to category scores: a `coe.routers` plugin and its options."""
+
+    # The options that name an expert which the router asks.
+    ASKS: ClassVar[tuple[str, ...]] = ("expert", "tagger")
+
+    max_wait: Duration | None = Field(
+        None, description="How long an expert that it asks may take. Default: `2s`."
+    )
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The experts that it asks, by the option that names them."""
+        named = {key: self.options.get(key) for key in self.ASKS}
+        return {key: name for key, name in named.items() if isinstance(name, str)}
 
 
 class RouteKeys(Keys):

@@ -13,7 +13,9 @@ from coe.testing.wire import Ask
 
 
 def text(ask: Ask) -> str:
-    """Return what an ordinary answer says: the prompt."""
+    """Return what an ordinary answer says: what it was told to, or the prompt."""
+    if ask.said is not None:
+        return ask.said
     return f"echo: {ask.prompt}" if ask.prompt else "hello from the fake upstream"
 
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coe.errors import ConfigError
-from coe.protocols import Encoder, Router
+from coe.errors import CoEError, ConfigError
+from coe.protocols import AskedExpert, Encoder, Router
 from coe.types import Evidence, Scores
 
 Made = TypeVar("Made")
@@ -59,6 +59,7 @@ class GivenParts:
 
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
     routers: Mapping[str, Router] = field(default_factory=dict)
+    experts: Mapping[str, AskedExpert] = field(default_factory=dict)
 
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name. Raises ConfigError."""
@@ -67,6 +68,34 @@ class GivenParts:
     def router(self, name: str) -> Router:
         """Return the router of that name. Raises ConfigError."""
         return _named(name, self.routers, "router")
+
+    def expert(self, name: str) -> AskedExpert:
+        """Return the expert of that name. Raises ConfigError."""
+        return _named(name, self.experts, "expert")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenExpert:
+    """An expert that a router may ask: a function from a body to the text of the answer.
+
+    A CoEError that the function raises is what the router gets instead.
+    """
+
+    name: str
+    says: Callable[[Mapping[str, Any]], str]
+
+    def ask(
+        self, bodies: Sequence[Mapping[str, Any]], *, wait_s: float
+    ) -> tuple[str | CoEError, ...]:
+        """See `coe.protocols.AskedExpert`; answers at once."""
+        _expect(wait_s > 0, "whoever asks an expert waits for it")
+        return tuple(self._answer(body) for body in bodies)
+
+    def _answer(self, body: Mapping[str, Any]) -> str | CoEError:
+        try:
+            return self.says(body)
+        except CoEError as error:
+            return error
 
 
 def check_encoder(make: Callable[[], Encoder]) -> None:
@@ -124,13 +153,17 @@ def _check_scores(router: Router, scores: Scores, count: int) -> None:
         _expect(bool((sums <= 1 + 1e-6).all()), "a row of probabilities sums to at most 1")
     _expect(len(scores.stages) in {0, count}, "stages has one entry per text, or none")
     _expect(len(scores.evidence) in {0, count}, "evidence has one entry per text, or none")
+    _expect(len(scores.failures) in {0, count}, "failures has one entry per text, or none")
+    failed = [place for place, failure in enumerate(scores.failures) if failure]
+    _expect(not values[failed].any(), "a text that has no scores has a row of zeros")
     for row in scores.evidence:
         _check_evidence(router, row)
 
 
 def _check_evidence(router: Router, row: tuple[Evidence, ...]) -> None:
-    known = set(router.categories)
-    _expect(all(item.category in known for item in row), "evidence is of the router's categories")
+    known = {*router.categories, ""}
+    of_those = all(item.category in known for item in row)
+    _expect(of_those, "evidence is of one of the router's categories, or of none")
     similarities = [item.similarity for item in row if item.similarity is not None]
     in_range = all(abs(similarity) <= 1 + TOLERANCE for similarity in similarities)
     _expect(in_range, "a similarity is in [-1, 1]")

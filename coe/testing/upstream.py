@@ -18,10 +18,10 @@ import math
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -48,6 +48,8 @@ class FakeUpstream:
         connections: open now.
         accepted: connections since the start.
         aborted: requests whose client went away before the answer had ended.
+        says: set it to choose what an ordinary answer to a chat request's body says; None, from
+            it or in its place, means the prompt, echoed.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class FakeUpstream:
         self.aborted = 0
         self.models = tuple(models)
         self.latency = latency
+        self.says: Callable[[Mapping[str, Any]], str | None] | None = None
         self.dim = dim
         self._host, self._port, self._tls = host, port, tls
         self._planned: deque[str] = deque()
@@ -144,7 +147,7 @@ class FakeUpstream:
         self.received += 1
         self.requests.append(request)
         known = self._answers.get((request.body, request.path.encode()))
-        is_planned = bool(self._planned)
+        is_planned = bool(self._planned) or self.says is not None
         if known is not None and not is_planned:
             plan: list[Step] = [known]
         else:
@@ -168,9 +171,12 @@ class FakeUpstream:
         if endpoint not in {"chat/completions", "embeddings"}:
             return [Send(wire.http(404, wire.error_body(f"no {path} here", "not_found_error")))]
         try:
-            ask = wire.Ask.read(orjson.loads(request.body), endpoint)
+            body = orjson.loads(request.body)
+            ask = wire.Ask.read(body, endpoint)
         except (ValueError, AttributeError, TypeError):
             return [Send(wire.http(400, wire.error_body("not JSON", "invalid_request_error")))]
+        if self.says is not None and endpoint == "chat/completions":
+            ask = replace(ask, said=self.says(body))
         if self._planned:
             ask = replace(ask, model=self._planned.popleft())
         if endpoint == "embeddings" and not behaviours.is_special(ask.model):

@@ -21,6 +21,7 @@ class Ask:
 
     Attributes:
         prompt: the text of the last message, or of the first input of an embedding.
+        said: what an ordinary answer says; None means the prompt, echoed.
         usage: whether a stream is to end with its usage.
     """
 
@@ -31,6 +32,7 @@ class Ask:
     usage: bool = False
     endpoint: str = "chat/completions"
     inputs: tuple[str, ...] = ()
+    said: str | None = None
 
     @classmethod
     def read(cls, body: Mapping[str, Any], endpoint: str) -> Ask:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from coe.errors import ArtefactError, ConfigError, PluginError
 from coe.protocols import EncoderSpec, ExpertCard, RouterSpec
-from coe.testing.routers import GivenParts, check_encoder, check_router
+from coe.testing.routers import GivenExpert, GivenParts, check_encoder, check_router
 from coe.types import Category
 from routers.encoders.hashed import HashedEncoder
 from routers.encoders.minilm import FOLDER
@@ -27,6 +29,7 @@ ROUTER_OPTIONS: dict[str, dict[str, Any]] = {
     "ridge": {"encoder": "small"},
     "merge": {"stages": ["rules", "meaning"], "weights": {"rules": 1, "meaning": 2}},
     "skill": {"encoder": "small"},
+    "llm": {"expert": "judge"},
     "pilot": {"encoder": "small", "queries": str(DATA / "best_at.jsonl")},
 }
 CATEGORIES = (
@@ -115,7 +118,18 @@ def parts() -> GivenParts:
         name="meaning", type="embedding", options={"encoder": "small"}, categories=CATEGORIES
     )
     meaning = embedding(spec, GivenParts(encoders={"small": encoder}))
-    return GivenParts(encoders={"small": encoder}, routers={"rules": rules, "meaning": meaning})
+    return GivenParts(
+        encoders={"small": encoder},
+        routers={"rules": rules, "meaning": meaning},
+        experts={"judge": GivenExpert("judge", judge)},
+    )
+
+
+def judge(body: Mapping[str, Any]) -> str:
+    """Know the texts with a digit in them; say nothing of use of those with a bracket."""
+    text = body["messages"][-1]["content"]
+    category = "arithmetic" if any(letter.isdigit() for letter in text) else "shell"
+    return json.dumps({"category": "?" if "[" in text else category, "confidence": 0.75})
 
 
 def packaged_model() -> str:

@@ -131,3 +131,17 @@ async def test_it_runs_as_a_command() -> None:
 @pytest.mark.parametrize("name", documented())
 async def test_every_documented_behaviour_exists(name: str) -> None:
     assert behaviours.is_special(name), name
+
+
+@pytest.mark.parametrize("model", ["ok", "slow-first-1ms", "spaced"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_it_says_can_be_chosen(model: str, stream: bool) -> None:  # noqa: FBT001
+    async with FakeUpstream() as upstream, aiohttp.ClientSession() as session:
+        body = {**BODY, "model": model, "stream": stream}
+        upstream.says = lambda asked: f"chosen:{asked['model']}"
+        chosen = await (await session.post(f"{upstream.url}/chat/completions", json=body)).text()
+        upstream.says = lambda _: None
+        echoed = await (await session.post(f"{upstream.url}/chat/completions", json=body)).text()
+
+    assert f"chosen:{model}" in chosen
+    assert "echo:" in echoed

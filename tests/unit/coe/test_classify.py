@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from coe.asking import Experts
 from coe.classify import Classifier, Policy
 from coe.errors import ConfigError, RouterUnavailable
 from coe.protocols import Router
-from coe.types import Scores
+from coe.types import Evidence, Scores
 
 pytestmark = pytest.mark.anyio
 
@@ -209,3 +210,56 @@ async def test_an_impatient_load_says_that_the_encoder_is_down() -> None:
 
 async def test_a_text_that_is_not_unicode_is_classified() -> None:
     assert (await (await loaded(ByLength())).classify("\ud800")).category == "short"
+
+
+class Unsure(ByLength):
+    """Has no scores of a text the first time that it is asked about it."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        failures = tuple(
+            "" if any(text in batch for batch in self.batches) else "the judge is late"
+            for text in texts
+        )
+        values = super().score(texts).values
+        values[[bool(failure) for failure in failures]] = 0.0
+        judge = Evidence(kind="judge", category="", text="late")
+        return Scores(values=values, evidence=((judge,),) * len(texts), failures=failures)
+
+
+async def test_a_text_without_scores_says_why_and_is_scored_again() -> None:
+    classifier = await loaded(Unsure())
+
+    first, second = [await classifier.classify("hello") for _ in range(2)]
+
+    assert (first.reason, first.detail) == ("router-failed", "the judge is late")
+    assert first.evidence[0].text == "late"
+    assert second.category == "short"
+
+
+async def test_where_the_window_has_no_scores_the_turn_has_the_word() -> None:
+    router = Unsure()
+    router.batches.append(["hello"])
+    classifier = await loaded(router)
+
+    decision = await classifier.classify("hello", "hi\n\nhello")
+
+    assert (decision.reason, decision.category) == ("matched", "short")
+
+
+NOBODY = Experts(composition=None, backends={})  # type: ignore[arg-type]  # never asked
+
+
+async def test_a_router_that_asks_experts_scores_each_text_apart() -> None:
+    router = ByLength()
+    classifier = Classifier(lambda: router, Policy(), asks=NOBODY)
+    await classifier.load()
+    router.gate.clear()
+
+    held = [asyncio.create_task(classifier.classify(text)) for text in ("a", "b", "a")]
+    while len(router.batches) < 2:
+        await asyncio.sleep(0)
+    router.gate.set()
+
+    assert [decision.category for decision in await asyncio.gather(*held)] == ["short"] * 3
+    assert sorted(router.batches) == [["a"], ["b"]]
+    assert len(router.threads) == 2

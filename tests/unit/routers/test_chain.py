@@ -56,6 +56,16 @@ class Broken(Table):
         raise RouterUnavailable(f"{self.name} does not answer")
 
 
+class Partly(Table):
+    """A stage that has no scores of the texts it was told nothing about."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        known = {text: self._rows.get(text, (0.0, 0.0)) for text in texts}
+        scores = Table(self.name, known).score(texts)
+        failures = tuple("" if text in self._rows else "too late" for text in texts)
+        return Scores(values=scores.values, evidence=scores.evidence, failures=failures)
+
+
 def chain(*stages: Table, **limits: float) -> ChainRouter:
     return ChainRouter(name="default", categories=("a", "b"), stages=stages, **limits)
 
@@ -288,3 +298,48 @@ def test_an_exit_that_cannot_be_fitted_is_refused(
 
     with pytest.raises(ConfigError, match=message):
         fitted(tmp_path, few, **options)
+
+
+def test_a_stage_without_scores_of_a_text_leaves_it_to_the_others() -> None:
+    first = Table("first", {"x": (0.6, 0.1), "y": (0.5, 0.2)})
+    judge = Partly("judge", {"y": (0.0, 0.9)})
+
+    scores = chain(first, judge).score(["x", "y"])
+
+    assert scores.stages == ("first", "judge")
+    assert scores.values == pytest.approx(np.array([(0.6, 0.1), (0.0, 0.9)]))
+    assert scores.failures == ("", "")
+    assert [item.text for item in scores.evidence[0]] == ["first", "judge"]
+
+
+def test_a_text_of_which_no_stage_has_scores_says_why() -> None:
+    judge = Partly("judge", {"y": (0.0, 0.9)})
+
+    scores = chain(Broken("first", {}), judge).score(["x", "y"])
+
+    assert scores.failures == (
+        "no stage answers (first: first does not answer; judge: too late)",
+        "",
+    )
+    assert scores.values[0].tolist() == [0.0, 0.0]
+    assert scores.stages == ("default", "judge")
+
+
+def test_an_exit_is_not_fitted_to_a_text_that_has_no_scores(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": t, "category": "a"}) + "\n" for t in ("x", "y")))
+    parts = GivenParts(
+        routers={
+            "near": Table("near", {"x": (0.6, 0.1), "y": (0.5, 0.2)}),
+            "judge": Partly("judge", {"y": (0.0, 0.9)}),
+        }
+    )
+    spec = RouterSpec(
+        name="default",
+        type="chain",
+        options={"stages": ["near", "judge"], "confident_at": "fitted", "held_out": str(rows)},
+        categories=(Category(name="a"), Category(name="b")),
+    )
+
+    with pytest.raises(RouterUnavailable, match=r"routers\.judge: too late"):
+        build(spec, parts)

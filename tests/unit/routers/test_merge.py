@@ -172,3 +172,32 @@ def test_without_weights_all_stages_weigh_the_same() -> None:
     )
 
     assert build(spec, parts).score(["t"]).values[0] == pytest.approx((0.5, 0.25))
+
+
+class Partly(Table):
+    """A stage that has no scores of the text `late`."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        failures = tuple("too late" if text == "late" else "" for text in texts)
+        return Scores(values=super().score(texts).values, failures=failures)
+
+
+def test_a_stage_without_scores_of_a_text_takes_no_part_in_it() -> None:
+    rows = {"t": (0.2, 0.6), "late": (0.0, 0.0)}
+    near = Table("near", {"t": (0.6, 0.2), "late": (0.7, 0.1)})
+
+    scores = merge(near, Partly("judge", rows)).score(["t", "late"])
+
+    assert scores.values == pytest.approx(np.array([(0.4, 0.4), (0.7, 0.1)]))
+    assert scores.failures == ("", "")
+
+
+def test_a_text_of_which_no_stage_has_scores_says_why() -> None:
+    rows = {"t": (0.2, 0.6), "late": (0.0, 0.0)}
+
+    scores = merge(Broken("near", {}), Partly("judge", rows)).score(["t", "late"])
+
+    assert scores.failures == (
+        "",
+        "no stage answers (near: near does not answer to 2; judge: too late)",
+    )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from coe.errors import ConfigError
 from coe.protocols import ExpertCard, RouterSpec
-from coe.testing.routers import GivenParts, check_router
+from coe.testing.routers import GivenExpert, GivenParts, check_router
 from coe.types import Category
 from routers.encoders.hashed import HashedEncoder
 from routers.skill import Need, SkillRouter, build
@@ -154,3 +156,110 @@ def test_a_wrong_option_names_its_place(options: dict[str, Any], message: str) -
 def test_without_skills_of_experts_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"routers\.skills: .*give experts some"):
         build(spec(experts=(ExpertCard(name="counsel"),), encoder="small"), PARTS)
+
+
+def tagger(*answers: str, seen: list[Any] | None = None) -> GivenParts:
+    """Return parts with an expert that says one thing after the other, and begins anew."""
+    left = cycle(answers)
+
+    def says(body: Mapping[str, Any]) -> str:
+        if seen is not None:
+            seen.append(body)
+        return next(left)
+
+    return GivenParts(encoders={"small": ENCODER}, experts={"tags": GivenExpert("tags", says)})
+
+
+def tags(*skills: str) -> str:
+    return json.dumps({"skills": skills})
+
+
+def tagged(parts: GivenParts, **options: Any) -> SkillRouter:
+    return build(spec(encoder="small", tagger="tags", **options), parts)
+
+
+def test_what_two_of_five_answers_name_is_needed() -> None:
+    seen: list[Any] = []
+    parts = tagger(
+        tags("law", "maths"), tags("law"), tags("prose"), tags("maths"), tags("law"), seen=seen
+    )
+
+    scores = tagged(parts, skills={"law": "contracts"}).score(["x"])
+
+    assert [item.text for item in scores.evidence[0]] == ["law", "maths"]
+    assert [item.similarity for item in scores.evidence[0]] == [None, None]
+    assert scores.values[0] == pytest.approx((0.6, 0.2 * 0.5, 0.0, 0.0))
+    assert [(body["temperature"], body["seed"]) for body in seen] == [(0.7, n) for n in range(5)]
+    assert '- "law": contracts\n- "maths": maths' in seen[0]["messages"][0]["content"]
+
+
+def test_the_agreement_is_an_option() -> None:
+    parts = tagger(tags("law", "maths"), tags("law"), tags("law", "prose"))
+
+    scores = tagged(parts, samples=3, agreement=3).score(["x"])
+
+    assert [item.text for item in scores.evidence[0]] == ["law"]
+
+
+def test_answers_that_agree_on_nothing_mean_that_no_known_skill_is_needed() -> None:
+    scores = tagged(tagger(tags())).score(["x"])
+
+    assert scores.values.tolist() == [[0.0] * 4]
+    assert scores.evidence == ((),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("law", "not JSON"),
+        ('{"skills": "law"}', "not a list of names"),
+        ('{"skills": [1]}', "not a list of names"),
+        ('{"skills": ["law", "fishing"]}', "what is no skill"),
+        ('{"skill": ["law"]}', "not an object with skills"),
+    ],
+)
+def test_a_text_that_cannot_be_tagged_needs_the_nearest_skills(answer: str, why: str) -> None:
+    near = build(spec(encoder="small"), PARTS).score(["law"])
+
+    scores = tagged(tagger(answer)).score(["law"])
+
+    assert scores.values == pytest.approx(near.values)
+    *found, silence = scores.evidence[0]
+    assert [item.text for item in found] == ["law"]
+    assert (silence.kind, silence.category) == ("judge", "")
+    assert silence.text.startswith("tagger `tags`: ")
+    assert why in silence.text
+
+
+def test_one_good_answer_of_five_is_not_enough() -> None:
+    scores = tagged(tagger(tags("maths"), "?", "?", "?", "?")).score(["law"])
+
+    assert scores.evidence[0][0].text == "law"
+    assert scores.evidence[0][-1].kind == "judge"
+
+
+def by_word(body: Mapping[str, Any]) -> str:
+    text = body["messages"][1]["content"]
+    return tags("law") if "w" in text else tags("maths") if "?" in text else "nothing"
+
+
+def test_with_a_tagger_it_keeps_the_contract() -> None:
+    parts = GivenParts(encoders={"small": ENCODER}, experts={"tags": GivenExpert("tags", by_word)})
+
+    check_router(lambda: tagged(parts))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tagger": "tag"}, "no expert `tag`"),
+        ({"tagger": "tags", "samples": 17}, "samples: expected a whole number from 1 to 16"),
+        ({"tagger": "tags", "agreement": 6}, "agreement: expected a whole number from 1 to 5"),
+        ({"agreement": 2}, r"routers\.skills\.agreement: goes with `tagger: EXPERT`"),
+    ],
+)
+def test_a_wrong_option_of_the_tagger_names_its_place(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(spec(encoder="small", **options), tagger(tags()))
