@@ -41,7 +41,10 @@ MOST_NEIGHBOURS = 10
 # Rows that are kept to be neighbours, spread evenly over the categories: reading ten thousand takes
 # longer than everything else a router does.
 MOST_ROWS = 4000
-RIDGE = 1e-3
+# So strong that signals which say much the same share their weight. The categories left out are no
+# likeness of what is outside in truth: of them the classifier alone tells most, of others distances
+# tell as much. On the split `val` of CLINC150, AUROC 0.981 at 0.001, 0.9835 at 0.1, 0.984 from 0.3.
+RIDGE = 1.0
 HAIR = 1e-12
 
 
@@ -187,7 +190,16 @@ def learn(inside: Floats, outside: Floats, examples: Floats | None = None) -> Ga
         used = np.delete(used, int(beta[:-1].argmin()))
     weights = np.zeros(len(SIGNALS))
     weights[used] = beta[:-1]
-    return Gate(centre=centre, scale=scale, weights=weights, offset=float(beta[-1]))
+    # The penalty has made the weights small as well as alike: one number makes them great again.
+    joined = features @ weights
+    scale_of_joined = max(float(joined.std()), HAIR)
+    slope, offset = logistic(joined[:, None] / scale_of_joined, smoothed(belongs), row_weights)
+    return Gate(
+        centre=centre,
+        scale=scale,
+        weights=weights * max(slope, 0.0) / scale_of_joined,
+        offset=float(offset),
+    )
 
 
 def _whitening(residuals: Floats) -> Floats:
