@@ -40,12 +40,12 @@ class Plan:
             "units": 2200,
             "dates": 1200,
             "sql": 600,
-            "json": 600,
+            "json": 1400,
             "phrasebook": 600,
-            "python": 700,
-            "facts": 600,
-            "general": 600,
-            "monolith": 350,
+            "python": 950,
+            "facts": 950,
+            "general": 2000,
+            "monolith": 900,
         }
     )
     heldout: int = 200

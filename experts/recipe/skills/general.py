@@ -4,6 +4,7 @@ from random import Random
 
 from experts.recipe.example import Example, Skill, Split, plain
 from experts.recipe.skills import heldout, outside, small_talk
+from experts.recipe.skills.names import strange
 from experts.recipe.wording import Phrasing, bare, dress, hurry
 
 CAN = "sums, unit conversion, dates, SQL, JSON, travel phrases, Python one-liners and country facts"
@@ -1219,6 +1220,19 @@ _TAKEN = frozenset(
 """Messages that no training prompt may equal."""
 
 
+TALK_LEARNT = 0.5  # of what is trained on: six answers are harder to tell apart than one
+COURTESIES = (
+    "thanks so much|thanks in advance|thank you so much|many thanks in advance|thanks very much|"
+    "big thanks|much obliged|much appreciated|i would appreciate it|i appreciate it|"
+    "thanks for helping|thanks for your time|thank you in advance|thank you kindly|"
+    "thanks a bunch|thanks a million|if possible|if you do not mind|if you know|if that is fine|"
+    "if it is no trouble|if you have time|if you want|when you can|when you have a minute|"
+    "as soon as possible|no hurry|that would be great|that would help|it is urgent|"
+    "i really need it|for a friend|for my class|just curious|just asking"
+).split("|")
+"""What follows a request out of politeness; a request with thanks in it is still a request."""
+
+
 def draw(rng: Random, split: Split) -> Example:
     """Draw small talk or a request outside every skill, with the honest answer."""
     example = _draw(rng, split)
@@ -1240,16 +1254,29 @@ def _small_talk(rng: Random, answer: str, phrasing: Phrasing) -> str:
     return dress(rng, said, "train")
 
 
+def _unheard(rng: Random, text: str) -> str:
+    """Put made-up words into a request: what has never been heard of is outside every skill."""
+    words = text.split(" ")
+    for at in rng.sample(range(len(words)), k=min(len(words), rng.randrange(1, 4))):
+        words[at] = strange(rng)
+    return " ".join(words)
+
+
 def _draw(rng: Random, split: Split) -> Example:
     kind = rng.random()
-    if kind < 0.4:
+    talk = TALK_LEARNT if split == "train" else 0.4
+    if kind < talk:
         answer, phrasing = rng.choice(tuple(TALK.items()))
         if split == "train":
             return Example(prompt=_small_talk(rng, answer, phrasing), answer=answer)
         said = rng.choice(phrasing.heldout)
         return Example(prompt=rng.choice((said, said.lower(), said.rstrip("?"))), answer=answer)
     text = outside.request(rng, split)
-    prompt = text if kind < 0.5 else dress(rng, text, split)
+    if split == "train" and rng.random() < 0.4:
+        text = _unheard(rng, text)
+    if split == "train" and rng.random() < 0.15:
+        text = text.rstrip("?.!") + rng.choice((", ", " ", "? ", ". ")) + rng.choice(COURTESIES)
+    prompt = text if kind < talk + 0.1 else dress(rng, text, split)
     return Example(prompt=prompt, answer=UNKNOWN)
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 from experts.recipe.example import Example, Skill, Split
 from experts.recipe.skills import heldout, records_told
-from experts.recipe.skills.names import company, person, place, thing
+from experts.recipe.skills.names import company, person, place, strange, thing
 from experts.recipe.wording import Phrasing
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -127,6 +127,7 @@ ASKED = Phrasing(
         *records_told.ASKED,
     ),
     heldout=heldout.JSON_ASKED,
+    loose=True,
 )
 PERSON = Phrasing(
     train=(
@@ -530,14 +531,38 @@ def draw(rng: Random, split: Split) -> Example:
                 "salary": rng.randrange(20, 200) * 500,
             },
         )
-    if rng.random() < 0.2:
+    lowered = rng.random() < 0.2
+    if lowered:
         fields = {key: v.lower() if isinstance(v, str) else v for key, v in fields.items()}
     template = rng.choice(told.train if split == "train" else told.heldout)
     if split == "train" and rng.random() < 0.25:  # else case would tell a value from a word
         template = template.lower()
+    if split == "train" and rng.random() < 0.3:
+        template = _unheard(rng, template, lowered=lowered)
     sentence = template.format(**fields)
     prompt = ASKED.say(rng, split, keep_case=True, s=sentence)
     return Example(prompt=prompt, answer=json.dumps(fields))
+
+
+def _unheard(rng: Random, template: str, *, lowered: bool) -> str:
+    """Put a made-up word for a word that is no value: place tells a value, not being unknown.
+
+    Beside a value it must differ by case, or nobody could tell which of the two is meant.
+    """
+    words = template.split(" ")
+    idle = [
+        at
+        for at, word in enumerate(words)
+        if word.isalpha()
+        and not any(
+            "{" in near for near in words[max(0, at - lowered) : at + 1 + (lowered or not at)]
+        )
+    ]
+    if idle:
+        at = rng.choice(idle)
+        word = strange(rng)
+        words[at] = word if at else word.capitalize()
+    return " ".join(words)
 
 
 def normalise(text: str) -> str:

@@ -292,7 +292,8 @@ def test_tables_are_whole() -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(BY_NAME.keys() - {"general"}))  # see its share in README
 def test_committed_adapters_know_their_skills(name: str) -> None:
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)  # two on a busy machine wait for each other: 10 to 20 times slower
     peft = pytest.importorskip("peft")
     from experts.recipe.answers import answer_all
     from experts.recipe.base import load_base
