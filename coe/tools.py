@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from coe.protocols import Encoder, Parts, Router, RouterSpec
+from coe.protocols import Encoder, EncoderSpec, Parts, Router, RouterSpec
 from coe.types import Category
 
 
@@ -134,20 +134,24 @@ class TrainingOrder:
 
     Attributes:
         routers: those of the composition, by name.
+        encoders: the same.
         parts: builds the encoders that are asked for.
         router: one of them, by name; None for the only one that can be trained.
         rows: labelled texts to learn from, see `Evaluator`; a text of no category shows what
             is outside. None for none.
         utterances: learn from the composition's utterances, too.
         to: where the artefact goes; None for where the router looks for it.
+        minutes: most to spend on tuning an encoder for the router; 0 leaves its encoder as it is.
     """
 
     routers: Mapping[str, RouterSpec]
+    encoders: Mapping[str, EncoderSpec]
     parts: Parts
     router: str | None = None
     rows: Path | None = None
     utterances: bool = True
     to: Path | None = None
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,8 @@ class Trainer(Protocol):
     def __call__(self, order: TrainingOrder, progress: Progress) -> TrainedRouter:
         """Train a router and write its artefact; the file is whole or as it was before.
 
-        What an interruption finds done is done: embeddings are kept where the router's spec says.
+        What an interruption finds done is done: embeddings are kept where the router's spec says,
+        an encoder that is being tuned beside the artefact.
 
         Raises:
             ConfigError: what is missing, broken or contradicts itself, with its place and the fix.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coe.errors import ConfigError
-from coe.protocols import RouterSpec
+from coe.protocols import EncoderSpec, RouterSpec
 from coe.tools import Progress, TrainedRouter, TrainingOrder
 from coe.types import Category
-from routers import artefact, linear, training
+from routers import artefact, linear, own_encoder, training
 from routers.options import Options, nearest
 from routers.report.words import columns, number
 from routers.rows import read_rows
@@ -52,17 +52,28 @@ def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
     path = target(spec, options, order.to)
     artefact.expect_writable(path)
     lessons = gather(spec, order)
-    encoder = stored(order.parts.encoder(options.text("encoder")), spec.cache_folder)
     try:
-        trained = training.train(lessons.rows, encoder, outside=lessons.outside, progress=progress)
+        own = _own_encoder(options, path, lessons, order, progress) if order.minutes else None
+        encoder = own.encoder if own else order.parts.encoder(options.text("encoder"))
+        trained = training.train(
+            lessons.rows,
+            stored(encoder, spec.cache_folder),
+            outside=lessons.outside,
+            progress=progress,
+            judge=own.judge if own else None,
+        )
     except ConfigError as error:
+        if error.message.startswith(("routers.", "encoders.")):
+            raise
         raise ConfigError(f"{place}: {error.message}") from error
+    if own:
+        own.settle()
     training.save(path, trained, utterances=lessons.utterances)
     about = f"router `{spec.name}`: {lessons.described(order.rows)}"
     return TrainedRouter(
-        text="\n\n".join([about, *_quality(trained.report)]),
-        files=(path,),
-        wanted=wanted(spec, options, path),
+        text="\n\n".join([about, *_tuning(own), *_quality(trained.report, own)]),
+        files=(path, own.folder) if own else (path,),
+        wanted=wanted(spec, options, path, own.spec if own else None),
     )
 
 
@@ -105,11 +116,21 @@ def target(spec: RouterSpec, options: Options, to: Path | None) -> Path:
     return Path(spec.folder, options.text(MODEL, f"{spec.name}.npz"))
 
 
-def wanted(spec: RouterSpec, options: Options, path: Path) -> str:
-    """Return what the composition must say of the router; empty where it says it already."""
-    if MODEL in options.values and _is_same(Path(spec.folder, options.text(MODEL)), path):
-        return ""
-    return f"routers:\n  {spec.name}:\n    {MODEL}: {_within(spec.folder, path)}"
+def wanted(
+    spec: RouterSpec, options: Options, path: Path, encoder: EncoderSpec | None = None
+) -> str:
+    """Return what the composition must say to use the files; empty where it says it already."""
+    lines = []
+    if encoder is not None and encoder.name != options.text("encoder"):
+        keys = ", ".join(f"{key}: {value}" for key, value in encoder.options.items())
+        lines += ["encoders:", f"  {encoder.name}: {{type: {encoder.type}, {keys}}}"]
+        lines += ["routers:", f"  {spec.name}:", f"    encoder: {encoder.name}"]
+    is_named = MODEL in options.values and _is_same(Path(spec.folder, options.text(MODEL)), path)
+    if not is_named:
+        if not lines:
+            lines += ["routers:", f"  {spec.name}:"]
+        lines.append(f"    {MODEL}: {own_encoder.within(spec.folder, path)}")
+    return "\n".join(lines)
 
 
 def gather(spec: RouterSpec, order: TrainingOrder) -> Lessons:
@@ -158,8 +179,32 @@ def _without(rows: Iterable[training.Row], categories: Sequence[Category]) -> It
     return (one.name for one in categories if one.utterances and one.name not in there)
 
 
-def _quality(report: training.FitReport) -> Iterator[str]:
+def _own_encoder(
+    options: Options, path: Path, lessons: Lessons, order: TrainingOrder, progress: Progress
+) -> own_encoder.OwnEncoder:
+    name, spec = options.text("encoder"), order.routers[options.place.removeprefix("routers.")]
+    return own_encoder.tune_own(
+        own_encoder.own_spec(order.encoders[name], path, spec.folder),
+        path,
+        lessons.rows,
+        minutes=order.minutes,
+        cache_folder=spec.cache_folder,
+        progress=progress,
+    )
+
+
+def _tuning(own: own_encoder.OwnEncoder | None) -> Iterator[str]:
+    """Yield a paragraph on how the encoder was tuned, if it was."""
+    if own is None:
+        return
+    tuned = own.tuned
+    cut = "" if tuned.steps == tuned.planned else f" of {tuned.planned}: the time was up"
+    yield f"encoder: tuned in {tuned.steps} steps{cut}, {tuned.seconds / 60:.1f} minutes in all"
+
+
+def _quality(report: training.FitReport, own: own_encoder.OwnEncoder | None) -> Iterator[str]:
     """Yield paragraphs: what training found out on rows that were left out."""
+    which = f"{len(own.judge.unseen)}, by an encoder tuned on the others" if own else "in turn"
     rows = [
         ("accuracy", number(report.accuracy), "of the best category"),
         ("ECE", number(report.ece), f"{number(report.ece_raw)} before calibration"),
@@ -170,14 +215,8 @@ def _quality(report: training.FitReport) -> Iterator[str]:
             ("out-of-scope AUROC", auroc, "on categories that were left out"),
             ("threshold", threshold, "at which 95 % of the rows are taken to belong to a category"),
         ]
-    yield "\n".join(["on rows that were left out, a fifth at a time:", *columns(rows, right=(1,))])
+    yield "\n".join([f"on rows that were left out ({which}):", *columns(rows, right=(1,))])
 
 
 def _is_same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-def _within(folder: str, path: Path) -> str:
-    """Return the path as the composition would write it."""
-    whole, base = path.resolve(), Path(folder).resolve()
-    return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)

@@ -34,6 +34,8 @@ RouterName = Annotated[
     str | None, typer.Option(help="A router of the file; default: the one that decides.")
 ]
 
+MINUTES = 15.0  # of tuning, unless it is said
+
 router_app = typer.Typer(
     help="Train and measure a router.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -121,7 +123,7 @@ def router_evaluate(
 
 
 @router_app.command("train")
-def router_train(
+def router_train(  # noqa: PLR0913 - an option each
     config: Config = None,
     *,
     router: Annotated[
@@ -138,14 +140,24 @@ def router_train(
     to: Annotated[
         Path | None, typer.Option(help="The artefact; default: the router's `model`.")
     ] = None,
+    tune_encoder: Annotated[
+        bool, typer.Option("--tune-encoder", help="Tune an encoder of its own for it, too.")
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Most to spend on tuning; default: 15.", min=0.1)
+    ] = None,
 ) -> None:
     """Train a router of type `linear` and write the artefact that its `model` names.
 
-    What is printed of its quality was measured on rows that it had not seen.
+    What is printed of its quality was measured on rows that it had not seen. Ctrl-C loses nothing:
+    the same command goes on where it was.
     """
     from coe.cli.router import train_router
 
-    train_router(config, router, on, to, utterances=utterances)
+    if minutes is not None and not tune_encoder:
+        raise ConfigError("--minutes belongs to --tune-encoder: add that, or leave it out")
+    spend = (MINUTES if minutes is None else minutes) if tune_encoder else 0.0
+    train_router(config, router, on, to, utterances=utterances, minutes=spend)
 
 
 @app.command()

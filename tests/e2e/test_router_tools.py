@@ -78,6 +78,7 @@ LINEAR = FILE.replace("{type: hashed}", "{type: minilm}").replace(
 )
 
 
+@pytest.mark.timeout(180)
 def test_an_interrupted_training_keeps_the_embeddings(coe: Coe, tmp_path: Path) -> None:
     """The first run is stopped while it encodes; the second encodes what the first did not."""
     pytest.importorskip("sklearn")

