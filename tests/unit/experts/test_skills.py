@@ -290,7 +290,7 @@ def test_tables_are_whole() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", sorted(BY_NAME.keys() - {"general"}))  # see its share in README
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_committed_adapters_know_their_skills(name: str) -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # two on a busy machine wait for each other: 10 to 20 times slower
