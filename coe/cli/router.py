@@ -20,6 +20,7 @@ from coe.composition.lock import (
     own_thresholds,
     parts,
     read_lock,
+    stale_message,
     write_lock,
 )
 from coe.errors import ConfigError
@@ -160,9 +161,10 @@ def at_work(
     thresholds = own_thresholds(composition)
     lock = read_lock(composition)
     if lock is not None and lock.router == name:
-        thresholds = lock.least(
-            composition, is_stale=bool(lock_changes(composition, lock, encoders))
-        )
+        changes = lock_changes(composition, lock, encoders)
+        if changes:
+            print(f"note: {stale_message(composition, changes)}", file=sys.stderr)
+        thresholds = lock.least(composition, is_stale=bool(changes))
     return RouterAtWork(
         router=router,
         categories=tuple(entry.category for entry in composition.categories.values()),

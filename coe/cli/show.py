@@ -16,7 +16,7 @@ from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
-from coe.composition.lock import lock_path, read_lock, stale_message
+from coe.composition.lock import read_lock, stale_message
 from coe.errors import CoEError, CompositionError, ConfigError, Problem
 from coe.protocols import Encoder
 from coe.settings import Settings
@@ -77,7 +77,7 @@ def _build(file: Path, composition: Composition) -> list[Problem]:
         return [_problem(file, error, "warning")]
     if changes:
         stale = ConfigError(stale_message(composition, changes))
-        return [_problem(lock_path(composition), stale, "warning")]
+        return [_problem(file, stale, "warning")]
     return []
 
 

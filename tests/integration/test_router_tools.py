@@ -162,9 +162,11 @@ def test_calibrated_thresholds_are_used_until_something_changes(coe: Coe, folder
     folder.joinpath("experts.yaml").write_text(FILE.replace("sum these", "sum those"))
     stale = coe("check")
     again = json.loads(coe(*prompt).stdout)
+    measured_again = coe("router", "evaluate", "set.jsonl")
 
     assert stale.returncode == 0
-    assert "experts.lock is stale: `categories.sums` has changed" in stale.stderr
+    assert "warning: experts.yaml: experts.lock is stale: `categories.sums` has" in stale.stderr
+    assert "note: experts.lock is stale: `categories.sums` has changed" in measured_again.stderr
     assert again["reason"] == "below-threshold"
 
 
