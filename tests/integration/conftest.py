@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 import uvicorn
 
 from coe.api.app import App
+from coe.cli import main
 from coe.composition import load
 from coe.pipeline import Gateway
 from coe.settings import Settings
@@ -50,6 +53,42 @@ class Running:
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Coe = Callable[..., Done]
+
+
+@pytest.fixture
+def coe(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coe:
+    """Run a command in this process, in the test's `folder`."""
+    monkeypatch.chdir(folder)
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["coe", *words])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return Done(int(str(code or 0)), out, err)
+
+    return run
+
+
+def write_rows(path: Path, rows: Sequence[tuple[str, str | None]]) -> None:
+    """Write labelled texts as JSON lines."""
+    lines = (json.dumps({"text": text, "category": name}) for text, name in rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 @pytest.fixture

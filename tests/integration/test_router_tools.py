@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from coe.cli import main
 from coe.composition import load
 from coe.composition.lock import lock_path, read_lock, write_lock
 
-
-@dataclass(frozen=True)
-class Done:
-    """What a command did."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Coe = Callable[..., Done]
+from .conftest import Coe, write_rows
 
 FILE = """
 version: 1
@@ -63,32 +50,11 @@ ROWS = (
 )
 
 
-def lines(rows: Sequence[tuple[str, str | None]]) -> str:
-    return "".join(json.dumps({"text": text, "category": name}) + "\n" for text, name in rows)
-
-
-@pytest.fixture
-def coe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coe:
-    """Run a command in this process, in a folder with a composition and rows."""
-    tmp_path.joinpath("experts.yaml").write_text(FILE)
-    tmp_path.joinpath("set.jsonl").write_text(lines(ROWS))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["coe", *words])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return Done(int(str(code or 0)), out, err)
-
-    return run
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A folder with a composition and rows."""
+    tmp_path.joinpath("experts.yaml").write_text(FILE)
+    write_rows(tmp_path / "set.jsonl", ROWS)
     return tmp_path
 
 
@@ -122,7 +88,7 @@ def test_another_router_of_the_file_can_be_measured(coe: Coe) -> None:
 
 
 def test_a_broken_row_is_refused_with_its_line(coe: Coe, folder: Path) -> None:
-    folder.joinpath("set.jsonl").write_text(lines(ROWS[:2]) + '{"text": "a", "category": "sum"}\n')
+    write_rows(folder / "set.jsonl", [*ROWS[:2], ("a", "sum")])
 
     for command in (("router", "evaluate"), ("calibrate",)):
         done = coe(*command, "set.jsonl")

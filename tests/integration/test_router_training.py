@@ -5,26 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from coe.cli import main
 from routers import artefact
 
-
-@dataclass(frozen=True)
-class Done:
-    """What a command did."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Coe = Callable[..., Done]
+from .conftest import Coe, Done, write_rows
 
 FILE = """
 version: 1
@@ -65,35 +53,11 @@ routers:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a composition and rows; commands run in it."""
+def folder(tmp_path: Path) -> Path:
+    """A folder with a composition and rows."""
     tmp_path.joinpath("experts.yaml").write_text(FILE)
     write_rows(tmp_path / "set.jsonl", ROWS)
-    monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def coe(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coe:
-    """Run a command in this process."""
-    assert folder.is_dir()
-
-    def run(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["coe", *words])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return Done(int(str(code or 0)), out, err)
-
-    return run
-
-
-def write_rows(path: Path, rows: Sequence[tuple[str, str | None]]) -> None:
-    lines = (json.dumps({"text": text, "category": name}) for text, name in rows)
-    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def refused(done: Done) -> str:
