@@ -14,9 +14,10 @@ from routers.calibration import Calibration, fit
 from routers.index import ABSENT, Index
 
 BLOCK_ELEMENTS = 4_000_000  # of a working array: some megabytes, however large the index
-# More utterances say nothing new, and the time grows with their square: of a larger index, every
-# category gives the same number, or all that it has.
-MOST_ROWS = 4000
+# More utterances say nothing new, and each is compared with all: of a larger index, every category
+# gives the same number, or all that it has. (10,000 utterances of CLINC150, 3,000 prompts: accuracy
+# 0.903 with 2,000 of them, 0.902 with 4,000, 0.900 with all; learnt in 0.3 s, 0.7 s, 2.2 s.)
+MOST_ROWS = 2000
 # With fewer utterances than these, leaving one out says more of luck than of the category.
 LEAST_PER_CATEGORY = 3
 LEAST_IN_ALL = 20
