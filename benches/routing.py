@@ -47,9 +47,8 @@ from routers.encoders.onnx import OnnxEncoder
 from routers.gate import Landmarks
 from routers.linear import LinearModel
 from routers.linear import load as load_linear
-from routers.own_encoder import OwnEncoder
 from routers.store import stored
-from routers.training import Recipe, save, train
+from routers.training import Judge, Recipe, save, train
 from routers.views import beside
 
 ROOT = Path(__file__).parents[1]
@@ -269,7 +268,7 @@ def tuned(task: Task, seeds: int, console: Console) -> Iterator[Metric]:
             )
             encoder = stored(own.encoder, str(BUILD))
             again = drawn.read_by(encoder.encode)
-            row = score(again, linear(again, seed, encoder, own=own))
+            row = score(again, linear(again, seed, encoder, judge=own.judge))
             accuracies.append(row["accuracy"])
             console.print(
                 f"{title}, seed {seed}: tuned in {own.tuned.seconds / 60:.1f} minutes, "
@@ -336,17 +335,11 @@ def linear(
     encoder: Encoder,
     *,
     keep: Path | None = None,
-    own: OwnEncoder | None = None,
+    judge: Judge | None = None,
 ) -> Answers:
     """Train our router with its defaults; the seed is that of its folds and perceptrons."""
     start = time.perf_counter()
-    trained = train(
-        task.rows(),
-        encoder,
-        recipe=Recipe(seed=seed),
-        judge=own.judge if own else None,
-        directions=own.tuned.centres if own else None,
-    )
+    trained = train(task.rows(), encoder, recipe=Recipe(seed=seed), judge=judge)
     took = time.perf_counter() - start
     if keep is not None:
         save(keep, trained, utterances=task.rows())

@@ -147,11 +147,7 @@ def tune_own(
     return OwnEncoder(
         spec=spec,
         encoder=onnx.OnnxEncoder(name=spec.name, folder=serving.folder, **limits),
-        judge=Judge(
-            encoder=stored(judge, cache_folder),
-            unseen=frozenset(unseen),
-            directions=twin.centres,
-        ),
+        judge=Judge(encoder=stored(judge, cache_folder), unseen=frozenset(unseen)),
         tuned=replace(serving, seconds=serving.seconds + twin.seconds),
         work=work,
     )

@@ -61,7 +61,6 @@ def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
             outside=lessons.outside,
             progress=progress,
             judge=own.judge if own else None,
-            directions=own.tuned.centres if own else None,
         )
     except ConfigError as error:
         if error.message.startswith(("routers.", "encoders.")):

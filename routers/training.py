@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,6 @@ ACCEPTANCE = 0.95
 Vectors = NDArray[np.float32]
 Columns = NDArray[np.intp]
 Row = tuple[str, str]
-# A vector of each category, shape (dim,).
-Directions = Mapping[str, Vectors]
 # Called with what is being done, the steps done and the steps in all. What it raises ends the
 # training, and nothing is written.
 Progress = Callable[[str, int, int], None]
@@ -107,20 +105,13 @@ class FitReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
-    """What is learnt from.
-
-    Attributes:
-        hints: the categories' names, one row each, or none at all.
-        directions: of the categories, where the encoder was tuned to some; shape
-            (n_categories, dim).
-    """
+    """What is learnt from; `hints` are the categories' names, one row each, or none at all."""
 
     texts: Sequence[str]
     views: Views
     labels: Columns
     hints: Views
     beyond: Views
-    directions: Vectors | None
 
     @property
     def categories(self) -> int:
@@ -159,12 +150,10 @@ class Judge:
 
     Attributes:
         unseen: the rows that it was not tuned on.
-        directions: see `train`.
     """
 
     encoder: Encoder
     unseen: frozenset[Row]
-    directions: Directions | None = None
 
 
 def rows_of(categories: Sequence[Category]) -> list[Row]:
@@ -172,7 +161,7 @@ def rows_of(categories: Sequence[Category]) -> list[Row]:
     return [(text, category.name) for category in categories for text in category.utterances]
 
 
-def train(  # noqa: PLR0913 - what is learnt, and how it is done
+def train(
     rows: Sequence[Row],
     encoder: Encoder,
     *,
@@ -180,7 +169,6 @@ def train(  # noqa: PLR0913 - what is learnt, and how it is done
     recipe: Recipe | None = None,
     progress: Progress = lambda *_: None,
     judge: Judge | None = None,
-    directions: Directions | None = None,
 ) -> Trained:
     """Return a linear router fitted to the rows; the same rows and seed give the same router.
 
@@ -192,8 +180,6 @@ def train(  # noqa: PLR0913 - what is learnt, and how it is done
         recipe: None for the defaults.
         progress: see `Progress`.
         judge: where the encoder was tuned on the rows.
-        directions: those by which it was tuned (see `tuning.Tuned`): they stand in the place of the
-            logistic regression, which would have to guess them from few rows.
 
     Raises:
         ConfigError: too few rows, or scikit-learn is not installed; the message says what to do.
@@ -205,20 +191,19 @@ def train(  # noqa: PLR0913 - what is learnt, and how it is done
     texts = [text for text, _ in rows]
     hints = [words(name) for name in names] if recipe.names else []
 
-    def sample_of(encoder: Encoder, directions: Directions | None) -> _Sample:
+    def sample_of(encoder: Encoder) -> _Sample:
         return _Sample(
             texts=texts,
             views=_read(encoder, texts, "encode utterances", progress),
             labels=labels,
             hints=views_of(encoder, hints),
             beyond=_read(encoder, outside, "encode texts outside", progress),
-            directions=None if directions is None else np.stack([directions[n] for n in names]),
         )
 
-    sample, trial = sample_of(encoder, directions), None
+    sample, trial = sample_of(encoder), None
     if judge is not None:
         unseen = np.array([row in judge.unseen for row in rows])
-        trial = _Trial(sample=sample_of(judge.encoder, judge.directions), unseen=unseen)
+        trial = _Trial(sample=sample_of(judge.encoder), unseen=unseen)
     model, report = _fit(sample, trial, recipe, progress)
     return Trained(model=model, categories=names, encoder=encoder.fingerprint, report=report)
 
@@ -449,11 +434,7 @@ def _classifier(sample: _Sample, rows: Columns, recipe: Recipe) -> Classifier:
     if len(sample.hints):
         views = views.and_(sample.hints[present])
         labels = np.concatenate([labels, np.arange(len(present))])
-    if sample.directions is None:
-        weights, bias = _logistic(views.meaning, labels, recipe.strength)
-    else:
-        weights = sample.directions[present].T
-        bias = np.zeros(len(present), dtype=np.float32)
+    weights, bias = _logistic(views.meaning, labels, recipe.strength)
     generator = np.random.default_rng(recipe.seed)
     others = tuple(
         perceptron.fit(views.meaning, labels, hidden=recipe.hidden, generator=generator)

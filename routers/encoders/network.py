@@ -139,9 +139,9 @@ class Student:
         self._optimiser.step()
         return float(loss.detach())
 
-    def learnt(self) -> dict[str, NDArray[np.float32]]:
-        """Return what learns, as it is now: weights of the encoder by name, and `CENTRES`."""
-        return {name: tensor.detach().numpy().copy() for name, tensor in self._learning.items()}
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return the encoder as it is now."""
+        return {name: tensor.detach().numpy() for name, tensor in self._weights.items()}
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return all that a later `restore` needs to go on as if nothing had happened."""

@@ -281,7 +281,7 @@ def test_a_tuned_encoder_serves_once_the_composition_names_it(coe: Coe, folder: 
     again = coe("router", "train")
 
     assert done.returncode == 0, done.stderr
-    assert "encoder: tuned in 32 steps" in done.stdout
+    assert "encoder: tuned in 8 steps" in done.stdout
     assert "on rows that were left out (4, by an encoder tuned on the others)" in done.stdout
     assert done.stdout[done.stdout.index("encoders:") :].strip() == WANTED
     assert "trained with another encoder" in refused(unnamed)

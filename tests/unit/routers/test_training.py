@@ -96,30 +96,6 @@ def test_what_an_encoder_knows_by_heart_is_judged_by_its_twin() -> None:
     )
 
 
-def test_directions_that_an_encoder_was_tuned_by_are_what_chooses() -> None:
-    """Turned by one category, they turn every choice: nothing is fitted to the rows."""
-    names = ["paint", "play", "book"]
-    vectors = {
-        name: ENCODER.encode([text for text, category in ROWS if category == name]).mean(axis=0)
-        for name in names
-    }
-    turned = {name: 30 * vectors[names[place - 1]] for place, name in enumerate(names)}
-    seen, unseen = ROWS[::2], ROWS[1::2]
-    judge = Judge(encoder=ENCODER, unseen=frozenset(unseen), directions=turned)
-
-    straight = train(ROWS, ENCODER)
-    trained = train([*ROWS[::-1]], ENCODER, judge=judge, directions=turned)
-
-    views = views_of(ENCODER, [text for text, _ in seen])
-    # Without their words' spelling, which is fitted to the rows.
-    meant = views.meaning @ trained.model.classifier.weights + trained.model.classifier.bias
-    chosen = [trained.categories[column] for column in meant.argmax(axis=1)]
-    expected = [straight.categories[column] for column in straight.model.logits(views).argmax(1)]
-    assert expected == [name for _, name in seen]
-    assert chosen == [names[names.index(name) - 2] for name in expected]
-    assert trained.report.accuracy < 0.5
-
-
 def test_two_categories_are_enough() -> None:
     rows = [row for row in ROWS if row[1] != "book"]
 

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ ROWS = [
     )
     for word in WORDS
 ]
-RECIPE = TuningRecipe(courses=2, epochs=5, batch=8, rate=3e-3)
+RECIPE = TuningRecipe(epochs=10, batch=8, rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def test_a_tuned_encoder_tells_the_categories_apart_better(
 
     tuned = tune(ROWS, tmp_path / "after", recipe=RECIPE, base=base)
 
-    assert tuned.steps == tuned.planned == 40  # 24 rows and 3 names make 4 steps, 2 x 5 times
+    assert tuned.steps == tuned.planned == 40  # 24 rows and 3 names make 4 steps, 10 times
     assert clearness(loaded(tuned.folder)) > clearness(loaded(tmp_path / "before")) + 0.3
     assert not (tmp_path / "after.partial").exists()
 
@@ -263,53 +262,9 @@ def test_words_that_no_row_has_keep_their_meaning(base: Checkpoint) -> None:
     tokens = [[1, 4, 2], [1, 5, 6, 2]]
     student.learn(tokens, np.array([0, 1]), temperature=0.1, dropout=0.1, speed=1.0, seed=0)
 
-    after = student.learnt()
-    tables = {name for name in base.weights if name.startswith("embeddings.")}
-    assert set(after) - {network.CENTRES} == set(base.weights) - tables
-    learning = set(after) & set(base.weights)
-    assert not any(np.array_equal(after[name], base.weights[name]) for name in learning)
-
-
-def test_few_rows_are_learnt_in_several_courses_and_many_in_one(
-    base: Checkpoint, tmp_path: Path
-) -> None:
-    """24 rows and 3 names make 4 steps, so 2 epochs make 8; all courses share the most steps."""
-    planned = [
-        tune(
-            ROWS,
-            tmp_path / str(most),
-            base=base,
-            recipe=TuningRecipe(courses=3, epochs=2, batch=8, most_steps=most),
-        ).planned
-        for most in (6, 8, 15, 16, 23, 24, 100)
-    ]
-
-    assert planned == [6, 8, 8, 16, 16, 24, 24]
-
-
-def test_what_serves_is_the_mean_of_the_courses(
-    base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from routers.encoders import network
-
-    ends: list[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = []
-    learnt = network.Student.learnt
-
-    def kept(student: network.Student) -> dict[str, np.ndarray]:
-        ends.append(learnt(student))
-        return ends[-1]
-
-    monkeypatch.setattr(network.Student, "learnt", kept)
-    tuned = tune(ROWS, tmp_path / "tuned", recipe=RECIPE, base=base)
-
-    one, two = ends
-    assert any(not np.allclose(one[name], two[name], atol=1e-3) for name in one)
-    mean = {name: (one[name] + two[name]) / 2 for name in one}
-    write(replace(base, weights={**base.weights, **mean}), tmp_path / "mean")
-    texts = [text for text, _ in ROWS]
-    np.testing.assert_allclose(
-        loaded(tuned.folder).encode(texts), loaded(tmp_path / "mean").encode(texts), atol=0.03
-    )
+    after = student.weights()
+    for name, before in base.weights.items():
+        assert np.array_equal(after[name], before) == name.startswith("embeddings."), name
 
 
 def test_one_category_is_refused(base: Checkpoint, tmp_path: Path) -> None:
