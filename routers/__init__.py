@@ -14,6 +14,8 @@ misses that do not), keywords and patterns. These routers read them:
 `nearest`     the same, by votes: of all utterances the k nearest, k chosen by leaving out.
 `ridge`       weights that tell the categories apart, by least squares. On the encoder `hashed` it
               costs microseconds: the first stage of a chain.
+`lexical`     words and pairs of words, taught by a slower router: a better first stage, where there
+              are thousands of rows.
 `linear`      weights learnt once, by `training`, and loaded from a file (see `artefact`); `gate`
               says whether a text belongs to any category, `calibrators` how sure the choice is, and
               `spelling` mends what was mistyped before the encoder reads it.

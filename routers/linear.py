@@ -27,7 +27,7 @@ from routers import artefact
 from routers.balance import Floats
 from routers.cache import CachedEncoder
 from routers.calibrators import Calibrator
-from routers.gate import SIGNALS, Gate, Landmarks
+from routers.gate import SHOWN, SIGNALS, Columns, Gate, Landmarks, Nearest
 from routers.options import Options
 from routers.perceptron import PARTS, Perceptron
 from routers.spelling import repair
@@ -37,7 +37,6 @@ from routers.words import KnowsWords, Vocabulary, vocabulary
 
 KIND = "linear"
 KEYS = ("encoder", "model", "cache", "spelling")
-EVIDENCE = 3
 # Above these the start would wait for the fit (a minute for 3000 utterances of 150 categories).
 MOST_AT_START = 3000
 
@@ -70,7 +69,7 @@ class Classifier:
         The gate reads the perceptrons alone: trained with noise and smoothed labels, they are
         modest where there were no rows, and the logistic is not.
         """
-        spelt = views.spelling @ self.spelling
+        spelt = _sparse_product(views.spelling, self.spelling)
         linear: Vectors = views.meaning @ self.weights + self.bias
         if not self.others:
             return linear + spelt, linear + spelt
@@ -105,13 +104,13 @@ class LinearModel:
 
     def inside(self, views: Views) -> Floats:
         """Return the probability that each text belongs to some category, shape (n,)."""
-        near = self.landmarks.cosines(views.meaning)
+        near = self.landmarks.nearest(views.meaning)
         _, modest = self.classifier.opinions(views)
         return self.gate.inside(self.landmarks.signals(views.meaning, near, modest))
 
-    def read(self, views: Views) -> tuple[Vectors, Vectors]:
-        """Return probabilities, rows summing to at most one, and cosines with the kept rows."""
-        near = self.landmarks.cosines(views.meaning)
+    def read(self, views: Views) -> tuple[Vectors, Nearest]:
+        """Return probabilities, rows summing to at most one, and the nearest of the kept rows."""
+        near = self.landmarks.nearest(views.meaning)
         logits, modest = self.classifier.opinions(views)
         inside = self.gate.inside(self.landmarks.signals(views.meaning, near, modest))
         # Rounding to 32 bits must not lift a sum over one.
@@ -164,22 +163,19 @@ class LinearRouter:
         if self._known is not None:
             texts = [repair(text, self._known) for text in texts]
         values[:, self._columns], near = self._model.read(views_of(self._encoder, texts))
-        return Scores(values=values, evidence=tuple(self._evidence(row) for row in near))
+        return Scores(values=values, evidence=tuple(map(self._evidence, near.places, near.cosines)))
 
-    def _evidence(self, near: Vectors) -> tuple[Evidence, ...]:
+    def _evidence(self, places: Columns, cosines: Vectors) -> tuple[Evidence, ...]:
         """Return the nearest rows, nearest first."""
-        count = min(EVIDENCE, len(near))
-        places = np.argpartition(near, len(near) - count)[len(near) - count :]
-        ordered = places[np.argsort(-near[places], kind="stable")]
         owner = self._model.landmarks.owner
         return tuple(
             Evidence(
                 kind="utterance",
                 category=self._trained[owner[place]],
                 text=self._model.texts[place],
-                similarity=float(near[place]),
+                similarity=float(cosine),
             )
-            for place in ordered
+            for place, cosine in zip(places[:SHOWN], cosines[:SHOWN], strict=True)
         )
 
 
@@ -240,10 +236,11 @@ def load(
 def _model(found: artefact.Artefact) -> LinearModel:
     card, arrays = found.card, found.arrays
     gate = arrays["gate"]
+    together = np.argsort(arrays["owner"], kind="stable")
     landmarks = Landmarks(
-        rows=arrays["rows"].astype(np.float32),
-        kept=np.arange(len(arrays["rows"])),
-        owner=arrays["owner"].astype(np.intp),
+        rows=arrays["rows"].astype(np.float32)[together],
+        kept=np.arange(len(together)),
+        owner=arrays["owner"].astype(np.intp)[together],
         centroids=arrays["centroids"],
         whitening=arrays["whitening"],
         white_means=arrays["white_means"],
@@ -269,9 +266,18 @@ def _model(found: artefact.Artefact) -> LinearModel:
             weights=gate[2 * width : 3 * width],
             offset=float(gate[3 * width]),
         ),
-        texts=tuple(card["texts"]),
+        texts=tuple(card["texts"][place] for place in together),
         pairs={_pair(pair): int(count) for pair, count in card["pairs"].items()},
     )
+
+
+def _sparse_product(rows: Vectors, weights: Vectors) -> Vectors:
+    """Return rows @ weights, reading only the weights that a number other than zero meets."""
+    product = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
+    for row, into in zip(rows, product, strict=True):
+        places = np.flatnonzero(row)
+        np.matmul(row[places], weights[places], out=into)
+    return product
 
 
 def _pair(words: str) -> tuple[str, str]:

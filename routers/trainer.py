@@ -11,13 +11,14 @@ from coe.errors import ConfigError
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.tools import Progress, TrainedRouter, TrainingOrder
 from coe.types import Category
-from routers import artefact, linear, own_encoder, training
+from routers import artefact, distillation, lexical, linear, own_encoder, training
 from routers.options import Options, nearest
 from routers.report.words import columns, number
 from routers.rows import read_rows
 from routers.store import stored
 
 MODEL = "model"
+TYPES = (linear.KIND, lexical.KIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,13 @@ def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
     """Train a router; see `coe.tools.Trainer`."""
     spec = chosen(order.routers, order.router)
     place = f"routers.{spec.name}"
-    options = Options(place, spec.options).allow(*linear.KEYS)
+    keys = linear.KEYS if spec.type == linear.KIND else lexical.KEYS
+    options = Options(place, spec.options).allow(*keys)
     path = target(spec, options, order.to)
     artefact.expect_writable(path)
     lessons = gather(spec, order)
+    if spec.type == lexical.KIND:
+        return _taught(spec, options, path, lessons, order, progress)
     try:
         own = _own_encoder(options, path, lessons, order, progress) if order.minutes else None
         encoder = own.encoder if own else order.parts.encoder(options.text("encoder"))
@@ -84,10 +88,12 @@ def chosen(routers: Mapping[str, RouterSpec], name: str | None) -> RouterSpec:
         ConfigError: there is none of that name, it is of a type that is not trained, or, without a
             name, there is none or more than one that could be meant.
     """
-    able = [key for key, spec in routers.items() if spec.type == linear.KIND]
+    able = [key for key, spec in routers.items() if spec.type in TYPES]
     if name is None:
-        if len(able) == 1:
-            return routers[able[0]]
+        # A lexical router is a first stage; what it precedes is meant.
+        meant = [key for key in able if routers[key].type == linear.KIND] or able
+        if len(meant) == 1:
+            return routers[meant[0]]
         if able:
             raise ConfigError(
                 f"routers: {', '.join(able)} can be trained; add `--router {able[0]}`"
@@ -104,7 +110,7 @@ def chosen(routers: Mapping[str, RouterSpec], name: str | None) -> RouterSpec:
     if name not in able:
         raise ConfigError(
             f"routers.{name}: is of type {routers[name].type}, which is not trained; name one of "
-            f"type {linear.KIND} (there are: {', '.join(able) or 'none'})"
+            f"type {' or '.join(TYPES)} (there are: {', '.join(able) or 'none'})"
         )
     return routers[name]
 
@@ -177,6 +183,43 @@ def _without(rows: Iterable[training.Row], categories: Sequence[Category]) -> It
     """Yield the categories that have utterances, but no row."""
     there = {name for _, name in rows}
     return (one.name for one in categories if one.utterances and one.name not in there)
+
+
+def _taught(
+    spec: RouterSpec,
+    options: Options,
+    path: Path,
+    lessons: Lessons,
+    order: TrainingOrder,
+    progress: Progress,
+) -> TrainedRouter:
+    """Train a lexical router."""
+    if order.minutes:
+        raise ConfigError(f"{options.place}: has no encoder to tune; leave out --tune-encoder")
+    try:
+        teacher = distillation.teacher_of(options, order.parts)
+        trained = distillation.train(lessons.rows, teacher, progress=progress)
+    except ConfigError as error:
+        if error.message.startswith(("routers.", "encoders.")):
+            raise
+        raise ConfigError(f"{options.place}: {error.message}") from error
+    distillation.save(path, trained, utterances=lessons.utterances)
+    report = trained.report
+    by = f"taught by `{teacher.name}`" if teacher else "without a teacher"
+    quality = columns(
+        [
+            ("accuracy", number(report.accuracy), "of the best category"),
+            ("ECE", number(report.ece), "after calibration"),
+        ],
+        right=(1,),
+    )
+    return TrainedRouter(
+        text=f"router `{spec.name}`: {lessons.described(order.rows)}\n\n"
+        f"{report.texts} texts with their variations, {by}\n\n"
+        + "\n".join(["on rows that were left out:", *quality]),
+        files=(path,),
+        wanted=wanted(spec, options, path),
+    )
 
 
 def _own_encoder(

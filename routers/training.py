@@ -398,7 +398,7 @@ def _evidence(
 
     def signals(views: Views) -> Floats:
         _, modest = classifier.opinions(views)
-        return marks.signals(views.meaning, marks.cosines(views.meaning), modest)
+        return marks.signals(views.meaning, marks.nearest(views.meaning), modest)
 
     inside, outside = sample.views[group.inside], sample.views[group.outside]
     return signals(inside), signals(outside), signals(sample.beyond)

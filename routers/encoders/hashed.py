@@ -26,6 +26,10 @@ WORD_WEIGHT = 2.0  # a whole word says more than one of its n-grams
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SIGN_BIT = np.uint64(63)
 INDEX_BITS = np.uint64(20)
+# Unsigned arithmetic wraps, which is all that a polynomial hash needs.
+POWERS = [np.cumprod(np.full(size, 1_000_003, dtype=np.uint64)) + np.uint64(size) for size in GRAMS]
+
+Counts = NDArray[np.float64]
 
 
 class HashedEncoder:
@@ -46,7 +50,7 @@ class HashedEncoder:
     def _encode_one(self, text: str) -> NDArray[np.float64]:
         folded = unicodedata.normalize("NFKC", clip(text, MAX_CHARS)).casefold()
         words = folded.split()
-        counts = self._spread(_words(words), WORD_WEIGHT) + self._spread(_grams(words), 1.0)
+        counts = self._spread(_words(words), _grams(words))
         # The square root keeps a repeated feature from drowning the others.
         damped = np.sign(counts) * np.sqrt(np.abs(counts))
         length = float(np.linalg.norm(damped))
@@ -55,10 +59,11 @@ class HashedEncoder:
         unit: NDArray[np.float64] = damped / length
         return unit
 
-    def _spread(self, features: NDArray[np.uint64], weight: float) -> NDArray[np.float64]:
-        mixed = features * MULTIPLIER
+    def _spread(self, words: NDArray[np.uint64], grams: NDArray[np.uint64]) -> Counts:
+        mixed = np.concatenate([words, grams]) * MULTIPLIER
         places = ((mixed >> INDEX_BITS) % np.uint64(self.dim)).astype(np.int64)
-        signs = np.where(mixed >> SIGN_BIT, weight, -weight)
+        signs = np.where(mixed >> SIGN_BIT, 1.0, -1.0)
+        signs[: len(words)] *= WORD_WEIGHT
         return np.bincount(places, weights=signs, minlength=self.dim).astype(np.float64)
 
 
@@ -78,10 +83,16 @@ def _grams(words: Sequence[str]) -> NDArray[np.uint64]:
     line = f" {' '.join(words)} ".encode("utf-32-le", "surrogatepass")
     characters = np.frombuffer(line, dtype=np.uint32).astype(np.uint64)
     codes = [np.empty(0, dtype=np.uint64)]
-    for size in GRAMS:
-        if len(characters) >= size:
-            windows = np.lib.stride_tricks.sliding_window_view(characters, size)
-            # Unsigned arithmetic wraps, which is all that a polynomial hash needs.
-            powers = np.cumprod(np.full(size, 1_000_003, dtype=np.uint64)) + np.uint64(size)
-            codes.append(windows @ powers)
+    for powers in POWERS:
+        count = len(characters) - len(powers) + 1
+        if count > 0:
+            codes.append(
+                sum(
+                    (
+                        characters[start : start + count] * power
+                        for start, power in enumerate(powers)
+                    ),
+                    np.zeros(count, dtype=np.uint64),
+                )
+            )
     return np.concatenate(codes)

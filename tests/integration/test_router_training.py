@@ -133,6 +133,31 @@ def test_a_router_without_a_model_gets_one_beside_the_composition(coe: Coe, fold
     assert (folder / "learnt.npz").is_file()
 
 
+def test_a_lexical_router_is_taught_by_the_router_that_it_stands_in_front_of(
+    coe: Coe, folder: Path
+) -> None:
+    taught = FILE.replace(
+        "routing: {router: learnt",
+        "  first: {type: lexical, teacher: learnt, model: models/first.npz}\n"
+        "routing: {router: first",
+    )
+    folder.joinpath("experts.yaml").write_text(taught)
+    early = coe("router", "train", "--router", "first")
+    tuned = coe("router", "train", "--router", "first", "--tune-encoder")
+
+    teacher = coe("router", "train")
+    pupil = coe("router", "train", "--router", "first")
+    routed = coe("route", "see the hotel", "--json")
+
+    assert "models/learnt.npz: cannot be read" in refused(early)
+    assert "has no encoder to tune" in refused(tuned)
+    assert "router `learnt`" in teacher.stdout
+    assert pupil.returncode == 0, pupil.stderr
+    assert "router `first`: 20 rows of 2 categories" in pupil.stdout
+    assert "80 texts with their variations, taught by `learnt`" in pupil.stdout
+    assert json.loads(routed.stdout)["category"] == "trips"
+
+
 def test_a_tampered_artefact_is_refused_and_trained_anew(coe: Coe, folder: Path) -> None:
     coe("router", "train")
     path = folder / ARTEFACT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from routers import metrics
-from routers.gate import MOST_ROWS, SIGNALS, Gate, Landmarks, learn, unlearnt
+from routers.gate import LEAST_TO_CHOOSE, MOST_ROWS, SIGNALS, Gate, Landmarks, learn, unlearnt
 
 DIM = 16
 
@@ -29,7 +29,7 @@ MARKS = Landmarks.of(VECTORS, LABELS)
 
 def signals(vectors: Any, marks: Landmarks = MARKS) -> Any:
     logits = 20 * vectors @ marks.centroids.T
-    return marks.signals(vectors, marks.cosines(vectors), logits)
+    return marks.signals(vectors, marks.nearest(vectors), logits)
 
 
 def test_a_gate_tells_unseen_categories_from_seen_ones() -> None:
@@ -121,12 +121,34 @@ def test_one_row_per_category_has_no_covariance_but_a_distance() -> None:
 
 
 def test_neighbours_are_the_mean_of_the_nearest() -> None:
-    near = MARKS.cosines(VECTORS[:3])
+    near = VECTORS[:3] @ MARKS.rows.T
 
     found = signals(VECTORS[:3])[:, SIGNALS.index("neighbours")]
 
     expected = np.sort(near, axis=1)[:, -MARKS.neighbours :].mean(axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_nearest_are_found_nearest_first_with_their_places() -> None:
+    found = MARKS.nearest(VECTORS[:3])
+
+    assert (np.diff(found.cosines, axis=1) <= 0).all()
+    for vector, places, cosines in zip(VECTORS, found.places, found.cosines, strict=False):
+        np.testing.assert_allclose(MARKS.rows[places] @ vector, cosines, rtol=1e-5)
+
+
+def test_of_many_rows_those_of_near_categories_are_as_near_as_all() -> None:
+    generator = np.random.default_rng(5)
+    vectors, labels = cloud(generator, units(generator.normal(size=(60, DIM))), 40)
+    marks = Landmarks.of(vectors, labels)
+    texts, _ = cloud(generator, units(generator.normal(size=(60, DIM))), 2)
+
+    found = marks.nearest(texts)
+
+    assert len(marks.rows) >= LEAST_TO_CHOOSE
+    every = np.sort(texts @ marks.rows.T, axis=1)[:, ::-1][:, : marks.neighbours]
+    assert found.cosines[:, 0] == pytest.approx(every[:, 0], abs=0.05)
+    assert np.abs(found.cosines[:, : marks.neighbours] - every).mean() < 0.01
 
 
 def test_rows_are_kept_evenly_when_there_are_many() -> None:
