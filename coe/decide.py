@@ -38,9 +38,7 @@ def decide(  # noqa: PLR0913 - the two rules (threshold, margin) and what they a
         evidence: what the stage saw, passed through.
     """
     order = sorted(range(len(categories)), key=lambda i: -probabilities[i])  # 1
-    ranked = tuple(
-        RankedCategory(name=categories[i], probability=float(probabilities[i])) for i in order
-    )
+    ranked = tuple([RankedCategory(categories[i], float(probabilities[i])) for i in order])
     category: str | None = None
     reason: Reason = "no-router"
     if ranked:

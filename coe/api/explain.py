@@ -73,7 +73,7 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "reason": decision.reason,
         "detail": decision.detail or None,
         "router": decision.router or None,
-        "categories": [asdict(row) for row in decision.ranked],
+        "categories": [row._asdict() for row in decision.ranked],
         "evidence": [asdict(row) for row in decision.evidence],
         "session": _session(decision.session),
         "expert": first.expert if first else None,
