@@ -44,7 +44,7 @@ MOST_ROWS = 4000
 # From so many rows on, a text is compared with those of the categories nearest to it alone: the
 # rows of the others are hardly ever among its nearest, and most of the time went to them.
 LEAST_TO_CHOOSE = 1000
-NEAR_CATEGORIES = 16
+NEAR_CATEGORIES = 8
 SHOWN = 3  # least rows that are found, to be shown as evidence
 # So strong that signals which say much the same share their weight. The categories left out are no
 # likeness of what is outside in truth: of them the classifier alone tells most, of others distances
