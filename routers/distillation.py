@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from coe.errors import ConfigError
 from coe.protocols import Parts, Router
 from routers import artefact, calibrators, metrics
-from routers.lexical import KIND, STEEPNESS, LexicalModel
+from routers.activation import gelu, gelu_and_slope
+from routers.lexical import KIND, LexicalModel
 from routers.lexicon import GRAM_ROWS, Lexicon, grams_of, pairs_of, pieces_of
 from routers.options import Options
 from routers.stages import all_values
-from routers.training import Progress, Row
+from routers.training import Progress, Row, by_category
 from routers.variations import EACH, variations
 
 WIDTH = 128
@@ -97,7 +98,7 @@ class _Weights:
     dense: list[Vectors]
 
     def logits(self, features: Any) -> Vectors:
-        hidden, _ = _gelu(features @ self.rows + self.dense[0])
+        hidden = gelu(features @ self.rows + self.dense[0])
         logits: Vectors = hidden @ self.dense[1] + self.dense[2]
         return logits
 
@@ -173,15 +174,12 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         ArtefactError: the file cannot be written.
     """
     model = trained.model
-    texts: dict[str, list[str]] = {}
-    for text, name in utterances:
-        texts.setdefault(name, []).append(text)
     artefact.write(
         path,
         kind=KIND,
         card={
             "categories": trained.categories,
-            "utterances": artefact.utterance_digests(texts),
+            "utterances": artefact.utterance_digests(by_category(utterances)),
             "words": list(model.lexicon.words),
             "pairs": list(model.lexicon.pairs),
             "temperature": model.temperature,
@@ -312,7 +310,7 @@ def _gradients(
         shape=(found.shape[0], len(touched)),
     )
     bias, outer, outer_bias = weights.dense
-    hidden, derivative = _gelu(features @ weights.rows[touched] + bias)
+    hidden, derivative = gelu_and_slope(features @ weights.rows[touched] + bias)
     mask = (generator.random(hidden.shape, dtype=np.float32) < KEEP_HIDDEN).astype(np.float32)
     mask /= KEEP_HIDDEN
     masked = hidden * mask
@@ -356,12 +354,6 @@ def _model(lexicon: Lexicon, weights: _Weights, temperature: float) -> LexicalMo
         outer_bias=outer_bias,
         temperature=temperature,
     )
-
-
-def _gelu(x: Vectors) -> tuple[Vectors, Vectors]:
-    """Return the activation and its derivative."""
-    gate = 1 / (1 + np.exp(-np.clip(STEEPNESS * x, -60, 60)))
-    return x * gate, gate * (1 + STEEPNESS * x * (1 - gate))
 
 
 def _normal(generator: np.random.Generator, rows: int, columns: int, scale: float) -> Vectors:

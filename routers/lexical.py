@@ -27,12 +27,12 @@ from coe.errors import ArtefactError, ConfigError
 from coe.protocols import Parts, RouterSpec
 from coe.types import Category, Scores
 from routers import artefact
+from routers.activation import gelu
 from routers.lexicon import Lexicon, grams_of, pairs_of, pieces_of
 from routers.options import Options
 
 KIND = "lexical"
 KEYS = ("model", "teacher")
-STEEPNESS = np.float32(1.702)  # at which x * sigmoid(x) comes nearest to the GELU
 # Above these the start would wait for the fit.
 MOST_AT_START = 3000
 
@@ -158,12 +158,6 @@ def load(
         raise ArtefactError(
             f"{path}: misses a part of a lexical router ({error}); train the router again"
         ) from error
-
-
-def gelu(x: Vectors) -> Vectors:
-    """Return x * sigmoid(1.702 x)."""
-    found: Vectors = x / (1 + np.exp(-np.clip(STEEPNESS * x, -60, 60)))
-    return found
 
 
 def _fitted(

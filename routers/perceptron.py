@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routers.activation import gelu, gelu_and_slope
+
 PARTS = ("inner", "inner_bias", "outer", "outer_bias")
 Vectors = NDArray[np.float32]
 Columns = NDArray[np.intp]
@@ -34,7 +36,6 @@ DECAY = np.float32(1e-4)
 SMOOTHING = np.float32(0.1)
 KEEP_INPUT, KEEP_HIDDEN = np.float32(0.9), np.float32(0.5)
 NOISE = np.float32(0.3)
-STEEPNESS = np.float32(1.702)  # at which x * sigmoid(x) comes nearest to the GELU
 MOMENTUM, MEMORY, HAIR = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
 
 
@@ -56,7 +57,7 @@ class Perceptron:
 
     def logits(self, vectors: Vectors) -> Vectors:
         """Return shape (n, n_categories)."""
-        hidden, _ = _gelu(vectors @ self.inner + self.inner_bias)
+        hidden = gelu(vectors @ self.inner + self.inner_bias)
         logits: Vectors = hidden @ self.outer + self.outer_bias
         return logits
 
@@ -122,7 +123,7 @@ def _gradients(
     inner, inner_bias, outer, outer_bias = weights
     noisy = inputs + NOISE * generator.standard_normal(inputs.shape, dtype=np.float32)
     noisy *= _mask(generator, inputs.shape, KEEP_INPUT)
-    active, derivative = _gelu(noisy @ inner + inner_bias)
+    active, derivative = gelu_and_slope(noisy @ inner + inner_bias)
     mask = _mask(generator, active.shape, KEEP_HIDDEN)
     active = active * mask
     logits = active @ outer + outer_bias
@@ -131,12 +132,6 @@ def _gradients(
     errors = (shares - targets) / np.float32(len(inputs))
     back = (errors @ outer.T) * mask * derivative
     return [noisy.T @ back, back.sum(axis=0), active.T @ errors, errors.sum(axis=0)]
-
-
-def _gelu(x: Vectors) -> tuple[Vectors, Vectors]:
-    """Return the activation and its derivative."""
-    gate = 1 / (1 + np.exp(-np.clip(STEEPNESS * x, -60, 60)))
-    return x * gate, gate * (1 + STEEPNESS * x * (1 - gate))
 
 
 def _mask(generator: np.random.Generator, shape: tuple[int, ...], keep: np.float32) -> Vectors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
     lessons = gather(spec, order)
     if spec.type == lexical.KIND:
         return _taught(spec, options, path, lessons, order, progress)
-    try:
-        own = _own_encoder(options, path, lessons, order, progress) if order.minutes else None
+    with _placed(place):
+        own = _own_encoder(spec, options, path, lessons, order, progress) if order.minutes else None
         encoder = own.encoder if own else order.parts.encoder(options.text("encoder"))
         trained = training.train(
             lessons.rows,
@@ -66,10 +67,6 @@ def train(order: TrainingOrder, progress: Progress) -> TrainedRouter:
             progress=progress,
             judge=own.judge if own else None,
         )
-    except ConfigError as error:
-        if error.message.startswith(("routers.", "encoders.")):
-            raise
-        raise ConfigError(f"{place}: {error.message}") from error
     if own:
         own.settle()
     training.save(path, trained, utterances=lessons.utterances)
@@ -196,13 +193,9 @@ def _taught(
     """Train a lexical router."""
     if order.minutes:
         raise ConfigError(f"{options.place}: has no encoder to tune; leave out --tune-encoder")
-    try:
+    with _placed(options.place):
         teacher = distillation.teacher_of(options, order.parts)
         trained = distillation.train(lessons.rows, teacher, progress=progress)
-    except ConfigError as error:
-        if error.message.startswith(("routers.", "encoders.")):
-            raise
-        raise ConfigError(f"{options.place}: {error.message}") from error
     distillation.save(path, trained, utterances=lessons.utterances)
     report = trained.report
     by = f"taught by `{teacher.name}`" if teacher else "without a teacher"
@@ -222,12 +215,27 @@ def _taught(
     )
 
 
+@contextmanager
+def _placed(place: str) -> Iterator[None]:
+    """Say where the router stands, in errors that name no place of the composition themselves."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.message.startswith(("routers.", "encoders.")):
+            raise
+        raise ConfigError(f"{place}: {error.message}") from error
+
+
 def _own_encoder(
-    options: Options, path: Path, lessons: Lessons, order: TrainingOrder, progress: Progress
+    spec: RouterSpec,
+    options: Options,
+    path: Path,
+    lessons: Lessons,
+    order: TrainingOrder,
+    progress: Progress,
 ) -> own_encoder.OwnEncoder:
-    name, spec = options.text("encoder"), order.routers[options.place.removeprefix("routers.")]
     return own_encoder.tune_own(
-        own_encoder.own_spec(order.encoders[name], path, spec.folder),
+        own_encoder.own_spec(order.encoders[options.text("encoder")], path, spec.folder),
         path,
         lessons.rows,
         minutes=order.minutes,

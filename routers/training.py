@@ -223,13 +223,10 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         ArtefactError: the file cannot be written.
     """
     model = trained.model
-    texts: dict[str, list[str]] = {}
-    for text, name in utterances:
-        texts.setdefault(name, []).append(text)
     card = {
         "categories": trained.categories,
         "encoder": trained.encoder,
-        "utterances": artefact.utterance_digests(texts),
+        "utterances": artefact.utterance_digests(by_category(utterances)),
         "neighbours": model.landmarks.neighbours,
         "perceptrons": len(model.classifier.others),
         "calibration": {
@@ -256,6 +253,14 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
     for number, other in enumerate(model.classifier.others):
         arrays |= {f"{part}_{number}": getattr(other, part) for part in perceptron.PARTS}
     artefact.write(path, kind=KIND, card=card, arrays=arrays)
+
+
+def by_category(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Return each category's texts, in the order of the rows."""
+    texts: dict[str, list[str]] = {}
+    for text, name in rows:
+        texts.setdefault(name, []).append(text)
+    return texts
 
 
 def _labels(rows: Sequence[Row]) -> tuple[tuple[str, ...], Columns]:
