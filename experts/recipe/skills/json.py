@@ -547,17 +547,17 @@ def draw(rng: Random, split: Split) -> Example:
 def _unheard(rng: Random, template: str, *, lowered: bool) -> str:
     """Put a made-up word for a word that is no value: place tells a value, not being unknown.
 
-    Beside a value it must differ by case, or nobody could tell which of the two is meant.
+    Beside a value it must differ by case, or nobody could tell which of the two is meant: values
+    that are lowered have none on either side, and a first word, which has a capital, none after it.
     """
     words = template.split(" ")
-    idle = [
-        at
-        for at, word in enumerate(words)
-        if word.isalpha()
-        and not any(
-            "{" in near for near in words[max(0, at - lowered) : at + 1 + (lowered or not at)]
-        )
-    ]
+    idle = []
+    for at, word in enumerate(words):
+        first = at - 1 if lowered and at else at
+        last = at + 1 if lowered or at == 0 else at
+        is_beside_value = any("{" in near for near in words[first : last + 1])
+        if word.isalpha() and not is_beside_value:
+            idle.append(at)
     if idle:
         at = rng.choice(idle)
         word = strange(rng)
