@@ -45,6 +45,18 @@ class Settings(BaseSettings):
         description="where embeddings of utterances are kept from one start to the next; "
         "empty means `$XDG_CACHE_HOME/coe` or `~/.cache/coe`, `off` means nowhere",
     )
+    state_dir: str = Field(
+        default="",
+        description="where outcomes and the history of maps are kept; empty means `.coe` beside "
+        "the composition file",
+    )
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder for what cannot be made again without asking the experts."""
+        if self.state_dir:
+            return Path(os.path.expanduser(self.state_dir))  # noqa: PTH111 - see `cache_folder`
+        return self.config.parent / ".coe"
 
     @property
     def cache_folder(self) -> str:

@@ -1,0 +1,51 @@
+"""What makes an expert answer as it does, as one digest: scores belong to a revision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from coe.composition.values import Composition
+
+_ENDS = 1 << 20  # bytes that are read of each end of a large file
+
+
+def revision(composition: Composition, name: str) -> str:
+    """Return the revision of an expert; where it runs and what it costs are not part of it.
+
+    A model or an adapter that is a folder here counts with its files: small ones with all that is
+    in them, large ones (weights) with their size, their first and their last MiB.
+    """
+    expert = composition.experts[name]
+    meaning: dict[str, Any] = {
+        "model": [expert.model, *_files(composition.folder / expert.model)],
+        "defaults": dict(expert.defaults),
+        "force": dict(expert.force),
+        "max_output": expert.max_output,
+    }
+    if expert.adapter is not None:
+        files = _files(composition.folder / expert.adapter.source)
+        meaning["adapter"] = [expert.adapter.source, expert.adapter.revision, *files]
+    text = json.dumps(meaning, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _files(named: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder that is there, and their digests; nothing for a mere name."""
+    if named.is_dir():
+        for path in sorted(named.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(named).as_posix(), _content(path)
+
+
+def _content(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(_ENDS))
+        if size > _ENDS:
+            file.seek(max(_ENDS, size - _ENDS))
+            digest.update(file.read())
+    return f"{size}:{digest.hexdigest()[:16]}"

@@ -1,0 +1,1 @@
+"""Scores of experts: prompts with a check each, asked, checked and kept as outcomes."""
