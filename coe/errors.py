@@ -9,6 +9,7 @@
         InvalidRequest                400
         RequestTooLarge               413
         UnknownModel                  404
+        Conflict                      409
         ContextTooLong                400
         Unauthorized                  401
         Forbidden                     403
@@ -135,6 +136,13 @@ class UnknownModel(RequestError):
 
     status = 404
     code = "model_not_found"
+
+
+class Conflict(RequestError):
+    """What is asked for does not fit what is there: a name that is taken, an expert in use."""
+
+    status = 409
+    code = "conflict"
 
 
 class ContextTooLong(RequestError):

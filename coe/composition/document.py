@@ -114,7 +114,7 @@ def decode(raw: bytes, file: str) -> str:
 
 def parse(text: str, file: str) -> Document:
     """Parse YAML text; `file` is named in problems. Raises as `read` does."""
-    node = _compose(text, file)
+    node = compose(text, file)
     tree = _Tree(file)
     content = None if node is None else tree.value(node, ())
     if tree.problems:
@@ -122,7 +122,8 @@ def parse(text: str, file: str) -> Document:
     return Document(file, content, tree.keys, tree.values)
 
 
-def _compose(text: str, file: str) -> Node | None:
+def compose(text: str, file: str) -> Node | None:
+    """Return the tree of nodes of a text, None where it holds nothing. Raises CompositionError."""
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False
     try:

@@ -16,6 +16,7 @@ from coe.composition import build, document, texts
 from coe.composition.check_backends import check_backends, check_plugins, split_address
 from coe.composition.check_experts import check_experts
 from coe.composition.check_routing import (
+    check_models,
     check_names,
     check_routers,
     check_routes,
@@ -34,17 +35,21 @@ from coe.errors import CompositionError, Problem
 _WITH_REFERENCES = ("server", "backends", "encoders", "routers")
 
 
-def load(path: Path, env: Mapping[str, str] | None = None) -> Composition:
+def load(
+    path: Path, env: Mapping[str, str] | None = None, *, text: str | None = None
+) -> Composition:
     """Return the composition that a file holds.
 
     Args:
         path: the file; relative paths in it are relative to its folder.
         env: where `${env:NAME}` is looked up; the process's own environment if None.
+        text: read this in the place of the file's own text, which it may be about to replace.
 
     Raises:
         CompositionError: with every problem that was found, each at its place.
     """
-    return _Reading(path, os.environ if env is None else env, secrets_required=True).composition()
+    where = os.environ if env is None else env
+    return _Reading(path, where, secrets_required=True, text=text).composition()
 
 
 def check(path: Path, env: Mapping[str, str] | None = None) -> list[Problem]:
@@ -72,10 +77,18 @@ def expand(composition: Composition) -> str:
 class _Reading:
     """One pass over one file. Raises CompositionError where there is nothing to check."""
 
-    def __init__(self, path: Path, env: Mapping[str, str], *, secrets_required: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        env: Mapping[str, str],
+        *,
+        secrets_required: bool,
+        text: str | None = None,
+    ) -> None:
         self.path = path
         self.folder = path.absolute().parent
-        self.report = Report(document.read(path))
+        read = document.read(path) if text is None else document.parse(text, str(path))
+        self.report = Report(read)
         self.file = validate(self.report)
         self.report.seal()
         self.completed = complete(self.file)
@@ -120,6 +133,7 @@ class _Reading:
         check_routers(self.file, self.completed, self.report)
         check_routes(self.file, self.report)
         check_sessions(self.file, self.report)
+        check_models(self.file, self.report)
         check_names(self.file, self.report)
 
 
