@@ -96,7 +96,7 @@ browser:
 	} || echo "NO CHROMIUM: the tests that look at the report's page are skipped"
 
 # The router's encoder, built once from the weights that a package of the index carries.
-$(ENCODER): routers/encoders/export.py | $(VENV)/installed
+$(ENCODER): routers/encoders/export.py routers/encoders/graph.py | $(VENV)/installed
 	@echo "building the router's encoder ..."
 	$(BIN)/python -m routers.encoders.export
 	@touch $@

@@ -49,12 +49,25 @@ class Shape:
 
 @dataclass(slots=True, kw_only=True)
 class Graph:
-    """An ONNX graph under construction: each verb adds a node and returns its output's name."""
+    """An ONNX graph under construction: each verb adds a node and returns its output's name.
+
+    Attributes:
+        length: the number of tokens, shape (1,).
+        per_token: a one and a zero for each token, shape (n_tokens,).
+    """
 
     precision: Precision
     epsilon: float
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
+    length: str = field(init=False)
+    per_token: tuple[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the length of the text."""
+        (self.length,) = self.add("Shape", INPUT, start=1, end=2)
+        ones, zeros = (self._repeated(value) for value in (1, 0))
+        self.per_token = (ones, zeros)
 
     def add(
         self, op: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any
@@ -113,11 +126,22 @@ class Graph:
         return self.add("Mul", floats, scales)[0]
 
     def add_and_normalise(self, x: str, y: str, weights: Weights, prefix: str) -> str:
-        """Return the layer normalisation of x + y."""
-        gamma, beta = weights[f"{prefix}.weight"], weights[f"{prefix}.bias"]
-        inputs = (x, y, self.constant(gamma), self.constant(beta))
-        op = "SkipLayerNormalization"
-        return self.add(op, *inputs, domain=MICROSOFT, epsilon=self.epsilon)[0]
+        """Return the layer normalisation of x + y, both of shape (1, n_tokens, dim).
+
+        Each token is a channel of an instance normalisation here. ONNX Runtime's own layer
+        normalisations add up number by number, and took 0.7 of 2.3 ms for 30 tokens.
+        """
+        ones, zeros = self.per_token
+        (total,) = self.add("Add", x, y)
+        (unit,) = self.add("InstanceNormalization", total, ones, zeros, epsilon=self.epsilon)
+        (scaled,) = self.add("Mul", unit, self.constant(weights[f"{prefix}.weight"]))
+        return self.add("Add", scaled, self.constant(weights[f"{prefix}.bias"]))[0]
+
+    def _repeated(self, value: float) -> str:
+        from onnx import numpy_helper
+
+        tensor = numpy_helper.from_array(np.array([value], dtype=np.float32))
+        return self.add("ConstantOfShape", self.length, value=tensor)[0]
 
 
 def quantise(
@@ -159,8 +183,7 @@ def _embed(graph: Graph, weights: Weights) -> str:
     types = weights["embeddings.token_type_embeddings.weight"]
     table = weights["embeddings.position_embeddings.weight"] + types[0]
     zero, one = graph.constant(np.array([0])), graph.constant(np.array([1]))
-    (length,) = graph.add("Shape", INPUT, start=1, end=2)
-    (places,) = graph.add("Slice", graph.constant(table[None]), zero, length, one)
+    (places,) = graph.add("Slice", graph.constant(table[None]), zero, graph.length, one)
     return graph.add_and_normalise(words, places, weights, "embeddings.LayerNorm")
 
 
