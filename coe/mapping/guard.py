@@ -176,7 +176,7 @@ def _best_each(matrix: OutcomeMatrix) -> Columns:
     scores = np.nan_to_num(matrix.scores, nan=-1.0)
     is_best = scores == scores.max(axis=1, keepdims=True)
     costs = np.nan_to_num(matrix.costs, nan=np.finfo(np.float64).max)
-    return np.argmin(np.where(is_best, costs, np.inf), axis=1)
+    return np.asarray(np.argmin(np.where(is_best, costs, np.inf), axis=1))
 
 
 def _mean(values: Floats) -> float | None:

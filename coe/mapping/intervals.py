@@ -125,8 +125,8 @@ def _resampled(values: Floats, seen: NDArray[np.bool_], seed: int) -> tuple[Floa
     both = np.hstack([values, seen])
     drawn = np.empty((RESAMPLES, both.shape[1]))
     for at in range(RESAMPLES):
-        times = np.bincount(generator.integers(0, rows, rows), minlength=rows) if rows else []
-        drawn[at] = np.asarray(times, dtype=np.float64) @ both
+        times = np.bincount(generator.integers(0, max(rows, 1), rows), minlength=rows)
+        drawn[at] = times[:rows].astype(np.float64) @ both
     return drawn[:, : values.shape[1]], drawn[:, values.shape[1] :]
 
 
