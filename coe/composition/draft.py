@@ -85,13 +85,21 @@ class Draft:
         expected = _put(copy.deepcopy(self.content), path, value)
         return self._checked(_Edit(self).put(path, value), expected, path)
 
-    def append(self, path: KeyPath, value: Any) -> Draft:
-        """Return the draft with one more entry in the list at `path`; a text is a list of one."""
+    def add(self, path: KeyPath, value: Any, *, first: bool = False) -> Draft:
+        """Return the draft with one more entry in the list at `path`; a text is a list of one.
+
+        Args:
+            path: of the list, which need not be there yet.
+            value: the entry.
+            first: put it before the others, not behind them.
+        """
         old = self.get(path)
+        others = old if isinstance(old, list) else [] if old is None else [old]
+        entries = [value, *others] if first else [*others, value]
         if not isinstance(old, list) or not old:
-            return self.put(path, [value] if old is None or old == [] else [old, value])
-        expected = _put(copy.deepcopy(self.content), path, [*old, value])
-        return self._checked(_Edit(self).append(path, value), expected, path)
+            return self.put(path, entries)
+        expected = _put(copy.deepcopy(self.content), path, entries)
+        return self._checked(_Edit(self).add(path, value, first=first), expected, path)
 
     def remove(self, path: KeyPath) -> Draft:
         """Return the draft without what is at `path`, which is there.
@@ -176,14 +184,19 @@ class _Edit:
             return self._replace(spot, above, {key: value})
         raise self._draft._refusal(above, "this is no mapping")  # noqa: SLF001 - one module
 
-    def append(self, path: KeyPath, value: Any) -> str:
+    def add(self, path: KeyPath, value: Any, *, first: bool) -> str:
         spot = self._find(path)
         node = spot.node if spot else None
         assert isinstance(node, SequenceNode)  # noqa: S101 - the caller has looked
-        end = self._end(node.value[-1])
+        start, end = node.value[0].start_mark.index, self._end(node.value[-1])
         if node.flow_style:
-            return self._splice(end, end, f", {flow(value)}")
-        return self._add_line(end, " " * node.start_mark.column + f"- {flow(value)}")
+            at = start if first else end
+            return self._splice(at, at, f"{flow(value)}, " if first else f", {flow(value)}")
+        line = " " * node.start_mark.column + f"- {flow(value)}"
+        if not first:
+            return self._add_line(end, line)
+        at = self._line_start(start)
+        return self._splice(at, at, line + self._newline)
 
     def remove(self, path: KeyPath) -> str:
         spot = self._find(path)

@@ -29,11 +29,41 @@ from coe.errors import CompositionError, Conflict, InvalidRequest, Problem, Unkn
 Change = Callable[[Draft], Draft]
 
 
-def rewrite(path: Path, change: Change, env: Mapping[str, str] | None = None) -> Composition:
-    """Edit a composition file; return what it holds now.
+class Rewrite:
+    """An edit that is checked and not written yet.
 
-    Edits of several processes follow each other. A symbolic link stays one; the file's permissions
-    stay, too.
+    Attributes:
+        composition: what the file will hold.
+    """
+
+    def __init__(self, file: Path, before: str, after: str, composition: Composition) -> None:
+        """Store what is to be written where, and what it means."""
+        self.composition = composition
+        self._file = file
+        self._text = after
+        self._is_change = after != before
+
+    def commit(self) -> None:
+        """Write the file. Raises CompositionError where it cannot be written: it is as it was."""
+        if self._is_change:
+            _replace(self._file, self._text)
+
+
+def rewrite(path: Path, change: Change, env: Mapping[str, str] | None = None) -> Composition:
+    """Edit a composition file, as `rewriting` does, and write it; return what it holds now."""
+    with rewriting(path, change, env) as edit:
+        edit.commit()
+        return edit.composition
+
+
+@contextlib.contextmanager
+def rewriting(
+    path: Path, change: Change, env: Mapping[str, str] | None = None
+) -> Iterator[Rewrite]:
+    """Edit a composition file; what is yielded is to be committed.
+
+    Edits of several processes follow each other: the next one begins where this block ends. A
+    symbolic link stays one; the file's permissions stay, too.
 
     Args:
         path: the file.
@@ -49,10 +79,7 @@ def rewrite(path: Path, change: Change, env: Mapping[str, str] | None = None) ->
     with _alone(real.parent):
         before = _read(path)
         draft = change(Draft(before, str(path)))
-        composition = loading.load(path, env, text=draft.text)
-        if draft.text != before:
-            _replace(real, draft.text)
-    return composition
+        yield Rewrite(real, before, draft.text, loading.load(path, env, text=draft.text))
 
 
 def set_key(draft: Draft, path: KeyPath, value: Any) -> Draft:
@@ -61,15 +88,22 @@ def set_key(draft: Draft, path: KeyPath, value: Any) -> Draft:
 
 
 def add_expert(
-    draft: Draft, *, name: str, keys: Mapping[str, Any] | str, categories: Sequence[str] = ()
+    draft: Draft,
+    *,
+    name: str,
+    keys: Mapping[str, Any] | str,
+    categories: Sequence[str] = (),
+    first: bool = True,
 ) -> Draft:
-    """Return the draft with one more expert, ranked last in some categories.
+    """Return the draft with one more expert, ranked in some categories.
 
     Args:
         draft: of a composition.
         name: of the expert, not in the file yet.
         keys: as in the file: a mapping, or `backend/model`.
         categories: of the file.
+        first: rank it before the others: a canary then has its share, and they answer the rest;
+            else behind them, where it is a fallback.
 
     Raises:
         Conflict: there is an expert of that name.
@@ -79,7 +113,7 @@ def add_expert(
         raise Conflict(f"there is an expert `{name}` already; remove it first, or choose another")
     draft = draft.put(("experts", name), dict(keys) if isinstance(keys, Mapping) else keys)
     for category in categories:
-        draft = rank(draft, name, category)
+        draft = rank(draft, name, category, first=first)
     return draft
 
 
@@ -112,8 +146,8 @@ def set_expert(draft: Draft, *, name: str, **keys: Any) -> Draft:
     return draft
 
 
-def rank(draft: Draft, name: str, category: str) -> Draft:
-    """Return the draft with an expert ranked last in a category, or as it is where it is ranked.
+def rank(draft: Draft, name: str, category: str, *, first: bool = True) -> Draft:
+    """Return the draft with an expert ranked in a category, or as it is where it is ranked.
 
     Raises:
         InvalidRequest: there is no such category.
@@ -126,7 +160,7 @@ def rank(draft: Draft, name: str, category: str) -> Draft:
     if isinstance(draft.get(("categories", category)), list) and path[0] == "categories":
         utterances = draft.get(("categories", category))
         draft = draft.put(("categories", category), {"utterances": utterances})
-    return draft if name in _listed(draft.get(path)) else draft.append(path, name)
+    return draft if name in _listed(draft.get(path)) else draft.add(path, name, first=first)
 
 
 def remove_expert(draft: Draft, *, name: str) -> Draft:

@@ -101,8 +101,10 @@ def test_an_expert_with_many_keys_is_written_on_several_lines(draft: Draft) -> N
     ]
 
 
-def test_a_new_expert_is_ranked_last_wherever_the_ranking_stands(draft: Draft) -> None:
-    edited = add_expert(draft, name="judge", keys="ollama/x", categories=["code", "law"])
+def test_a_new_expert_is_ranked_wherever_the_ranking_stands(draft: Draft) -> None:
+    edited = add_expert(
+        draft, name="judge", keys="ollama/x", categories=["code", "law"], first=False
+    )
 
     assert changed(edited) == (
         ["    experts: [coder, general]     # ranked", "    law: general"],
@@ -112,6 +114,20 @@ def test_a_new_expert_is_ranked_last_wherever_the_ranking_stands(draft: Draft) -
             "    law: [general, judge]",
         ],
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a: [x, y]\n", "a: [z, x, y]\n"),
+        ("a: []\n", "a: [z]\n"),
+        ("a: x  # why\n", "a: [z, x]  # why\n"),
+        ("b: 1\n", "b: 1\na: [z]\n"),
+        ("a:\n  # best\n  - x  # first\n", "a:\n  # best\n  - z\n  - x  # first\n"),
+    ],
+)
+def test_an_entry_is_put_first_in_a_list_in_any_layout(before: str, after: str) -> None:
+    assert Draft(before, "f").add(("a",), "z", first=True).text == after
 
 
 def test_a_category_that_is_a_list_of_utterances_keeps_them() -> None:
@@ -224,7 +240,7 @@ def test_a_key_is_added_in_any_layout(before: str, after: str) -> None:
     ],
 )
 def test_an_entry_is_added_to_a_list_in_any_layout(before: str, after: str) -> None:
-    assert Draft(before, "f").append(("a",), "z").text == after
+    assert Draft(before, "f").add(("a",), "z").text == after
 
 
 @pytest.mark.parametrize(
@@ -323,7 +339,7 @@ def test_a_file_is_rewritten_and_read_at_once(file: Path) -> None:
     made = rewrite(file, partial(add_expert, name="judge", keys="ollama/x", categories=["code"]))
 
     assert made.experts["judge"].model == "x"
-    assert made.routing.routes["code"] == ("coder", "general", "judge")
+    assert made.routing.routes["code"] == ("judge", "coder", "general")
     assert load(file) == made
     assert file.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in file.parent.iterdir()] == ["experts.yaml"]
