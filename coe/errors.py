@@ -5,6 +5,7 @@
         CompositionError              experts.yaml: where, what, what was expected
         PluginError                   an entry point that is missing or broken
         ArtefactError                 a model, adapter or encoder file that is missing or damaged
+        Infeasible                    no category-to-expert map is within the budget
       RequestError                    400
         InvalidRequest                400
         RequestTooLarge               413
@@ -110,6 +111,12 @@ class ArtefactError(ConfigError):
     """A file of weights or data that is missing, damaged, or made for something else."""
 
     code = "artefact_error"
+
+
+class Infeasible(ConfigError):
+    """No category-to-expert map is within the budget; the message says what cannot be met."""
+
+    code = "infeasible"
 
 
 class RequestError(CoEError):

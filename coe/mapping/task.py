@@ -1,0 +1,145 @@
+"""A map of some prompts: fitted, without asking whether it is any better than another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coe.mapping.budget import Constraints, Problem
+from coe.mapping.estimates import Cells, estimate
+from coe.mapping.fitted import FittedMap
+from coe.mapping.outcomes import OutcomeMatrix
+from coe.mapping.policy import Standing, by_hand, choice, weights
+from coe.mapping.solve import Solution, fill, solve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Places = NDArray[np.intp]
+
+FEW = 200
+"""Scores: an expert with less, and with less than half of the others', counts as new."""
+FOLDS = 5
+RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a map is to be fitted to.
+
+    Attributes:
+        matrix: outcomes; every expert has at least one.
+        standing: how the composition decides and who answers now.
+        constraints: the budget.
+        incumbent: the map in use; None where the written lists are.
+        seed: of folds and resamples.
+        folds, resamples: how many.
+    """
+
+    matrix: OutcomeMatrix
+    standing: Standing
+    constraints: Constraints = field(default_factory=Constraints)
+    incumbent: FittedMap | None = None
+    seed: int = 0
+    folds: int = FOLDS
+    resamples: int = RESAMPLES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A map of some prompts, without the proof.
+
+    Attributes:
+        fitted: the map; without a guard.
+        solution: its assignment, by place.
+        new: the experts that count with their lower bounds.
+        warnings: what is doubtful about it.
+    """
+
+    fitted: FittedMap
+    solution: Solution
+    new: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: Task, matrix: OutcomeMatrix, time_limit_s: float) -> Model | None:
+        """Return the model of some prompts; None where no map is within the budget."""
+        cells = estimate(matrix)
+        problem = problem_of(task, cells)
+        solution = solve(problem, time_limit_s=time_limit_s)
+        if solution is None:
+            return None
+        new = new_experts(task.matrix)
+        assignment = solution.names(cells.experts)
+        is_open = np.asarray(problem.open_cells().any(axis=0))
+        spare = [name for i, name in enumerate(cells.experts) if is_open[i] and name not in new]
+        used = fill(problem, sorted(set(assignment), key=cells.experts.index), spare)
+        fitted = FittedMap(
+            categories=cells.categories,
+            experts=cells.experts,
+            quality=problem.value,
+            lower=cells.lower,
+            upper=cells.upper,
+            counts=cells.counts,
+            cost=cells.cost,
+            latency_s=cells.latency_s,
+            traffic=cells.traffic,
+            used=used,
+            assignment=assignment,
+        )
+        inside = np.array([name in used for name in cells.experts])
+        memberships = task.standing.memberships(matrix)
+        (price, wait), is_met = weights(fitted, memberships, inside, task.constraints)
+        warnings = [solution.note] if solution.note else []
+        if not is_met:
+            warnings.append(
+                "prompts that lie between categories cost more than the budget allows, whatever "
+                "the price of money and time"
+            )
+        return cls(
+            fitted=replace(fitted, price_weight=price, latency_weight=wait),
+            solution=solution,
+            new=new,
+            warnings=tuple(warnings),
+        )
+
+    def chosen(self, task: Task, matrix: OutcomeMatrix) -> Places:
+        """Return who answers the prompts, shape (n,)."""
+        fitted = self.fitted
+        inside = np.array([name in fitted.used for name in fitted.experts])
+        memberships = task.standing.memberships(matrix)
+        found = choice(fitted, memberships, inside, (fitted.price_weight, fitted.latency_weight))
+        return by_hand(task.standing, matrix, found)
+
+
+def problem_of(task: Task, cells: Cells) -> Problem:
+    """Return the problem of some cells; those of new experts count with their lower bounds.
+
+    Categories that are kept by hand are answered by the first expert of their list.
+    """
+    new = new_experts(task.matrix)
+    is_new = np.array([name in new for name in cells.experts])
+    held = {
+        name: (first,)
+        for name in task.standing.by_hand
+        if (first := task.standing.first.get(name)) in cells.experts
+    }
+    return Problem(
+        categories=cells.categories,
+        experts=cells.experts,
+        value=np.where(is_new, cells.lower, cells.mean),
+        traffic=cells.traffic,
+        cost=cells.cost,
+        latency_s=cells.latency_s,
+        constraints=replace(task.constraints, allowed={**held, **task.constraints.allowed}),
+    )
+
+
+def new_experts(matrix: OutcomeMatrix) -> tuple[str, ...]:
+    """Return the experts of whom few prompts were scored, compared with the others."""
+    counts = (~np.isnan(matrix.scores)).sum(axis=0)
+    least = min(FEW, int(counts.max()) / 2)
+    return tuple(name for name, count in zip(matrix.experts, counts, strict=True) if count < least)
