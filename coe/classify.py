@@ -23,7 +23,7 @@ from coe.asking import Experts
 from coe.decide import decide, pool
 from coe.errors import CoEError, ConfigError, RouterUnavailable
 from coe.protocols import Router
-from coe.types import Decision, Evidence
+from coe.types import Decision, Embedding, Evidence, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class _Row:
     stage: str
     evidence: tuple[Evidence, ...]
     failure: str = ""
+    embedding: Embedding | None = None
 
 
 class Classifier:
@@ -72,6 +73,7 @@ class Classifier:
         thresholds: Callable[[], Mapping[str, float]] | None = None,
         *,
         asks: Experts | None = None,
+        wanted: str = "",
     ) -> None:
         """Store the parts; nothing is loaded yet.
 
@@ -81,11 +83,13 @@ class Classifier:
             thresholds: asked once, in that thread, when the router is there: what the policy's
                 thresholds are if they depend on what was built. None keeps the policy's own.
             asks: the experts that the router asks; None where it asks none.
+            wanted: fingerprint of the encoder whose embeddings decisions carry; none if empty.
         """
         self._build = build
         self._policy = policy
         self._thresholds = thresholds
         self._asks = asks
+        self._wanted = wanted
         self._limit, self._batch = (_THREADS, 1) if asks else (1, _MAX_BATCH)
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="coe-router")
         self._router: Router | None = None
@@ -214,6 +218,7 @@ class Classifier:
             calibrated=router.calibrated,
             router=row.stage,
             evidence=row.evidence,
+            embedding=row.embedding,
         )
 
     async def _row(self, text: str) -> _Row:
@@ -303,9 +308,17 @@ class Classifier:
                 stage=scores.stages[i] if scores.stages else router.name,
                 evidence=scores.evidence[i] if scores.evidence else (),
                 failure=scores.failures[i] if scores.failures else "",
+                embedding=self._embedding(scores, i) if self._wanted else None,
             )
             for i in range(len(texts))
         ]
+
+    def _embedding(self, scores: Scores, row: int) -> Embedding | None:
+        """Return a text's embedding by the wanted encoder, without the batch that it came with."""
+        found = scores.embeddings[row] if scores.embeddings else None
+        if found is None or found.encoder != self._wanted:
+            return None
+        return Embedding(found.vector.copy(), found.encoder)
 
 
 def _keywords(row: _Row) -> set[str]:

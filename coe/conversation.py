@@ -69,12 +69,15 @@ class SessionKey:
         here: where this turn's decision is remembered.
         before: where that of the turn before it was; None where there can be none.
         turn: a digest of the last user turn.
+        owner: what all turns of the conversation share; others of the same user, or that begin
+            alike, may share it too.
     """
 
     source: str
     here: bytes
     before: bytes | None
     turn: bytes
+    owner: bytes
 
 
 def read(messages: Sequence[Message], context: Context) -> Window:
@@ -146,7 +149,7 @@ def session_key(
         if kind == "header":
             if given := _header(headers, name):
                 here = _digest(source.encode(), given)
-                return SessionKey(source=source, here=here, before=here, turn=turn)
+                return SessionKey(source=source, here=here, before=here, turn=turn, owner=here)
             continue
         value = derived(body, context) if kind == "derived" else body.get(name)
         if not value or not isinstance(value, str | bytes):
@@ -158,6 +161,7 @@ def session_key(
             here=_digest(owner, turn),
             before=None if previous is None else _digest(owner, _digest_turn(previous, context)),
             turn=turn,
+            owner=owner,
         )
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 
-from coe.types import Decision, Evidence, RankedCategory, Reason
+from coe.types import Decision, Embedding, Evidence, RankedCategory, Reason
 
 
 def decide(  # noqa: PLR0913 - the two rules (threshold, margin) and what they are applied to
@@ -19,6 +19,7 @@ def decide(  # noqa: PLR0913 - the two rules (threshold, margin) and what they a
     calibrated: bool,
     router: str,
     evidence: tuple[Evidence, ...] = (),
+    embedding: Embedding | None = None,
 ) -> Decision:
     """Choose the most probable category, or abstain.
 
@@ -36,6 +37,7 @@ def decide(  # noqa: PLR0913 - the two rules (threshold, margin) and what they a
         calibrated: whether the probabilities are calibrated.
         router: the stage that decided.
         evidence: what the stage saw, passed through.
+        embedding: of the text, passed through.
     """
     order = sorted(range(len(categories)), key=lambda i: -probabilities[i])  # 1
     ranked = tuple([RankedCategory(categories[i], float(probabilities[i])) for i in order])
@@ -57,6 +59,7 @@ def decide(  # noqa: PLR0913 - the two rules (threshold, margin) and what they a
         calibrated=calibrated,
         router=router,
         evidence=evidence,
+        embedding=embedding,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coe import planner
 from coe.classify import Classifier
@@ -19,10 +19,16 @@ from coe.telemetry import Telemetry
 from coe.turns import Turns
 from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
 
+if TYPE_CHECKING:
+    from coe.mapping.choose import Chooser
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Everything that a request needs, wired once (see `coe.wiring`)."""
+    """Everything that a request needs, wired once (see `coe.wiring`).
+
+    `chooser` ranks experts by the fitted map; None where there is none.
+    """
 
     composition: Composition
     classifier: Classifier | None
@@ -30,6 +36,7 @@ class Gateway:
     backends: Mapping[str, Backend]
     encoders: Mapping[str, Encoder]
     telemetry: Telemetry
+    chooser: Chooser | None = None
 
     def loads(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Return what is to be loaded in the background, by name: the router, engines of ours."""
@@ -59,7 +66,7 @@ async def answer(gateway: Gateway, query: Query) -> Answer:
     """
     started = perf_counter()
     decision = await route(gateway, query)
-    plan = planner.plan(gateway.composition, query, decision)
+    plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
     opened = await _open(gateway, query, decision, plan, routed_s)

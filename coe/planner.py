@@ -7,15 +7,23 @@ category-to-expert map is data, so that adding an expert never retrains a classi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from coe.composition import Composition, Expert
 from coe.errors import ContextTooLong, NoEligibleExpert, RoutingError, UnknownModel
-from coe.types import Call, Decision, Exclusion, Plan, Query
+from coe.types import Call, Choice, Decision, Dial, Exclusion, Plan, Query
+
+if TYPE_CHECKING:  # numpy is loaded by who reads a map, and by nobody else
+    from coe.mapping.choose import Chooser
 
 AUTO = "coe/auto"
 PREFIX = "coe/"
+NO_MAP = "no map was fitted and applied: the written ranking holds"
+
+_BY_HAND = Dial(choose="ranked")
 
 
 def pin(composition: Composition, model: str) -> Decision | None:
@@ -29,12 +37,13 @@ def pin(composition: Composition, model: str) -> Decision | None:
     """
     if model in composition.experts:
         return _pinned(model)
-    if model == AUTO or model in composition.models:
+    if model in composition.models:
         return None
     category = model if model in composition.categories else model.removeprefix(PREFIX)
     if category in composition.categories:
         return Decision(reason="pinned", category=category)
-    known = ", ".join([AUTO, *composition.experts, *(PREFIX + c for c in composition.categories)])
+    categories = (PREFIX + name for name in composition.categories)
+    known = ", ".join([*composition.models, *composition.experts, *categories])
     raise UnknownModel(f"no model `{model}`; there are: {known}", param="model")
 
 
@@ -44,43 +53,93 @@ def _pinned(expert: str) -> Decision:
     return Decision(reason="pinned", pinned_expert=expert)
 
 
-def ranking(composition: Composition, decision: Decision) -> tuple[str, ...]:
+def dial_of(composition: Composition, model: str, decision: Decision) -> Dial:
+    """Return how the experts of a decision are to be ranked.
+
+    As the model's name asks for, or else `routing.choose`; but a client that names an expert gets
+    it, and a category whose route is written by hand keeps its list for every name.
+    """
+    if decision.pinned_expert is not None:
+        return _BY_HAND
+    if decision.category in composition.routing.by_hand:
+        return _BY_HAND
+    named = composition.models.get(model)
+    return Dial(choose=composition.routing.choose) if named is None else named.dial
+
+
+def ranking(
+    composition: Composition,
+    decision: Decision,
+    chosen: Choice | None = None,
+    barred: Collection[str] = (),
+) -> tuple[str, ...]:
     """Return the experts to ask, best first, before any filter.
 
     An expert that the client named is asked alone: another one would not be what was asked for.
-    Otherwise the category's experts are followed by those of `routing.none` and by the default
-    expert, so that a request is answered as long as anyone can answer it. Who began a turn goes on
-    with it: in a tool loop, a better expert that failed at first does not take over when it is
-    back.
+    Otherwise the experts that a map ranks are followed by the category's, by those of
+    `routing.none` and by the default expert, so that a request is answered as long as anyone can
+    answer it. Who began a turn goes on with it: in a tool loop, a better expert that failed at
+    first does not take over when it is back.
+
+    Args:
+        composition: who there is.
+        decision: on the query.
+        chosen: what a fitted map says; None where it is not asked.
+        barred: who may not answer; that they are better is no reason for a conversation to leave
+            its expert.
     """
     if decision.pinned_expert is not None:
         return (decision.pinned_expert,)
     routed = composition.routing.routes.get(decision.category or "", ())
-    ranked = dict.fromkeys((*routed, *composition.routing.none, composition.default))
+    mapped = [row.expert for row in chosen.prospects] if chosen is not None else ()
+    ranked = dict.fromkeys((*mapped, *routed, *composition.routing.none, composition.default))
     session = decision.session
-    if session is not None and session.is_same_turn and session.expert in ranked:
+    if (
+        session is not None
+        and session.expert in ranked
+        and (session.is_same_turn or _goes_on(composition, decision, chosen, barred))
+    ):
         ranked = dict.fromkeys((session.expert, *ranked))
     return tuple(ranked)
 
 
-def plan(composition: Composition, query: Query, decision: Decision) -> Plan:
+def plan(
+    composition: Composition, query: Query, decision: Decision, chooser: Chooser | None = None
+) -> Plan:
     """Turn a decision into calls, the first of which is to be asked.
+
+    Args:
+        composition: who there is.
+        query: what is asked.
+        decision: on it.
+        chooser: by the fitted map; None where there is none.
 
     Every excluded expert is named with the first rule against it; where all are excluded, the plan
     has no calls and `refusal` says why.
     """
+    chosen: Choice | None = None
+    barred: dict[str, tuple[str, str]] = {}
+    dial = dial_of(composition, query.model, decision)
+    if dial.choose != "ranked":
+        # Without a map `coe/cheap` and `coe/best` are there all the same, and the plan says why.
+        chosen = Choice(choose="ranked", detail=NO_MAP)
+        if chooser is not None:
+            barred = _barred(composition, chooser.experts, query, decision)
+            chosen = chooser.choose(decision, dial, barred)
     calls: list[Call] = []
     excluded: list[Exclusion] = []
-    for name in ranking(composition, decision):
+    attempts = composition.fallbacks.attempts
+    too_many = f"fallbacks.attempts is {attempts}"
+    for name in ranking(composition, decision, chosen, barred):
         expert = composition.experts[name]
-        if (rule := _first_rule_against(expert, query)) is not None:
-            excluded.append(Exclusion(expert=name, rule=rule[0], detail=rule[1]))
-        elif len(calls) < composition.fallbacks.attempts:
+        rule = barred.get(name) or _first_rule_against(expert, query, decision)
+        if rule is not None:
+            excluded.append(Exclusion(name, *rule))
+        elif len(calls) < attempts:
             calls.append(_call(composition, name, expert, query))
         else:
-            detail = f"fallbacks.attempts is {composition.fallbacks.attempts}"
-            excluded.append(Exclusion(expert=name, rule="attempts", detail=detail))
-    return Plan(calls=tuple(calls), excluded=tuple(excluded))
+            excluded.append(Exclusion(name, "attempts", too_many))
+    return Plan(calls=tuple(calls), excluded=tuple(excluded), choice=chosen)
 
 
 def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong:
@@ -94,10 +153,43 @@ def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong:
     return NoEligibleExpert(f"no expert may answer this request ({reasons})")
 
 
-def _first_rule_against(expert: Expert, query: Query) -> tuple[str, str] | None:
+def _barred(
+    composition: Composition, names: Iterable[str], query: Query, decision: Decision
+) -> dict[str, tuple[str, str]]:
+    """Return the first rule against each expert that may not answer."""
+    rules = {
+        name: _first_rule_against(composition.experts[name], query, decision) for name in names
+    }
+    return {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def _goes_on(
+    composition: Composition,
+    decision: Decision,
+    chosen: Choice | None,
+    barred: Collection[str],
+) -> bool:
+    """Whether who answered last goes on, though the map ranks another expert higher.
+
+    It does while the topic is the same and the other one's utility leads by less than a switch
+    costs. The written ranking needs no such rule: it is the same for all turns of a topic.
+    """
+    session = decision.session
+    if chosen is None or chosen.choose != "fitted" or session is None:
+        return False
+    last = chosen.of(session.expert)
+    if last is None or decision.category != session.previous:
+        return False
+    rules = composition.routing.sessions
+    best = next((row for row in chosen.prospects if row.expert not in barred), last)
+    lead = best.utility - last.utility
+    return rules.stick in {"until_topic_change", "always"} and lead < rules.switch_cost
+
+
+def _first_rule_against(expert: Expert, query: Query, decision: Decision) -> tuple[str, str] | None:
     """Return (rule, detail) of the first hard rule that the expert breaks, in a fixed order."""
-    if not expert.is_eligible:
-        return "status", f"its status is `{expert.status}`"
+    if expert.status != "live" and (rule := _rule_of_status(expert, query, decision)) is not None:
+        return rule
     # Only what the file declares can exclude: an expert without `capabilities` is asked and its
     # backend has the last word.
     if expert.capabilities is not None:
@@ -111,6 +203,32 @@ def _first_rule_against(expert: Expert, query: Query) -> tuple[str, str] | None:
             detail = f"about {query.tokens} tokens and up to {new} new ones"
             return "context", f"{detail}, its context is {expert.context}"
     return None
+
+
+def _rule_of_status(expert: Expert, query: Query, decision: Decision) -> tuple[str, str] | None:
+    """Return the rule against an expert that is not `live`, if there is one now.
+
+    A canary answers whoever names it, and its share of the conversations: all turns of one are on
+    the same side, and stay there while the share grows. Without a session each request is on its
+    own. A draining expert goes on with the conversations that it answered last.
+    """
+    session = decision.session
+    if expert.status == "canary":
+        if decision.pinned_expert is not None:
+            return None
+        unit = query.id.encode() if session is None else session.owner
+        if _place(expert.name, unit) < expert.share:
+            return None
+        return "canary", f"it is a canary, and this is not in its share of {expert.share:.3g}"
+    if expert.status == "draining" and session is not None and session.expert == expert.name:
+        return None
+    return "status", f"its status is `{expert.status}`"
+
+
+def _place(expert: str, unit: bytes) -> float:
+    """Return where in [0, 1) a conversation lies for an expert: evenly, and for each its own."""
+    digest = blake2b(unit, digest_size=8, key=expert.encode()[:64], person=b"canary").digest()
+    return int.from_bytes(digest) / 2**64
 
 
 def _call(composition: Composition, name: str, expert: Expert, query: Query) -> Call:

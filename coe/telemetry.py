@@ -80,6 +80,8 @@ class Telemetry(Collector):
     Attributes:
         content_type: of what `exposition` returns.
         in_flight: requests being served.
+        map_is_flagged: whether the fitted map is no better than the best single expert.
+        map_is_stale: whether what the fitted map was measured on has changed since.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -99,6 +101,8 @@ class Telemetry(Collector):
         self._lines: list[str] = []
         self._clock = (0, "")
         self.in_flight = 0
+        self.map_is_flagged = False
+        self.map_is_stale = False
         self._requests = Tally(
             "coe_requests",
             "Requests by what came of them",
@@ -108,6 +112,11 @@ class Telemetry(Collector):
             "coe_route_decisions",
             "Decisions by category, first expert and reason",
             ("category", "expert", "reason"),
+        )
+        self._choices = Tally(
+            "coe_map_choices",
+            "Plans for which a fitted map was asked for, by what ranked the experts, and the first",
+            ("choose", "expert"),
         )
         self._failures = Tally(
             "coe_backend_failures",
@@ -136,6 +145,8 @@ class Telemetry(Collector):
         """Count a decision and the plan that it led to."""
         expert = plan.calls[0].expert if plan.calls else _NONE
         self._decisions.counts[decision.category or _NONE, expert, decision.reason] += 1
+        if plan.choice is not None:
+            self._choices.counts[plan.choice.choose, expert] += 1
 
     def failed(self, call: Call, error: CoEError) -> None:
         """Count a call that failed before its first byte."""
@@ -169,7 +180,18 @@ class Telemetry(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
         yield GaugeMetricFamily("coe_inflight", "Requests being served", value=self.in_flight)
-        for tally in (self._requests, self._decisions, self._failures, self._aborts):
+        yield GaugeMetricFamily(
+            "coe_map_flagged",
+            "1 while the fitted map is flagged: no better than the best single expert, or dearer",
+            value=self.map_is_flagged,
+        )
+        yield GaugeMetricFamily(
+            "coe_map_stale",
+            "1 while what the fitted map was measured on is not as it was",
+            value=self.map_is_stale,
+        )
+        tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
+        for tally in tallies:
             yield tally.family()
         for spread in (self._overhead, self._first, self._whole):
             yield spread.family()

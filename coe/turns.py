@@ -48,6 +48,7 @@ class Turns:
             source=key.source,
             key=key.here,
             turn=key.turn,
+            owner=key.owner,
             previous=last.category if last else None,
             expert=last.expert if last else "",
         )

@@ -91,6 +91,18 @@ class Evidence:
     similarity: float | None = None
 
 
+class Embedding(NamedTuple):
+    """A text as an encoder sees it.
+
+    Attributes:
+        vector: shape (dim,), of length 1.
+        encoder: fingerprint of the encoder.
+    """
+
+    vector: NDArray[np.float32]
+    encoder: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """What a router says of a batch of texts.
@@ -103,12 +115,15 @@ class Scores:
         evidence: the strongest evidence first, one tuple per text; may be empty.
         failures: why a text has no scores, one per text, empty for those that have; () where all
             have. The row of a failure is zeros, and it is not remembered.
+        embeddings: what the scores were read from, one per text, None for a text that was not
+            encoded; () from a router that stands on no encoder.
     """
 
     values: NDArray[np.float32]
     stages: tuple[str, ...] = ()
     evidence: tuple[tuple[Evidence, ...], ...] = ()
     failures: tuple[str, ...] = ()
+    embeddings: tuple[Embedding | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +174,7 @@ class SessionEffect:
     Attributes:
         source: where the session's key is from: `header:x-session-id`, `derived`, ...
         key: where this decision is remembered, once somebody answers.
+        owner: digest of whose conversation it is; the same for all of its turns.
         turn: digest of the user turn that was decided.
         previous: the category of the last decision; None where there was none.
         expert: who answered last; empty where nobody did.
@@ -170,6 +186,7 @@ class SessionEffect:
     source: str
     key: bytes = field(repr=False)
     turn: bytes = field(repr=False)
+    owner: bytes = field(default=b"", repr=False)
     previous: str | None = None
     expert: str = ""
     kept: Kept | None = None
@@ -192,6 +209,7 @@ class Decision:
         router: the router stage that decided.
         pinned_expert: the expert that the client named, if it named one.
         session: what the conversation so far meant for it; None where it was not looked at.
+        embedding: of the text that was decided; None where nobody wants it.
     """
 
     ranked: tuple[RankedCategory, ...] = ()
@@ -203,6 +221,7 @@ class Decision:
     pinned_expert: str | None = None
     detail: str = ""
     session: SessionEffect | None = None
+    embedding: Embedding | None = field(default=None, repr=False, compare=False)
 
     @property
     def abstained(self) -> bool:
@@ -218,9 +237,81 @@ class Decision:
         return None
 
 
+Choose = Literal["ranked", "fitted", "cheapest_good"]
+Chosen = Literal[
+    "ranked",  # by the written ranking: no map is used
+    "fitted",  # by the fitted map: most quality for the money
+    "cheapest_good",  # by the fitted map: the cheapest that is good enough
+    "best_single",  # a flagged map is not used: the best single expert, then the written ranking
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exclusion:
-    """The first rule that took an expert out of a plan."""
+class Dial:
+    """How quality and money are weighed where several experts could answer.
+
+    Attributes:
+        choose: `ranked` uses no map.
+        quality_floor: least expected quality, in [0, 1], of `cheapest_good`; None: a little under
+            the best expert's (`coe.mapping.choose.NEARLY`).
+        price_weight: quality that one unit of money is worth; None: the map's own.
+        latency_weight: quality that one second is worth; None: the map's own.
+    """
+
+    choose: Choose = "ranked"
+    quality_floor: float | None = None
+    price_weight: float | None = None
+    latency_weight: float | None = None
+
+
+class Prospect(NamedTuple):
+    """What a fitted map expects of an expert's answer to one query.
+
+    A tuple, as `RankedCategory` is: there is one for every expert.
+
+    Attributes:
+        quality: in [0, 1], with `lower` and `upper` as its 95 % interval.
+        cost: money for one request; None where no price is known.
+        latency_s: seconds of the answer; None where unknown.
+        utility: the quality, less what the money and the time are worth.
+    """
+
+    expert: str
+    quality: float
+    lower: float
+    upper: float
+    cost: float | None
+    latency_s: float | None
+    utility: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """How the experts of a plan were ranked.
+
+    Attributes:
+        choose: what ranked them.
+        prospects: the experts that a fitted map ranks, best first; the written ranking follows.
+        price_weight: quality that one unit of money was worth.
+        quality_floor: that `cheapest_good` asked for.
+        is_corrected: whether measured neighbours of this very text had a say.
+        detail: why it is not what was asked for, if it is not.
+    """
+
+    choose: Chosen
+    prospects: tuple[Prospect, ...] = ()
+    price_weight: float = 0.0
+    quality_floor: float | None = None
+    is_corrected: bool = False
+    detail: str = ""
+
+    def of(self, expert: str) -> Prospect | None:
+        """Return what is expected of an expert; None of one that the map does not rank."""
+        return next((row for row in self.prospects if row.expert == expert), None)
+
+
+class Exclusion(NamedTuple):
+    """The first rule that took an expert out of a plan. A tuple: there may be one per expert."""
 
     expert: str
     rule: str
@@ -256,10 +347,13 @@ class Plan:
         calls: the first is asked; each later one only if all before it failed before a first byte.
             Empty when every ranked expert is excluded.
         excluded: every expert that was ranked but may not answer, with the first rule against it.
+        choice: how they were ranked; None where the client named one, or only the written ranking
+            was asked for.
     """
 
     calls: tuple[Call, ...]
     excluded: tuple[Exclusion, ...] = ()
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.protocols import Encoder
+from coe.types import Embedding
 
 
 class CachedEncoder:
@@ -71,6 +72,16 @@ class CachedEncoder:
             self._vectors.update(fresh)
             while len(self._vectors) > self.entries:
                 self._vectors.popitem(last=False)
+
+
+def rows_of(vectors: NDArray[np.float32], encoder: Encoder) -> tuple[Embedding, ...]:
+    """Return what `coe.types.Scores.embeddings` holds.
+
+    Args:
+        vectors: shape (n_texts, dim), as the encoder gave them.
+        encoder: whose they are.
+    """
+    return tuple([Embedding(vector, encoder.fingerprint) for vector in vectors])
 
 
 def digest(text: str) -> bytes:

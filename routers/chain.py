@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coe.errors import ConfigError, RouterUnavailable, RoutingError
 from coe.protocols import Parts, Router, RouterSpec
-from coe.types import Evidence, Scores
+from coe.types import Embedding, Evidence, Scores
 from routers.early_exit import MOST_LOST, NONE, Exit, Rehearsal, Rehearses, fit_stages
 from routers.keyword import KeywordRouter
 from routers.options import Options
@@ -65,12 +65,15 @@ class ChainRouter:
     def score(self, texts: Sequence[str]) -> Scores:
         """Return each text's probabilities and evidence from the stage that decided it.
 
+        Its embedding is that of the last stage that has one.
+
         Raises:
             RouterUnavailable: when no stage is available.
         """
         values = np.zeros((len(texts), len(self.categories)), dtype=np.float32)
         decided_by = [""] * len(texts)
         evidence: list[tuple[Evidence, ...]] = [()] * len(texts)
+        embeddings: list[Embedding | None] = [None] * len(texts)
         silent: list[list[str]] = [[] for _ in texts]
         open_rows = list(range(len(texts)))
         failures = []
@@ -87,6 +90,8 @@ class ChainRouter:
             spoke = np.ones(len(rows), dtype=np.bool_)
             for place, row in enumerate(open_rows):
                 found = scores.evidence[place] if scores.evidence else ()
+                if scores.embeddings:
+                    embeddings[row] = scores.embeddings[place] or embeddings[row]
                 if scores.failures and scores.failures[place]:
                     spoke[place] = False
                     silent[row].append(f"{stage.name}: {scores.failures[place]}")
@@ -109,6 +114,7 @@ class ChainRouter:
                 "" if name else f"no stage answers ({'; '.join([*failures, *said])})"
                 for name, said in zip(decided_by, silent, strict=True)
             ),
+            embeddings=tuple(embeddings) if any(embeddings) else (),
         )
 
     def _is_sure(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from coe.errors import ConfigError
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
-from routers.cache import CachedEncoder
+from routers.cache import CachedEncoder, rows_of
 from routers.calibration import Calibration
 from routers.early_exit import Rehearsal
 from routers.holdout import held_out, is_enough, learn, sample
@@ -86,7 +86,9 @@ class EmbeddingRouter:
             # What a near miss takes from its category goes to "none of these", not to the others.
             values *= self._index.clearance(near, far)
         evidence = tuple(self._evidence(*row) for row in zip(near, far, strict=True))
-        return Scores(values=values, evidence=evidence)
+        return Scores(
+            values=values, evidence=evidence, embeddings=rows_of(embeddings, self._encoder)
+        )
 
     def rehearse(self) -> Rehearsal:
         """Return what the router says of its own utterances, each held out."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from coe.errors import ConfigError, RouterUnavailable, RoutingError
 from coe.protocols import Parts, Router, RouterSpec
-from coe.types import Evidence, Scores
+from coe.types import Embedding, Evidence, Scores
 from routers.options import Options, nearest
 from routers.stages import columns_of, stages
 
@@ -61,7 +61,7 @@ class MergeRouter:
         self._weights = tuple(weights)
 
     def score(self, texts: Sequence[str]) -> Scores:
-        """Return the mixture, and the evidence of every stage that takes part.
+        """Return the mixture, the evidence of every stage that takes part, and the last embedding.
 
         Raises:
             RouterUnavailable: when no stage answers.
@@ -69,6 +69,7 @@ class MergeRouter:
         values = np.zeros((len(texts), len(self.categories)))
         weights = np.zeros((len(texts), 1))
         evidence: list[list[Evidence]] = [[] for _ in texts]
+        embeddings: list[Embedding | None] = [None] * len(texts)
         silent: list[list[str]] = [[] for _ in texts]
         failures = []
         parts = zip(self._stages, self._columns, self._weights, strict=True)
@@ -83,6 +84,8 @@ class MergeRouter:
             weights += weight * scores.values.any(axis=1, keepdims=True)
             for row, found in enumerate(scores.evidence):
                 evidence[row] += found
+            for row, embedding in enumerate(scores.embeddings):
+                embeddings[row] = embedding or embeddings[row]
             for row, failure in enumerate(scores.failures or [""] * len(texts)):
                 silent[row] += [f"{stage.name}: {failure}"] if failure else []
         if len(failures) == len(self._stages):
@@ -99,6 +102,7 @@ class MergeRouter:
                 else ""
                 for said in silent
             ),
+            embeddings=tuple(embeddings) if any(embeddings) else (),
         )
 
 

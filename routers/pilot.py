@@ -24,7 +24,7 @@ import numpy as np
 from coe.errors import ConfigError
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
-from routers.cache import CachedEncoder
+from routers.cache import CachedEncoder, rows_of
 from routers.calibration import Calibration, fit
 from routers.holdout import HeldOut, held_out, is_enough
 from routers.index import Floats, Index
@@ -91,11 +91,14 @@ class PilotRouter:
         """
         if not texts:
             return Scores(values=np.empty((0, len(self.categories)), dtype=np.float32))
-        near = self._index.utterances.similarities(self._encoder.encode(texts))
+        embeddings = self._encoder.encode(texts)
+        near = self._index.utterances.similarities(embeddings)
         cosines = self._index.scores(near)
         values = self._leads.spread(self.calibration.apply(cosines))
         evidence = tuple(self._evidence(*row) for row in zip(cosines, near, strict=True))
-        return Scores(values=values, evidence=evidence)
+        return Scores(
+            values=values, evidence=evidence, embeddings=rows_of(embeddings, self._encoder)
+        )
 
     def _evidence(self, cosines: Floats, near: Floats) -> tuple[Evidence, ...]:
         ranked = np.argsort(-cosines, kind="stable")[:EVIDENCE]

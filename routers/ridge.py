@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from coe.errors import ConfigError
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Scores
-from routers.cache import CachedEncoder
+from routers.cache import CachedEncoder, rows_of
 from routers.calibration import Calibration
 from routers.early_exit import Rehearsal
 from routers.holdout import HeldOut, is_enough, learn, sample
@@ -120,8 +120,11 @@ class RidgeRouter:
         """
         if not texts:
             return Scores(values=np.empty((0, len(self.categories)), dtype=np.float32))
-        scores = self._encoder.encode(texts) @ self._weights
-        return Scores(values=self.calibration.apply(scores + self._handicaps))
+        embeddings = self._encoder.encode(texts)
+        return Scores(
+            values=self.calibration.apply(embeddings @ self._weights + self._handicaps),
+            embeddings=rows_of(embeddings, self._encoder),
+        )
 
     def rehearse(self) -> Rehearsal:
         """Return what the router says of its own utterances, each held out."""

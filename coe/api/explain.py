@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.pipeline import Gateway
-from coe.types import Answer, Decision, Plan, Query, SessionEffect
+from coe.types import Answer, Choice, Decision, Plan, Query, SessionEffect
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,7 +37,34 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
     if (probability := decision.probability) is not None:
         form = b"%.3f" if decision.calibrated else b"raw %.3f"
         rows.append((b"x-coe-confidence", form % probability))
+    if (choice := answer.plan.choice) is not None:
+        rows += _expected(choice, answer.call.expert)
     return rows
+
+
+def _expected(choice: Choice, expert: str) -> Headers:
+    """Return what ranked the experts, and what the fitted map expects of the one that answers."""
+    rows = [(b"x-coe-choose", choice.choose.encode())]
+    prospect = choice.of(expert)
+    if prospect is not None:
+        rows.append((b"x-coe-expected-quality", b"%.3f" % prospect.quality))
+        if prospect.cost is not None:
+            rows.append((b"x-coe-expected-cost", b"%.6g" % prospect.cost))
+    return rows
+
+
+def _choice(choice: Choice | None) -> dict[str, Any] | None:
+    """Return how the experts were ranked, and what the fitted map expects of each."""
+    if choice is None:
+        return None
+    return {
+        "choose": choice.choose,
+        "detail": choice.detail or None,
+        "price_weight": choice.price_weight,
+        "quality_floor": choice.quality_floor,
+        "corrected_by_neighbours": choice.is_corrected,
+        "experts": [row._asdict() for row in choice.prospects],
+    }
 
 
 def _session(effect: SessionEffect | None) -> dict[str, Any] | None:
@@ -76,10 +103,11 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "categories": [row._asdict() for row in decision.ranked],
         "evidence": [asdict(row) for row in decision.evidence],
         "session": _session(decision.session),
+        "choice": _choice(plan.choice),
         "expert": first.expert if first else None,
         "backend": first.backend if first else None,
         "fallbacks": [call.expert for call in plan.calls[1:]],
-        "excluded": [asdict(row) for row in plan.excluded],
+        "excluded": [row._asdict() for row in plan.excluded],
         "prompt_tokens_estimate": query.tokens,
         "composition": gateway.composition.fingerprint,
     }

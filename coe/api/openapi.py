@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from fastapi import FastAPI
 
-from coe.types import Reason
+from coe.types import Chosen, Reason
 
 _EXPLAIN = {
     name: {"description": text, "schema": {"type": "string"}}
@@ -21,6 +21,12 @@ _EXPLAIN = {
         "or nothing is remembered",
         "x-coe-alone": "where the session kept the category: what the router would have chosen, "
         "or `none`; absent where it was not asked",
+        "x-coe-choose": "where a fitted map was asked for: what ranked the experts "
+        f"({', '.join(get_args(Chosen))})",
+        "x-coe-expected-quality": "what the map expects of the answer, 0 to 1; absent where it "
+        "says nothing of who answers",
+        "x-coe-expected-cost": "what the map expects the answer to cost, in the currency of the "
+        "prices; absent where none is known",
         "x-coe-reason": ", ".join(get_args(Reason)),
         "x-coe-attempts": "experts asked, the answering one included",
         "x-coe-overhead-ms": "time to the headers less the backend's",

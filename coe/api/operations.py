@@ -14,6 +14,7 @@ from coe.composition import Composition, Expert
 from coe.errors import UnknownModel
 from coe.pipeline import Gateway
 from coe.settings import Settings
+from coe.types import Dial
 
 
 def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]) -> APIRouter:
@@ -47,7 +48,7 @@ def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]
         body.setdefault("model", planner.AUTO)
         query = wire.parse_chat(body, query_id, settings, request.headers.raw)
         decision = await pipeline.route(gateway, query, explain=True)
-        plan = planner.plan(gateway.composition, query, decision)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
         return explain.document(gateway, query, decision, plan)
 
     @table.get("/health/live", tags=["health"])
@@ -80,7 +81,10 @@ def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]
 
 def _cards(gateway: Gateway) -> list[dict[str, Any]]:
     composition = gateway.composition
-    cards = [_card(planner.AUTO, "router", description="the router chooses the expert")]
+    cards = [
+        _card(name, "router", description=_meaning(model.dial))
+        for name, model in composition.models.items()
+    ]
     for name, expert in composition.experts.items():
         if not expert.is_eligible:
             continue
@@ -94,6 +98,7 @@ def _cards(gateway: Gateway) -> list[dict[str, Any]]:
                 skills=dict(expert.skills),
                 tags=list(expert.tags),
                 status=expert.status,
+                share=expert.share if expert.status == "canary" else None,
                 cost=_cost(expert),
                 backend=expert.backend,
             )
@@ -120,8 +125,22 @@ def _cost(expert: Expert) -> dict[str, Any]:
     return {**{key: price for key, price in prices.items() if price}, "currency": cost.currency}
 
 
+def _meaning(dial: Dial) -> str:
+    """Say in a line how a virtual model chooses."""
+    if dial.choose == "cheapest_good":
+        floor = "" if dial.quality_floor is None else f" (at least {dial.quality_floor:g})"
+        return f"the cheapest expert that is good enough{floor}, by the fitted map"
+    if dial.choose == "fitted":
+        if dial.price_weight == 0:
+            return "the best expert, whatever it costs, by the fitted map"
+        return "the expert with the most quality for the money, by the fitted map"
+    return "the router chooses the expert"
+
+
 def _experts_of(composition: Composition, category: str) -> list[str]:
-    return list(composition.routing.routes.get(category, ()))
+    """Return the ranked experts of a category that may be asked."""
+    ranked = composition.routing.routes.get(category, ())
+    return [name for name in ranked if composition.experts[name].is_eligible]
 
 
 def _card(name: str, kind: str, **facts: object) -> dict[str, Any]:

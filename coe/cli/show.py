@@ -17,6 +17,7 @@ from coe.api import explain, wire
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
 from coe.composition.lock import read_lock, stale_message
+from coe.composition.units import format_share
 from coe.errors import CoEError, CompositionError, ConfigError, Problem
 from coe.protocols import Encoder
 from coe.settings import Settings
@@ -112,6 +113,7 @@ def list_experts(config: Path | None, *, as_json: bool) -> None:
             "backend": expert.backend,
             "model": expert.adapter_source or expert.model,
             "status": expert.status,
+            "share": format_share(expert.share) if expert.status == "canary" else "",
             "categories": [
                 category
                 for category, ranked in composition.routing.routes.items()
@@ -142,7 +144,7 @@ async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
         decision = await pipeline.route(gateway, query)
-        plan = planner.plan(gateway.composition, query, decision)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
         return explain.document(gateway, query, decision, plan)
     finally:
         await gateway.aclose()
@@ -160,6 +162,7 @@ def _print_decision(decision: dict[str, Any]) -> None:
     stage = f"  by the router `{decision['router']}`" if decision["router"] else ""
     detail = f": {decision['detail']}" if decision["detail"] else ""
     print(f"reason    {decision['reason']}{stage}{detail}")
+    _print_choice(decision["choice"])
     if decision["fallbacks"]:
         print(f"then      {', '.join(decision['fallbacks'])}")
     for title, rows in (("ranked", decision["categories"][:5]),):
@@ -173,3 +176,16 @@ def _print_decision(decision: dict[str, Any]) -> None:
     for index, row in enumerate(decision["excluded"]):
         head = "excluded" if index == 0 else ""
         print(f"{head:<9} {row['expert']}: {row['detail']}")
+
+
+def _print_choice(choice: dict[str, Any] | None) -> None:
+    """Print what a fitted map expects of the experts that it ranks first."""
+    if choice is None:
+        return
+    detail = f": {choice['detail']}" if choice["detail"] else ""
+    print(f"choice    {choice['choose']}{detail}")
+    for index, row in enumerate(choice["experts"][:5]):
+        head = "expected" if index == 0 else ""
+        cost = "cost unknown" if row["cost"] is None else f"cost {row['cost']:.6g}"
+        interval = f"{row['quality']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
+        print(f"{head:<9} {interval}  {cost}  utility {row['utility']:.3f}  {row['expert']}")

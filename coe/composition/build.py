@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experts import is_lora
+from coe.composition.complete import BEST, CHEAP
 from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
 from coe.composition.models import FileKeys
 from coe.composition.references import Resolved
-from coe.composition.routing_keys import CategoryKeys
+from coe.composition.routing_keys import CategoryKeys, ModelKeys
 from coe.composition.texts import CategoryTexts
 from coe.composition.values import (
+    CANARY_SHARE,
     Adapter,
     Backend,
     CategoryEntry,
@@ -33,9 +35,10 @@ from coe.composition.values import (
 )
 from coe.errors import Problem
 from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
-from coe.types import Category, Timeouts
+from coe.types import Category, Choose, Dial, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
+TEN_POINTS = 0.1  # of quality: what `willingness_to_pay` is the price of
 
 _V = TypeVar("_V")
 
@@ -82,6 +85,9 @@ def build(source: Source) -> Composition:
         routers=_frozen({name: _router(name, source, plain, cards) for name in file.routers}),
         routing=Routing(
             router=file.routing.router if file.categories else None,
+            choose=file.routing.choose,
+            guard=file.routing.guard,
+            by_hand=frozenset(n for n, route in file.routing.routes.items() if route.choose),
             routes=_frozen({n: tuple(route.experts) for n, route in file.routing.routes.items()}),
             none=tuple(file.routing.none or ()),
             threshold=file.routing.threshold,
@@ -89,7 +95,7 @@ def build(source: Source) -> Composition:
             context=_context(file.routing.context),
             sessions=_stickiness(file.routing.sessions),
         ),
-        models=_frozen({name: VirtualModel(name=name) for name in file.models}),
+        models=_frozen({name: _model(name, keys, file) for name, keys in file.models.items()}),
         default=file.default or "",
         timeouts=timeouts,
         fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
@@ -153,6 +159,7 @@ def _expert(name: str, source: Source) -> Expert:
         skills=_frozen(keys.skills),
         tags=tuple(keys.tags),
         status=keys.status,
+        share=CANARY_SHARE if keys.share is None else keys.share,
         defaults=_frozen(keys.defaults),
         force=_frozen(keys.force),
         cost=_cost(keys.cost or base.cost),
@@ -219,6 +226,31 @@ def _stickiness(keys: SessionKeys) -> Stickiness:
         switch_cost=keys.switch_cost,
         lock_in_tool_loop=keys.lock_in_tool_loop,
         ttl_s=keys.ttl or DEFAULT_TTL_S,
+    )
+
+
+def _model(name: str, keys: ModelKeys, file: FileKeys) -> VirtualModel:
+    """Return a virtual model; what `coe/cheap` and `coe/best` leave out goes without saying."""
+    asked: Choose | None = keys.choose
+    if keys.quality_floor is not None:
+        asked = "cheapest_good"
+    elif keys.willingness_to_pay is not None:
+        asked = "fitted"
+    implied: dict[str, Choose] = {CHEAP: "cheapest_good", BEST: "fitted"}
+    price = latency = None
+    if keys.willingness_to_pay is not None:
+        price = TEN_POINTS / keys.willingness_to_pay[0]
+    elif name == BEST:
+        price = latency = 0.0
+    return VirtualModel(
+        name=name,
+        dial=Dial(
+            choose=asked or implied.get(name, file.routing.choose),
+            quality_floor=keys.quality_floor,
+            price_weight=price,
+            latency_weight=latency,
+        ),
+        needs_map=asked in {"fitted", "cheapest_good"},
     )
 
 

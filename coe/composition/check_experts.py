@@ -22,6 +22,9 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
     for name, expert in file.experts.items():
         path: KeyPath = ("experts", name)
         _check_capabilities(expert, report, path)
+        if expert.share is not None and expert.status != "canary":
+            message = f"a share is for canaries, and its status is `{expert.status}`"
+            report.error((*path, "share"), message, "remove it or write `status: canary`", key=True)
         _check_fits(name, file, report)
         if any(report.has_broken((*path, key)) for key in ("kind", "base", "adapter")):
             continue  # what it is meant to be is not known

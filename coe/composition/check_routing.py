@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coe.composition.check_experts import is_lora
-from coe.composition.complete import AUTO, stages_of
+from coe.composition.complete import BUILT_IN, stages_of
 from coe.composition.conversation_keys import DERIVED
 from coe.composition.document import KeyPath
 from coe.composition.models import FileKeys
@@ -43,6 +43,10 @@ def check_routes(file: FileKeys, report: Report) -> None:
         _check_ranking(file.routing.none, ("routing", "none"), file, report)
     if file.default is not None:
         _check_ranking([file.default], ("default",), file, report, single=True)
+        default = file.experts.get(file.default)
+        if default is not None and default.status == "canary":
+            message = f"`{file.default}` is a canary: it answers only its share"
+            report.error(("default",), message, "name an expert that is `live`")
 
 
 def check_routers(file: FileKeys, completed: FileKeys, report: Report) -> None:
@@ -72,13 +76,38 @@ def check_sessions(file: FileKeys, report: Report) -> None:
             report.error((*path, i), message, f"put `{DERIVED}` last")
 
 
+def check_models(file: FileKeys, report: Report) -> None:
+    """What a virtual model asks for goes together."""
+    currencies = {
+        price[1]
+        for expert in file.experts.values()
+        if expert.cost is not None
+        for price in (expert.cost.input, expert.cost.output)
+        if price is not None
+    }
+    for name, model in file.models.items():
+        path: KeyPath = ("models", name)
+        if model.quality_floor is not None and model.willingness_to_pay is not None:
+            message = "a floor takes the cheapest above it, and has no use for a price"
+            report.error((*path, "willingness_to_pay"), message, "keep one of the two", key=True)
+        for key, wanted in (("quality_floor", "cheapest_good"), ("willingness_to_pay", "fitted")):
+            if getattr(model, key) is not None and model.choose not in {None, wanted}:
+                message = f"`{key}` is for `choose: {wanted}`"
+                report.error((*path, key), message, f"remove it or write `{wanted}`", key=True)
+        pays = model.willingness_to_pay
+        if pays is not None and currencies - {pays[1]}:
+            other = ", ".join(sorted(currencies - {pays[1]}))
+            message = f"the experts' prices are in {other}, not in {pays[1]}"
+            report.error((*path, "willingness_to_pay"), message, "use one currency")
+
+
 def check_names(file: FileKeys, report: Report) -> None:
     """A name that a client asks for means one thing, and every expert is there for something.
 
     A category may be called like an expert: the bare name is then the expert's, and `coe/NAME`
     the category's.
     """
-    owners: dict[str, KeyPath] = {AUTO: ("models", AUTO)}
+    owners: dict[str, KeyPath] = {name: ("models", name) for name in BUILT_IN}
     sections = (("experts", ""), ("categories", ""), ("categories", "coe/"), ("models", ""))
     for section, prefix in sections:
         for name in getattr(file, section):
@@ -87,7 +116,8 @@ def check_names(file: FileKeys, report: Report) -> None:
             is_shared = section == "categories" and owner[0] == "experts" and not prefix
             if owner != path and not is_shared:
                 first = report.document.place(owner, key=True)
-                also = "is always there" if owner == ("models", AUTO) else f"at {first}"
+                is_built_in = owner[0] == "models" and owner[1] in BUILT_IN
+                also = "is always there" if is_built_in else f"at {first}"
                 message = f"the name `{prefix + name}` is already that of {_what(owner)} ({also})"
                 report.error(path, message, "rename one of the two", key=True)
     for name in file.categories:

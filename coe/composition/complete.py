@@ -14,14 +14,15 @@ from coe.composition.routing_keys import (
     RouterKeys,
 )
 
-AUTO = "coe/auto"
+AUTO, CHEAP, BEST = "coe/auto", "coe/cheap", "coe/best"
+BUILT_IN = (AUTO, CHEAP, BEST)  # virtual models that are always there
 ENCODER = "minilm"
 ENCODING = frozenset({"embedding", "nearest", "pilot", "skill"})  # routers that need an encoder
 DEFAULT = "default"
 
 
 def complete(file: FileKeys) -> FileKeys:
-    """Return the file with its implicit encoder, routers, routes and virtual model."""
+    """Return the file with its implicit encoder, routers, routes and virtual models."""
     encoders = {ENCODER: EncoderKeys(type=ENCODER), **file.encoders}
     routers = file.routers or _implicit_routers(file)
     routers = {name: _with_encoder(router, file) for name, router in routers.items()}
@@ -43,7 +44,7 @@ def complete(file: FileKeys) -> FileKeys:
             "routers": routers,
             "routing": routing,
             "categories": categories,
-            "models": {AUTO: ModelKeys(), **file.models},
+            "models": {**{name: ModelKeys() for name in BUILT_IN}, **file.models},
         }
     )
 

@@ -14,6 +14,7 @@ from coe.composition.keys import (
     Keys,
     Name,
     Price,
+    Share,
     Size,
     Text,
     Texts,
@@ -147,7 +148,15 @@ class ExpertKeys(Keys):
         {}, description="How good it is, 0 to 1, by skill; shown on its card."
     )
     tags: Texts = Field([], description="Free labels, shown on its card.")
-    status: Status = Field("live", description="Only `live` and `canary` experts answer requests.")
+    status: Status = Field(
+        "live",
+        description="`live` answers; `canary` answers its `share` of conversations, and who names"
+        " it; `draining` goes on with conversations that it has; `shadow` and `retired` never"
+        " answer.",
+    )
+    share: Share | None = Field(
+        None, description="Of the conversations, for a `canary`. Default: `5%`."
+    )
     defaults: dict[str, Any] = Field(
         {}, description="Request fields that hold unless the client sets them."
     )

@@ -134,6 +134,18 @@ Tokens = Annotated[
         }
     ),
 ]
+Money = Annotated[
+    tuple[float, str],
+    PlainValidator(units.parse_money),
+    PlainSerializer(lambda money: units.format_money(*money)),
+    WithJsonSchema({"type": "string", "pattern": units.MONEY_PATTERN, "examples": ["0.02 USD"]}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(units.parse_share),
+    PlainSerializer(units.format_share),
+    WithJsonSchema({"type": "string", "pattern": units.SHARE_PATTERN, "examples": ["5%"]}),
+]
 Price = Annotated[
     tuple[float, str],
     PlainValidator(units.parse_price),

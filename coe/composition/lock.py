@@ -62,7 +62,7 @@ class Lock:
         if composition.routing.router != self.router:
             other = composition.routing.router
             return (f"it is about the router `{self.router}`, and `{other}` decides",)
-        found = tuple(_differences(self.parts, now))
+        found = tuple(differences(self.parts, now))
         return found if self.is_as_written else ("somebody changed it by hand", *found)
 
     def encoder_changes(self, fingerprints: Mapping[str, str]) -> tuple[str, ...]:
@@ -211,7 +211,8 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Yield what changed between two results of `parts`, as clauses."""
     for path in sorted({*then, *now}):
         if path not in now:
             yield f"`{path}` is gone"

@@ -90,7 +90,9 @@ class FileKeys(Keys):
     )
     routing: RoutingKeys = Field(RoutingKeys(), description="From a category to its experts.")
     models: dict[Name, ModelKeys] = Field(
-        {}, description="Virtual names that clients may use. `coe/auto` is always there."
+        {},
+        description="Virtual names that clients may use. `coe/auto`, `coe/cheap` and `coe/best` are"
+        " always there.",
     )
     default: Text | None = Field(
         None, description="The expert that answers when nothing else is decided."

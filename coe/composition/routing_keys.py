@@ -7,7 +7,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import AliasChoices, ConfigDict, Field
 
 from coe.composition.conversation_keys import ContextKeys, SessionKeys
-from coe.composition.keys import Duration, Fraction, JsonObject, Keys, Name, Patterns, Text, Texts
+from coe.composition.keys import (
+    Duration,
+    Fraction,
+    JsonObject,
+    Keys,
+    Money,
+    Name,
+    Patterns,
+    Text,
+    Texts,
+)
 
 
 class KeywordKeys(Keys):
@@ -129,7 +139,11 @@ class RouteKeys(Keys):
     }
 
     experts: Texts = Field(description="First choice, then fallbacks.")
-    choose: Literal["ranked"] = Field("ranked", description="The first that may answer, answers.")
+    choose: Literal["ranked"] | None = Field(
+        None,
+        description="`ranked`: this list holds whatever the map says, for every model name."
+        " Default: as the request's model has it.",
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:
@@ -145,7 +159,17 @@ class RoutingKeys(Keys):
     router: Text | None = Field(
         None, description="The router that decides; `default` where a router has that name."
     )
-    choose: Literal["ranked"] = Field("ranked", description="The first that may answer, answers.")
+    choose: Literal["ranked", "fitted"] = Field(
+        "ranked",
+        description="`ranked`: the first of the list that may answer, answers. `fitted`: the expert"
+        " with the highest utility by the fitted map (`coe map fit`, `coe map apply`), then the"
+        " list.",
+    )
+    guard: Literal["report", "enforce"] = Field(
+        "report",
+        description="What it means that the map is flagged, as no better than the best single"
+        " expert: `report` uses it and says so; with `enforce` that expert answers first.",
+    )
     routes: dict[Name, RouteKeys] = Field({}, description="Ranked experts by category.")
     none: Texts | None = Field(
         None, description="Who answers when no category is sure. Default: the `default` expert."
@@ -165,7 +189,24 @@ class RoutingKeys(Keys):
 class ModelKeys(Keys):
     """A virtual model: a name that clients may use and that stands for no single expert."""
 
-    LATER = frozenset({"aggregate", "choose", "quality_floor", "willingness_to_pay"})
+    LATER = frozenset({"aggregate"})
+
+    choose: Literal["ranked", "fitted", "cheapest_good"] | None = Field(
+        None,
+        description="`ranked` and `fitted` as in `routing`; `cheapest_good`: by the fitted map, the"
+        " cheapest expert that is good enough. Default: what the other two keys ask for, or"
+        " `routing.choose`.",
+    )
+    quality_floor: Fraction | None = Field(
+        None,
+        description="Least expected quality, 0 to 1, of `cheapest_good`. Default: 0.05 under that"
+        " of the best expert for the prompt.",
+    )
+    willingness_to_pay: Money | None = Field(
+        None,
+        description="What 10 points of expected quality are worth on one request, for `fitted`."
+        " Default: the map's own price; for `coe/best` money is no object.",
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sizes, durations, token counts and prices: how they are written, and what they mean."""
+"""Sizes, durations, token counts, money and shares: how they are written, and what they mean."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ SIZE_PATTERN = rf"^{_NUMBER} ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 DURATION_PATTERN = rf"^{_NUMBER} ?(ms|s|m|h|d)$"
 TOKENS_PATTERN = rf"^{_NUMBER}(k|M|Ki|Mi)?$"
 PRICE_PATTERN = rf"^{_NUMBER} ?([A-Z]{{3}})/M$"
+MONEY_PATTERN = rf"^{_NUMBER} ?([A-Z]{{3}})$"
+SHARE_PATTERN = rf"^{_NUMBER} ?%$"
 
 _SIZES = {
     "TiB": 2**40,
@@ -128,6 +130,59 @@ def parse_price(text: object) -> tuple[float, str]:
 def format_price(amount: float, currency: str) -> str:
     """Write a price so that `parse_price` gives it back."""
     return f"{_plain(amount)} {currency}/M"
+
+
+def parse_money(text: object) -> tuple[float, str]:
+    """Return (amount, currency).
+
+    Example:
+        >>> parse_money("0.02 USD")
+        (0.02, 'USD')
+
+    Raises:
+        ValueError: not an amount with a currency, or not above zero.
+    """
+    if _is_number(text):
+        raise ValueError(f"the amount {text} has no currency; write for example `{text:g} USD`")
+    match = re.match(MONEY_PATTERN, _text(text, "money such as `0.02 USD`"))
+    if match is None:
+        raise ValueError(f"`{text}` is not money; write for example `0.02 USD`")
+    if not float(match[1]):
+        raise ValueError(
+            "an amount must be more than zero; the cheapest is `choose: cheapest_good`"
+        )
+    return float(match[1]), match[2]
+
+
+def format_money(amount: float, currency: str) -> str:
+    """Write an amount so that `parse_money` gives it back."""
+    return f"{_plain(amount)} {currency}"
+
+
+def parse_share(text: object) -> float:
+    """Return a share of the whole, in (0, 1].
+
+    Example:
+        >>> parse_share("5%")
+        0.05
+
+    Raises:
+        ValueError: not a percentage, or not above zero and at most the whole.
+    """
+    if _is_number(text):
+        raise ValueError(f"the share {text} has no unit; write for example `5%`")
+    match = re.match(SHARE_PATTERN, _text(text, "a share such as `5%`"))
+    if match is None:
+        raise ValueError(f"`{text}` is not a share; write for example `5%`")
+    share = float(Decimal(match[1]) / 100)
+    if not 0 < share <= 1:
+        raise ValueError(f"`{text}` is no share: it is more than 0% and at most 100%")
+    return share
+
+
+def format_share(share: float) -> str:
+    """Write a share so that `parse_share` gives it back."""
+    return f"{format((Decimal(repr(share)) * 100).normalize(), 'f')}%"
 
 
 def _plain(number: float) -> str:

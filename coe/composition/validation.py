@@ -19,7 +19,7 @@ NAME_RULE = "letters, digits and `._:@+-`, at most 128 of them, a letter or digi
 # Values that are never repeated in a message, whatever is wrong with them.
 _PRIVATE = frozenset({"api_key", "headers"})
 _LATER_VALUES = {
-    "choose": frozenset({"weighted", "cheapest_good", "best_skill"}),
+    "choose": frozenset({"weighted", "best_skill"}),
 }
 _EXPECTED = {
     "string_type": "a text",

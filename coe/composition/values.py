@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 from coe.errors import Problem
 from coe.protocols import EncoderSpec, RouterSpec
-from coe.types import Category, Timeouts
+from coe.types import Category, Dial, Timeouts
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
 Stick = Literal["never", "turn", "until_topic_change", "always"]
+Guard = Literal["report", "enforce"]
+
+CANARY_SHARE = 0.05
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -87,6 +90,7 @@ class Expert:
         memory: bytes that it takes; None where the file does not say.
         capabilities: None where the file does not declare any: then nothing is ruled out.
         skills: 0 to 1, by name.
+        share: of the conversations that a canary may answer, in (0, 1].
     """
 
     name: str
@@ -102,6 +106,7 @@ class Expert:
     skills: Mapping[str, float] = field(default_factory=_nothing)
     tags: tuple[str, ...] = ()
     status: Status = "live"
+    share: float = CANARY_SHARE
     defaults: Mapping[str, Any] = field(default_factory=_nothing)
     force: Mapping[str, Any] = field(default_factory=_nothing)
     cost: Cost | None = None
@@ -114,7 +119,7 @@ class Expert:
 
     @property
     def is_eligible(self) -> bool:
-        """Whether its status lets it answer requests."""
+        """Whether its status lets it answer new conversations."""
         return self.status in {"live", "canary"}
 
 
@@ -189,7 +194,10 @@ class Routing:
 
     Attributes:
         router: the router that decides; None where there are no categories.
+        choose: how an expert is chosen where neither the model nor the route says.
+        guard: what a flagged map means: it is used and said to be flagged, or it is not used.
         routes: ranked experts by category; a category without a route is not in it.
+        by_hand: categories whose written ranking holds whatever the map says.
         none: who answers when no category is sure, ranked.
         threshold: least probability of categories that name none of their own.
         margin: least gap between the best two categories.
@@ -198,7 +206,10 @@ class Routing:
     """
 
     router: str | None = None
+    choose: Literal["ranked", "fitted"] = "ranked"
+    guard: Guard = "report"
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
+    by_hand: frozenset[str] = frozenset()
     none: tuple[str, ...] = ()
     threshold: float = 0.5
     margin: float = 0.0
@@ -208,9 +219,16 @@ class Routing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualModel:
-    """A name that clients may use and that stands for no single expert."""
+    """A name that clients may use and that stands for no single expert.
+
+    Attributes:
+        dial: how it weighs quality and money.
+        needs_map: whether the file asks for something that only a fitted map can do.
+    """
 
     name: str
+    dial: Dial = field(default_factory=Dial)
+    needs_map: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from coe.errors import CoEError, ConfigError
 from coe.protocols import AskedExpert, Encoder, Router
-from coe.types import Evidence, Scores
+from coe.types import Embedding, Evidence, Scores
 
 Made = TypeVar("Made")
 
@@ -154,6 +154,10 @@ def _check_scores(router: Router, scores: Scores, count: int) -> None:
     _expect(len(scores.stages) in {0, count}, "stages has one entry per text, or none")
     _expect(len(scores.evidence) in {0, count}, "evidence has one entry per text, or none")
     _expect(len(scores.failures) in {0, count}, "failures has one entry per text, or none")
+    _expect(len(scores.embeddings) in {0, count}, "embeddings has one entry per text, or none")
+    for embedding in filter(None, scores.embeddings):
+        _expect(bool(embedding.encoder), "an embedding says whose it is")
+        _expect_units(embedding.vector[None], (1, len(embedding.vector)))
     failed = [place for place, failure in enumerate(scores.failures) if failure]
     _expect(not values[failed].any(), "a text that has no scores has a row of zeros")
     for row in scores.evidence:
@@ -180,6 +184,20 @@ def _check_single_explains_itself(router: Router, texts: Sequence[str]) -> None:
         rows = batch.evidence[place : place + 1]
         expected = [(item.kind, item.category) for row in rows for item in row]
         _expect(found == expected, "a text's evidence does not depend on its batch")
+        _check_embedding(alone.embeddings, batch.embeddings[place : place + 1])
+
+
+def _check_embedding(
+    alone: tuple[Embedding | None, ...], in_batch: tuple[Embedding | None, ...]
+) -> None:
+    """A text that was not encoded has None, or is not mentioned at all where none was."""
+    mine, other = next(iter(alone), None), next(iter(in_batch), None)
+    _expect(
+        (mine is None) == (other is None), "whether a text is encoded does not depend on others"
+    )
+    if mine is not None and other is not None:
+        _expect(mine.encoder == other.encoder, "a text's encoder does not depend on its batch")
+        _expect_close(mine.vector, other.vector, "a text's embedding does not depend on its batch")
 
 
 def _expect_same(

@@ -167,7 +167,7 @@ async def test_models_are_listed(sdk: Sdk) -> None:
         ids = [model.id async for model in api.models.list()]
         one = await api.models.retrieve("coe/auto")
 
-    assert ids[:3] == ["coe/auto", "good", "behaves"]
+    assert ids[:5] == ["coe/auto", "coe/cheap", "coe/best", "good", "behaves"]
     assert one.owned_by == "coe"
 
 

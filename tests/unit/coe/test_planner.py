@@ -159,7 +159,7 @@ def test_auto_is_left_to_the_router(composition: Composition) -> None:
 
 
 def test_an_unknown_model_lists_the_known_ones(composition: Composition) -> None:
-    with pytest.raises(UnknownModel, match=r"coe/auto, small, coder") as caught:
+    with pytest.raises(UnknownModel, match=r"coe/best, small, coder") as caught:
         planner.pin(composition, "gpt-7")
 
     assert caught.value.status == 404

@@ -10,7 +10,7 @@ import pytest
 
 import coe.composition
 from coe.composition import Adapter, Composition, Cost, Expert, check, expand, load
-from coe.types import Timeouts
+from coe.types import Dial, Timeouts
 
 Write = Callable[[str], Path]
 
@@ -105,7 +105,7 @@ def test_the_smallest_file_loads(write: Write) -> None:
     assert composition.routing.routes == {"code": ("coder", "general")}
     assert composition.routing.none == ("general",)
     assert composition.server.listen == "127.0.0.1:8088"
-    assert list(composition.models) == ["coe/auto"]
+    assert list(composition.models) == ["coe/auto", "coe/cheap", "coe/best"]
     assert composition.folder == path.parent
     assert composition.source == path
 
@@ -326,3 +326,43 @@ default: coder
     (card,) = spec.experts
     assert (card.name, card.description) == ("coder", "writes code")
     assert card.skills == {"code": 0.8}
+
+
+def test_a_virtual_model_is_a_dial(write: Write) -> None:
+    models = """
+models:
+  coe/best: {willingness_to_pay: 0.02 USD}
+  floor: {quality_floor: 0.6}
+  plain: {}
+  hand: {choose: ranked}
+routing: {choose: fitted}
+"""
+    found = load(write(SMALLEST + models), {}).models
+
+    assert found["coe/auto"].dial == Dial(choose="fitted")
+    assert found["coe/cheap"].dial == Dial(choose="cheapest_good")
+    assert found["coe/best"].dial == Dial(choose="fitted", price_weight=5.0)
+    assert found["floor"].dial == Dial(choose="cheapest_good", quality_floor=0.6)
+    assert found["plain"].dial == found["coe/auto"].dial
+    assert found["hand"].dial == Dial(choose="ranked")
+    assert [name for name, model in found.items() if model.needs_map] == ["coe/best", "floor"]
+
+
+def test_for_the_best_model_money_is_no_object(write: Write) -> None:
+    best = load(write(SMALLEST), {}).models["coe/best"]
+
+    assert best.dial == Dial(choose="fitted", price_weight=0.0, latency_weight=0.0)
+    assert not best.needs_map
+
+
+def test_a_canary_has_a_share(write: Write) -> None:
+    experts = """
+  first: {backend: ollama, model: m, status: canary}
+  second: {backend: ollama, model: m, status: canary, share: 12.5%}
+"""
+    text = SMALLEST.replace("experts:\n", f"experts:{experts}", 1)
+    composition = load(write(text), {})
+
+    assert composition.experts["first"].share == 0.05
+    assert composition.experts["second"].share == 0.125
+    assert "share: 12.5%" in expand(composition)

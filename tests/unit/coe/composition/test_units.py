@@ -33,6 +33,23 @@ def test_tokens_are_read_with_k_as_a_thousand(text: object, tokens: int) -> None
     assert units.parse_tokens(text) == tokens
 
 
+def test_money_is_read_with_its_currency() -> None:
+    assert units.parse_money("0.02 USD") == (0.02, "USD")
+    assert units.parse_money("3CHF") == (3.0, "CHF")
+
+
+def test_a_share_is_read_as_a_part_of_one() -> None:
+    assert units.parse_share("5%") == 0.05
+    assert units.parse_share("100 %") == 1.0
+
+
+@given(st.decimals("0.001", "100", places=3))
+def test_a_share_is_written_as_it_is_read(percent: object) -> None:
+    share = units.parse_share(f"{percent}%")
+
+    assert units.parse_share(units.format_share(share)) == share
+
+
 def test_a_price_is_read_with_its_currency() -> None:
     assert units.parse_price("2.50 USD/M") == (2.5, "USD")
     assert units.parse_price("10EUR/M") == (10.0, "EUR")
@@ -44,6 +61,7 @@ def test_a_price_is_read_with_its_currency() -> None:
         (units.parse_size, 80, "`80GiB`"),
         (units.parse_duration, 5, "`5s`"),
         (units.parse_price, 2.5, "`2.5 USD/M`"),
+        (units.parse_share, 0.05, "`5%`"),
     ],
 )
 def test_a_bare_number_is_refused_with_the_unit_to_add(
