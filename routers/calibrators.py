@@ -91,8 +91,8 @@ def _moved(shares: Floats, wanted: Floats) -> Floats:
     is_best = shares == best[:, None]
     down = (best - wanted) / np.maximum(best - 1 / count, HAIR)
     up = (wanted - best) / np.maximum(1 - best, HAIR)
-    falls = np.clip(down, 0.0, FARTHEST)[:, None]
-    rises = np.clip(up, 0.0, FARTHEST)[:, None]
+    falls = np.minimum(np.maximum(down, 0.0), FARTHEST)[:, None]
+    rises = np.minimum(np.maximum(up, 0.0), FARTHEST)[:, None]
     mixed = shares + falls * (1 / count - shares)
     sure = is_best / is_best.sum(axis=1, keepdims=True)
     moved: Floats = mixed + rises * (sure - mixed)
@@ -154,6 +154,6 @@ def _isotonic(best: Floats, correct: Floats) -> Floats:
 
 
 def _log_odds(shares: Floats) -> Floats:
-    held = np.clip(shares, HAIR, 1 - HAIR)
+    held = np.minimum(np.maximum(shares, HAIR), 1 - HAIR)
     odds: Floats = np.log(held / (1 - held))
     return odds

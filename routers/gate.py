@@ -23,7 +23,7 @@ Energy-based Out-of-distribution Detection, arXiv 2010.03759, equation 4. We dif
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -60,10 +60,12 @@ class Nearest:
     Attributes:
         places: shape (n, k), among the kept rows.
         cosines: shape (n, k), falling.
+        centroid: shape (n,), greatest cosine with a category's mean.
     """
 
     places: Columns
     cosines: Vectors
+    centroid: Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Landmarks:
         whitening: shape (dim, dim); v @ whitening has covariance one within categories.
         white_means: shape (n_categories, dim), the categories' means after whitening.
         neighbours: k.
+        edges: where the rows of each category begin, and where the last ones end.
+        white_squares: shape (n_categories,), squared lengths of `white_means`.
     """
 
     rows: Vectors
@@ -87,6 +91,14 @@ class Landmarks:
     whitening: Vectors
     white_means: Vectors
     neighbours: int
+    edges: tuple[int, ...] = field(init=False, repr=False)
+    white_squares: Vectors = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Work out what does not depend on the text."""
+        edges = np.searchsorted(self.owner, np.arange(len(self.centroids) + 1))
+        object.__setattr__(self, "edges", tuple(edges.tolist()))
+        object.__setattr__(self, "white_squares", (self.white_means**2).sum(axis=1))
 
     @classmethod
     def of(cls, vectors: Vectors, labels: Columns) -> Self:
@@ -120,13 +132,13 @@ class Landmarks:
         count = min(max(self.neighbours, SHOWN), len(self.rows))
         places = np.empty((len(vectors), count), dtype=np.intp)
         cosines = np.empty((len(vectors), count), dtype=np.float32)
-        edges = np.searchsorted(self.owner, np.arange(len(self.centroids) + 1))
+        centroid = vectors @ self.centroids.T
         for row, vector in enumerate(vectors):
-            found, near = self._candidates(vector, edges)
+            found, near = self._candidates(vector, centroid[row])
             top = np.argpartition(near, len(near) - count)[len(near) - count :]
             order = top[np.argsort(-near[top], kind="stable")]
             places[row], cosines[row] = found[order], near[order]
-        return Nearest(places, cosines)
+        return Nearest(places, cosines, centroid.max(axis=1))
 
     def signals(self, vectors: Vectors, near: Nearest, logits: Vectors) -> Floats:
         """Return shape (n, 5), in the order of SIGNALS.
@@ -139,29 +151,26 @@ class Landmarks:
         top = logits.max(axis=1)
         rest = np.log(np.exp(logits - top[:, None]).sum(axis=1))
         white = vectors @ self.whitening
-        square = (
-            (white**2).sum(axis=1)[:, None]
-            - 2 * white @ self.white_means.T
-            + (self.white_means**2).sum(axis=1)
-        ).min(axis=1)
+        beside = (self.white_squares - 2 * (white @ self.white_means.T)).min(axis=1)
+        square = (white**2).sum(axis=1) + beside
         columns = (
             top + rest,
             -rest,
             -np.sqrt(np.maximum(square, 0.0)),
             near.cosines[:, : self.neighbours].mean(axis=1),
-            (vectors @ self.centroids.T).max(axis=1),
+            near.centroid,
         )
         return np.stack(columns, axis=1).astype(np.float64)
 
-    def _candidates(self, vector: Vectors, edges: Columns) -> tuple[Columns, Vectors]:
+    def _candidates(self, vector: Vectors, centroid: Vectors) -> tuple[Columns, Vectors]:
         """Return the rows that are compared with the vector, and their cosines with it."""
         if len(self.rows) < LEAST_TO_CHOOSE or len(self.centroids) <= NEAR_CATEGORIES:
             return np.arange(len(self.rows)), self.rows @ vector
-        chosen = np.argpartition(self.centroids @ vector, -NEAR_CATEGORIES)[-NEAR_CATEGORIES:]
+        chosen = np.argpartition(centroid, -NEAR_CATEGORIES)[-NEAR_CATEGORIES:].tolist()
         # Slices are read where they stand; rows[places] would copy them first.
-        parts = [slice(edges[column], edges[column + 1]) for column in chosen]
-        places = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-        return places, np.concatenate([self.rows[part] @ vector for part in parts])
+        parts = [(self.edges[column], self.edges[column + 1]) for column in chosen]
+        places = np.concatenate([np.arange(start, end) for start, end in parts])
+        return places, np.concatenate([self.rows[start:end] @ vector for start, end in parts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

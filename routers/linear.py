@@ -51,13 +51,15 @@ class Classifier:
         weights: shape (dim, n_categories), of the meaning.
         bias: shape (n_categories,).
         spelling: shape (SPELLING_DIM, n_categories).
-        others: of the meaning; each has a vote like the logistic's.
+        others: perceptrons of the meaning side by side; each has a vote like the logistic's.
+        votes: how many they are.
     """
 
     weights: Vectors
     bias: Vectors
     spelling: Vectors
-    others: tuple[Perceptron, ...] = ()
+    others: Perceptron | None = None
+    votes: int = 0
 
     def logits(self, views: Views) -> Vectors:
         """Return shape (n, n_categories)."""
@@ -71,11 +73,11 @@ class Classifier:
         """
         spelt = _sparse_product(views.spelling, self.spelling)
         linear: Vectors = views.meaning @ self.weights + self.bias
-        if not self.others:
+        if self.others is None:
             return linear + spelt, linear + spelt
-        others = np.stack([other.logits(views.meaning) for other in self.others])
-        logits = (linear + others.sum(axis=0)) / np.float32(1 + len(self.others))
-        return logits + spelt, others.mean(axis=0) + spelt
+        others = self.others.logits(views.meaning)
+        logits = (linear + others) / np.float32(1 + self.votes)
+        return logits + spelt, others / np.float32(self.votes) + spelt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +260,7 @@ def _model(found: artefact.Artefact) -> LinearModel:
             bias=arrays["bias"],
             spelling=arrays["spelling"],
             others=_perceptrons(found),
+            votes=int(card["perceptrons"]),
         ),
         calibrator=Calibrator(
             kind=card["calibration"]["kind"],
@@ -290,11 +293,10 @@ def _pair(words: str) -> tuple[str, str]:
     return before, after
 
 
-def _perceptrons(found: artefact.Artefact) -> tuple[Perceptron, ...]:
-    return tuple(
-        Perceptron(**{part: found.arrays[f"{part}_{number}"] for part in PARTS})
-        for number in range(found.card["perceptrons"])
-    )
+def _perceptrons(found: artefact.Artefact) -> Perceptron | None:
+    if not found.card["perceptrons"]:
+        return None
+    return Perceptron(**{part: found.arrays[part] for part in PARTS})
 
 
 def _fitted(spec: RouterSpec, encoder: Encoder, place: str) -> tuple[tuple[str, ...], LinearModel]:

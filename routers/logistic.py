@@ -14,7 +14,7 @@ RIDGE = 1e-9
 
 def sigmoid(x: Floats) -> Floats:
     """Return 1 / (1 + exp(-x)), finite for any x."""
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))
+    return 1.0 / (1.0 + np.exp(np.minimum(np.maximum(-x, -60.0), 60.0)))
 
 
 def logistic(features: Floats, targets: Floats, weights: Floats, *, ridge: float = RIDGE) -> Floats:

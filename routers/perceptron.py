@@ -15,6 +15,7 @@ Gaussian Error Linear Units, arXiv 1606.08415, section 2 (the sigmoid form).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,19 @@ class Perceptron:
         hidden = gelu(vectors @ self.inner + self.inner_bias)
         logits: Vectors = hidden @ self.outer + self.outer_bias
         return logits
+
+
+def side_by_side(perceptrons: Sequence[Perceptron]) -> Perceptron:
+    """Return one wide perceptron whose logits are the sum of theirs; one at least.
+
+    One product that is three times as wide takes half the time of three.
+    """
+    return Perceptron(
+        inner=np.concatenate([one.inner for one in perceptrons], axis=1),
+        inner_bias=np.concatenate([one.inner_bias for one in perceptrons]),
+        outer=np.concatenate([one.outer for one in perceptrons]),
+        outer_bias=np.sum([one.outer_bias for one in perceptrons], axis=0),
+    )
 
 
 def fit(

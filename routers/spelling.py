@@ -200,7 +200,12 @@ def _cost(typed: str, meant: str) -> float:
 
 
 def _slips(typed: str, meant: str) -> int:
-    """Return how many slips lead from one word to the other (optimal string alignment)."""
+    """Return how many slips lead from one word to the other, or any number above two.
+
+    It is the distance of optimal string alignment.
+    """
+    if abs(len(typed) - len(meant)) > TWO:
+        return TWO + 1
     above: list[int] = []
     row = list(range(len(meant) + 1))
     for i, letter in enumerate(typed, 1):
@@ -210,4 +215,6 @@ def _slips(typed: str, meant: str) -> int:
             if further and j > 1 and letter == meant[j - 2] and typed[i - 2] == wanted:
                 least = min(least, further[j - 2] + 1)
             row.append(least)
+        if min(row) > TWO and min(above) > TWO:  # it can only grow
+            return TWO + 1
     return row[-1]

@@ -228,7 +228,7 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         "encoder": trained.encoder,
         "utterances": artefact.utterance_digests(by_category(utterances)),
         "neighbours": model.landmarks.neighbours,
-        "perceptrons": len(model.classifier.others),
+        "perceptrons": model.classifier.votes,
         "calibration": {
             "kind": model.calibrator.kind,
             "temperature": model.calibrator.temperature,
@@ -250,8 +250,9 @@ def save(path: Path, trained: Trained, *, utterances: Sequence[Row] = ()) -> Non
         "white_means": model.landmarks.white_means,
         "gate": np.concatenate([of_gate.centre, of_gate.scale, of_gate.weights, [of_gate.offset]]),
     }
-    for number, other in enumerate(model.classifier.others):
-        arrays |= {f"{part}_{number}": getattr(other, part) for part in perceptron.PARTS}
+    others = model.classifier.others
+    if others is not None:
+        arrays |= {part: getattr(others, part) for part in perceptron.PARTS}
     artefact.write(path, kind=KIND, card=card, arrays=arrays)
 
 
@@ -441,15 +442,21 @@ def _classifier(sample: _Sample, rows: Columns, recipe: Recipe) -> Classifier:
         labels = np.concatenate([labels, np.arange(len(present))])
     weights, bias = _logistic(views.meaning, labels, recipe.strength)
     generator = np.random.default_rng(recipe.seed)
-    others = tuple(
+    others = [
         perceptron.fit(views.meaning, labels, hidden=recipe.hidden, generator=generator)
         for _ in range(recipe.perceptrons)
-    )
+    ]
     targets = np.eye(len(present), dtype=np.float32)[labels]
     spelling = solve(
         views.spelling, targets, strength=SPELLING_RIDGE, asked=np.empty(0, dtype=np.intp)
     ).weights
-    return Classifier(weights=weights, bias=bias, spelling=SPELLING_WORTH * spelling, others=others)
+    return Classifier(
+        weights=weights,
+        bias=bias,
+        spelling=SPELLING_WORTH * spelling,
+        others=perceptron.side_by_side(others) if others else None,
+        votes=len(others),
+    )
 
 
 def _logistic(vectors: Vectors, labels: Columns, strength: float) -> tuple[Vectors, Vectors]:

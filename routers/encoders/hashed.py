@@ -26,8 +26,15 @@ WORD_WEIGHT = 2.0  # a whole word says more than one of its n-grams
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SIGN_BIT = np.uint64(63)
 INDEX_BITS = np.uint64(20)
-# Unsigned arithmetic wraps, which is all that a polynomial hash needs.
-POWERS = [np.cumprod(np.full(size, 1_000_003, dtype=np.uint64)) + np.uint64(size) for size in GRAMS]
+# A column per length of n-gram, the shorter ones ending in zeros. Unsigned arithmetic wraps, which
+# is all that a polynomial hash needs.
+POWERS = np.stack(
+    [
+        np.pad(np.cumprod(np.full(size, 1_000_003, dtype=np.uint64)) + np.uint64(size), (0, rest))
+        for size, rest in zip(GRAMS, (2, 1, 0), strict=True)
+    ],
+    axis=1,
+)
 
 Counts = NDArray[np.float64]
 
@@ -43,28 +50,31 @@ class HashedEncoder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors, shape (n_texts, dim). Any string is accepted, the empty one too."""
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in enumerate(texts):
-            vectors[row] = self._encode_one(text)
+        for vector, text in zip(vectors, texts, strict=True):
+            self._encode_into(vector, text)
         return vectors
 
-    def _encode_one(self, text: str) -> NDArray[np.float64]:
+    def _encode_into(self, vector: NDArray[np.float32], text: str) -> None:
         folded = unicodedata.normalize("NFKC", clip(text, MAX_CHARS)).casefold()
         words = folded.split()
         counts = self._spread(_words(words), _grams(words))
-        # The square root keeps a repeated feature from drowning the others.
-        damped = np.sign(counts) * np.sqrt(np.abs(counts))
-        length = float(np.linalg.norm(damped))
-        if length == 0.0:
-            damped[0] = length = 1.0  # nothing to read: any fixed unit vector will do
-        unit: NDArray[np.float64] = damped / length
-        return unit
+        places = counts.nonzero()[0]
+        if not len(places):
+            vector[0] = 1.0  # nothing to read: any fixed unit vector will do
+            return
+        found = counts[places]
+        # The square root keeps a repeated feature from drowning the others. Then the squared
+        # length is the sum of what stands under the roots.
+        sizes = np.abs(found)
+        vector[places] = np.sign(found) * np.sqrt(sizes / sizes.sum())
 
     def _spread(self, words: NDArray[np.uint64], grams: NDArray[np.uint64]) -> Counts:
         mixed = np.concatenate([words, grams]) * MULTIPLIER
         places = ((mixed >> INDEX_BITS) % np.uint64(self.dim)).astype(np.int64)
         signs = np.where(mixed >> SIGN_BIT, 1.0, -1.0)
         signs[: len(words)] *= WORD_WEIGHT
-        return np.bincount(places, weights=signs, minlength=self.dim).astype(np.float64)
+        counts = np.bincount(places, weights=signs, minlength=self.dim)
+        return counts.astype(np.float64, copy=False)
 
 
 def build(spec: EncoderSpec) -> HashedEncoder:
@@ -82,17 +92,10 @@ def _grams(words: Sequence[str]) -> NDArray[np.uint64]:
     """Return a code per character n-gram; a word's edges count as a space."""
     line = f" {' '.join(words)} ".encode("utf-32-le", "surrogatepass")
     characters = np.frombuffer(line, dtype=np.uint32).astype(np.uint64)
-    codes = [np.empty(0, dtype=np.uint64)]
-    for powers in POWERS:
-        count = len(characters) - len(powers) + 1
-        if count > 0:
-            codes.append(
-                sum(
-                    (
-                        characters[start : start + count] * power
-                        for start, power in enumerate(powers)
-                    ),
-                    np.zeros(count, dtype=np.uint64),
-                )
-            )
-    return np.concatenate(codes)
+    count, longest = len(characters), len(POWERS)
+    padded = np.concatenate([characters, np.zeros(longest, dtype=np.uint64)])
+    windows = padded[np.arange(count)[:, None] + np.arange(longest)]
+    codes = windows @ POWERS
+    return np.concatenate(
+        [codes[: max(0, count - size + 1), column] for column, size in enumerate(GRAMS)]
+    )

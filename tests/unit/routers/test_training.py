@@ -209,15 +209,15 @@ def test_of_many_rows_perceptrons_are_fitted_besides_and_saved(tmp_path: Path) -
     names, loaded = load(tmp_path / "two.npz", ENCODER, categories, place="here")
 
     assert names == trained.categories
-    assert len(loaded.classifier.others) == 2
+    assert loaded.classifier.votes == 2
     np.testing.assert_array_equal(loaded.read(vectors)[0], trained.model.read(vectors)[0])
-    alone = replace(trained.model.classifier, others=()).logits(vectors)
+    alone = replace(trained.model.classifier, others=None).logits(vectors)
     assert np.abs(loaded.logits(vectors) - alone).max() > 0.1
     assert trained.report.accuracy > 0.9
 
 
 def test_of_few_rows_there_is_no_perceptron() -> None:
-    assert train(ROWS, ENCODER).model.classifier.others == ()
+    assert train(ROWS, ENCODER).model.classifier.others is None
 
 
 def test_no_more_is_left_out_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
