@@ -20,9 +20,9 @@ from rich.progress import Progress
 from benches.report import console, table
 from coe import pipeline
 from coe.api import wire
-from coe.api.app import running
 from coe.composition import load
 from coe.errors import ConfigError
+from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
 from coe.telemetry import Telemetry
@@ -95,7 +95,7 @@ async def _routed(limit: int | None) -> dict[str, tuple[float, float, str]]:
     gateway = wire_gateway(load(settings.config), settings, Telemetry(log_requests=False))
     failures: list[ConfigError] = []
     results: dict[str, tuple[float, float, str]] = {}
-    async with running(gateway, failures.append, {}):
+    async with Live(gateway, settings, failures.append).running():
         slots = asyncio.Semaphore(_AT_A_TIME)
         with Progress() as progress:
             for skill in SKILLS:

@@ -39,6 +39,10 @@ class Experts:
         """Make calls in that loop from now on."""
         self._loop = loop
 
+    def follow(self, composition: Composition, backends: Mapping[str, Backend]) -> None:
+        """Ask the experts of another composition from now on. Run in the loop of `open`."""
+        self._composition, self._backends = composition, backends
+
     def close(self) -> None:
         """Give up the calls in flight; who asks from now on is told so."""
         self._loop = None

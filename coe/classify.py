@@ -20,9 +20,10 @@ from functools import partial
 from itertools import islice
 
 from coe.asking import Experts
+from coe.composition import Composition
 from coe.decide import decide, pool
 from coe.errors import CoEError, ConfigError, RouterUnavailable
-from coe.protocols import Router
+from coe.protocols import Backend, Router
 from coe.types import Decision, Embedding, Evidence, Scores
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Classifier:
         *,
         asks: Experts | None = None,
         wanted: str = "",
+        made_of: object = None,
     ) -> None:
         """Store the parts; nothing is loaded yet.
 
@@ -84,7 +86,9 @@ class Classifier:
                 thresholds are if they depend on what was built. None keeps the policy's own.
             asks: the experts that the router asks; None where it asks none.
             wanted: fingerprint of the encoder whose embeddings decisions carry; none if empty.
+            made_of: all that decisions depend on, to be compared; None where nobody compares.
         """
+        self.made_of = made_of
         self._build = build
         self._policy = policy
         self._thresholds = thresholds
@@ -234,6 +238,11 @@ class Classifier:
         if self._thresholds is not None:
             self._policy = replace(self._policy, thresholds=self._thresholds())
         return router
+
+    def follow(self, composition: Composition, backends: Mapping[str, Backend]) -> None:
+        """Ask the experts of another composition from now on, where the router asks any."""
+        if self._asks is not None:
+            self._asks.follow(composition, backends)
 
     def close(self) -> None:
         """Let the threads end; calls that wait are cancelled."""

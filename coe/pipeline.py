@@ -5,7 +5,7 @@ parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
+
+Load = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,13 @@ class Gateway:
     telemetry: Telemetry
     chooser: Chooser | None = None
 
-    def loads(self) -> dict[str, Coroutine[Any, Any, None]]:
+    def loads(self) -> dict[str, Load]:
         """Return what is to be loaded in the background, by name: the router, engines of ours."""
-        work = {"router": self.classifier.load()} if self.classifier else {}
+        work: dict[str, Load] = {"router": self.classifier.load} if self.classifier else {}
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
             if start is not None:
-                work[f"backend {name}"] = start()
+                work[f"backend {name}"] = start
         return work
 
     async def aclose(self) -> None:

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         description="where outcomes and the history of maps are kept; empty means `.coe` beside "
         "the composition file",
     )
+    admin: Literal["off", "loopback"] = Field(
+        default="off",
+        description="who may change the composition over HTTP (`/v1/experts`): nobody, or "
+        "whoever is on this machine",
+    )
 
     @property
     def state_folder(self) -> Path:

@@ -27,6 +27,11 @@ class Turns:
         self._rules = routing.sessions
         self._sessions = sessions
 
+    @property
+    def sessions(self) -> Sessions | None:
+        """What is remembered; None where nothing is."""
+        return self._sessions
+
     async def decide(self, query: Query, *, explain: bool = False) -> Decision:
         """Return the decision for a conversation's last turn; never raises.
 

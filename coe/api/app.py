@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,15 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import embeddings, errors, wire
+from coe.api import embeddings, errors, experts, wire
 from coe.api.inference import Inference, Receive, Scope, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
 from coe.errors import CoEError, ConfigError, InvalidRequest
+from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 class App:
@@ -40,11 +36,12 @@ class App:
         on_failure: Callable[[ConfigError], None] | None = None,
     ) -> None:
         """Args are what is served; `on_failure` is told when loading shows a config error."""
-        chat = Inference("chat/completions", gateway, settings, wire.parse_chat, pipeline.answer)
-        embed = Inference("embeddings", gateway, settings, embeddings.parse, embeddings.open_answer)
+        self.live = live = Live(gateway, settings, on_failure)
+        chat = Inference("chat/completions", live, settings, wire.parse_chat, pipeline.answer)
+        embed = Inference("embeddings", live, settings, embeddings.parse, embeddings.open_answer)
         endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
-        self._rest = _rest(gateway, settings, on_failure or _ignore)
+        self._rest = _rest(live, settings)
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -60,62 +57,23 @@ class App:
         await self._rest(scope, receive, send)
 
 
-def _rest(
-    gateway: Gateway, settings: Settings, on_failure: Callable[[ConfigError], None]
-) -> FastAPI:
+def _rest(live: Live, settings: Settings) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
-    readiness: dict[str, str] = {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
-        async with running(gateway, on_failure, readiness):
+        async with live.running():
             yield
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
-    app.include_router(endpoints(gateway, settings, readiness))
+    app.include_router(endpoints(live, settings))
+    app.include_router(experts.endpoints(live, settings))
     app.add_exception_handler(CoEError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(RequestValidationError, _render_validation)
     describe(app)
     return app
-
-
-@asynccontextmanager
-async def running(
-    gateway: Gateway, on_failure: Callable[[ConfigError], None], readiness: dict[str, str]
-) -> AsyncGenerator[None, None]:
-    """Load what a gateway needs in the background, and close it all in the end.
-
-    Args:
-        gateway: what is run.
-        on_failure: told when the composition asks for what is not there.
-        readiness: kept up to date: `loading`, `ready` or what went wrong, by name.
-    """
-
-    async def load(name: str, work: Coroutine[Any, Any, None]) -> None:
-        readiness[name] = "loading"
-        try:
-            await work
-            readiness[name] = "ready"
-        except CoEError as error:
-            logger.error("%s: %s", name, error.message)  # noqa: TRY400 - operators want the sentence
-            readiness[name] = error.message
-            if isinstance(error, ConfigError):
-                on_failure(error)
-
-    tasks = [asyncio.create_task(load(name, work)) for name, work in gateway.loads().items()]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await gateway.aclose()
-
-
-def _ignore(error: ConfigError) -> None:
-    del error
 
 
 async def _render(request: Request, error: Exception) -> JSONResponse:

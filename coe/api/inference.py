@@ -14,8 +14,10 @@ import orjson
 from coe.api import errors, explain, wire
 from coe.errors import CoEError, QueueFull, RequestTooLarge
 from coe.grace import Grace
+from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
+from coe.telemetry import Telemetry
 from coe.types import Answer, Query
 
 logger = logging.getLogger(__name__)
@@ -40,10 +42,11 @@ class Inference:
     """An OpenAI endpoint that asks experts: `parse` makes the query, `open_answer` the answer."""
 
     def __init__(
-        self, name: str, gateway: Gateway, settings: Settings, parse: Parse, open_answer: Open
+        self, name: str, live: Live, settings: Settings, parse: Parse, open_answer: Open
     ) -> None:
         self._name = name
-        self._gateway = gateway
+        self._live = live
+        self._telemetry = live.telemetry
         self._settings = settings
         self._parse = parse
         self._open = open_answer
@@ -52,15 +55,15 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
-        exchange = _Exchange(self._name, scope, send, self._gateway)
+        exchange = _Exchange(self._name, scope, send, self._telemetry)
         self._in_flight += 1
-        self._gateway.telemetry.in_flight = self._in_flight
+        self._telemetry.in_flight += 1
         try:
             with Departure(receive, self._grace) as departure:
                 await self._serve(exchange, scope, receive)
             if departure.happened:
                 exchange.status = _CLIENT_LEFT
-                self._gateway.telemetry.aborted("client")
+                self._telemetry.aborted("client")
         except CoEError as error:
             await exchange.fail(error)
         except Exception:  # the HTTP boundary: a bug is a 500, not a broken connection
@@ -68,7 +71,7 @@ class Inference:
             await exchange.fail(CoEError("internal error; the gateway's log has the details"))
         finally:
             self._in_flight -= 1
-            self._gateway.telemetry.in_flight = self._in_flight
+            self._telemetry.in_flight -= 1
             exchange.finish()
 
     async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
@@ -79,14 +82,15 @@ class Inference:
             raise QueueFull(detail, retry_after_s=1.0)
         body = wire.parse_json(raw, settings)
         query = self._parse(body, exchange.query_id, settings, scope["headers"])
-        answer = await self._open(self._gateway, query)
-        await exchange.send(answer)
+        with self._live.current as gateway:
+            answer = await self._open(gateway, query)
+            await exchange.send(answer)
 
 
 class _Exchange:
     """One request and its response: ids, clock, and what has been sent."""
 
-    def __init__(self, endpoint: str, scope: Scope, send: Send, gateway: Gateway) -> None:
+    def __init__(self, endpoint: str, scope: Scope, send: Send, telemetry: Telemetry) -> None:
         self._endpoint = endpoint
         self.started = perf_counter()
         self.query_id = wire.new_id()
@@ -94,7 +98,7 @@ class _Exchange:
         self._answer: Answer | None = None
         self._error: CoEError | None = None
         self._send = send
-        self._gateway = gateway
+        self._telemetry = telemetry
         self._headers_sent = False
         given = _header(scope, b"x-request-id")
         self.request_id = wire.request_id(given, self.query_id)
@@ -104,7 +108,7 @@ class _Exchange:
         self._answer = answer
         elapsed_s = perf_counter() - self.started
         overhead_s = elapsed_s - answer.opened_s
-        self._gateway.telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
+        self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
         self.status = 200
         try:
@@ -130,7 +134,7 @@ class _Exchange:
         """
         self.status, self._error = error.status, error
         if self._headers_sent:
-            self._gateway.telemetry.aborted("upstream")
+            self._telemetry.aborted("upstream")
             await self._body(errors.frame(error), more=False)
             return
         payload = orjson.dumps(errors.body(error))
@@ -141,7 +145,7 @@ class _Exchange:
     def finish(self) -> None:
         """Report the request as ended."""
         elapsed_s = perf_counter() - self.started
-        self._gateway.telemetry.finished(
+        self._telemetry.finished(
             self._endpoint, self.request_id, self.status, elapsed_s, self._answer, self._error
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,24 +11,25 @@ from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.composition import Composition, Expert
 from coe.errors import UnknownModel
+from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
 from coe.types import Dial
 
 
-def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]) -> APIRouter:
-    """Return the endpoints over one gateway."""
+def endpoints(live: Live, settings: Settings) -> APIRouter:
+    """Return the endpoints over the gateway that serves now."""
     table = APIRouter()
 
     @table.get("/v1/models", tags=["models"])
     async def list_models() -> dict[str, Any]:
         """Everything that a request's `model` may name: coe/auto, experts, categories."""
-        return {"object": "list", "data": _cards(gateway)}
+        return {"object": "list", "data": _cards(live.current.gateway)}
 
     @table.get("/v1/models/{model:path}", tags=["models"])
     async def get_model(model: str) -> dict[str, Any]:
         """One card."""
-        for card in _cards(gateway):
+        for card in _cards(live.current.gateway):
             if card["id"] == model:
                 return card
         raise UnknownModel(f"no model `{model}`; GET /v1/models lists them", param="model")
@@ -47,33 +47,34 @@ def endpoints(gateway: Gateway, settings: Settings, readiness: Mapping[str, str]
             body.setdefault("messages", [{"role": "user", "content": text}])
         body.setdefault("model", planner.AUTO)
         query = wire.parse_chat(body, query_id, settings, request.headers.raw)
-        decision = await pipeline.route(gateway, query, explain=True)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
-        return explain.document(gateway, query, decision, plan)
+        with live.current as gateway:
+            decision = await pipeline.route(gateway, query, explain=True)
+            plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+            return explain.document(gateway, query, decision, plan)
 
     @table.get("/health/live", tags=["health"])
-    async def live() -> PlainTextResponse:
+    async def is_live() -> PlainTextResponse:
         """200 as long as the process serves requests."""
         return PlainTextResponse("ok")
 
     @table.get("/health/ready", tags=["health"])
-    async def ready() -> JSONResponse:
+    async def is_ready() -> JSONResponse:
         """200 once the router and the embedded engine are loaded; 503 before, or where they failed.
 
         Requests are answered all the same: without a router by the default expert.
         """
-        is_ready = all(state == "ready" for state in readiness.values())
+        ready = all(state == "ready" for state in live.readiness.values())
         state = {
-            "ready": is_ready,
-            "parts": readiness,
-            "composition": gateway.composition.fingerprint,
+            "ready": ready,
+            "parts": live.readiness,
+            "composition": live.composition.fingerprint,
         }
-        return JSONResponse(state, status_code=200 if is_ready else 503)
+        return JSONResponse(state, status_code=200 if ready else 503)
 
     @table.get("/metrics", tags=["health"])
     async def metrics() -> Response:
         """Metrics in Prometheus' text format."""
-        telemetry = gateway.telemetry
+        telemetry = live.telemetry
         return Response(telemetry.exposition(), media_type=telemetry.content_type)
 
     return table

@@ -25,7 +25,7 @@ from coe.errors import (
     ContextTooLong,
     InvalidRequest,
 )
-from coe.protocols import BackendSpec
+from coe.protocols import BackendSpec, ExpertSite
 from coe.types import Call, Dispatch, Timeouts
 
 OPTIONS = frozenset({"http_client", "ca_file"})
@@ -103,6 +103,11 @@ class OpenAIBackend:
             ) from error
         finally:
             response.close()
+
+    def serve(self, experts: tuple[ExpertSite, ...]) -> bool:
+        """See `Backend`: which experts there are makes no difference to the connection."""
+        del experts
+        return True
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""

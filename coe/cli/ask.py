@@ -11,10 +11,10 @@ import orjson
 
 from coe import pipeline
 from coe.api import wire
-from coe.api.app import running
 from coe.cli.serve import read_settings
 from coe.composition import load
 from coe.errors import CoEError, ConfigError
+from coe.live import Live
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire as wire_gateway
@@ -33,7 +33,7 @@ async def _ask_here(settings: Settings, prompt: str, model: str) -> None:
     failures: list[ConfigError] = []
     body = _body(prompt, model)
     query = wire.parse_chat(body, wire.new_id(), settings)
-    async with running(gateway, failures.append, {}):
+    async with Live(gateway, settings, failures.append).running():
         answer = await pipeline.answer(gateway, query)
         category = answer.decision.category or "none"
         print(f"[{category} -> {answer.call.expert}, {answer.reason}]", file=sys.stderr)

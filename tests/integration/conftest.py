@@ -19,6 +19,7 @@ import uvicorn
 from coe.api.app import App
 from coe.cli import main
 from coe.composition import load
+from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
 from coe.telemetry import Telemetry
@@ -33,6 +34,7 @@ class Running:
     url: str
     gateway: Gateway
     session: aiohttp.ClientSession
+    live: Live
     responses: list[aiohttp.ClientResponse] = field(default_factory=list)
 
     async def request(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
@@ -102,16 +104,15 @@ def serve(tmp_path: Path) -> Serve:
         configured = Settings(config=file, **settings)
         gateway = wire(load(file), configured, Telemetry(log_requests=False))
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            App(gateway, configured), ws="none", log_config=None, timeout_graceful_shutdown=0
-        )
+        app = App(gateway, configured)
+        config = uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=0)
         server = _Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         await server.is_listening.wait()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         try:
             async with aiohttp.ClientSession() as session:
-                client = Running(url=url, gateway=gateway, session=session)
+                client = Running(url=url, gateway=gateway, session=session, live=app.live)
                 yield client
                 for response in client.responses:
                     response.close()

@@ -38,4 +38,4 @@ def build(spec: BackendSpec) -> LocalBackend:
             f"backend {spec.name!r} needs {', '.join(missing)}: "
             "install the extra with `pip install 'coe-gateway[local]'`"
         )
-    return LocalBackend(spec.name, Engine(spec.name, places, chosen), tuple(places))
+    return LocalBackend(spec.name, Engine(spec.name, places, chosen), tuple(places), folder)

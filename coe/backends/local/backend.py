@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
 import orjson
 
 from coe.backends.local.engine import Engine, Events
 from coe.backends.local.frames import Chunks
+from coe.backends.local.places import find
 from coe.backends.local.request import parse
 from coe.backends.local.ticket import Piece, Ticket
 from coe.errors import BackendError, BackendRejected, BackendTimeout, CoEError
 from coe.fold import Fold
+from coe.protocols import ExpertSite
 from coe.sse import frame
 from coe.types import Dispatch, Timeouts
 
@@ -25,10 +28,13 @@ class LocalBackend:
     Greedy unless the model's generation config or the request says otherwise.
     """
 
-    def __init__(self, name: str, engine: Engine, experts: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, engine: Engine, experts: tuple[str, ...], folder: Path = Path()
+    ) -> None:
         self.name = name
         self._engine = engine
         self._experts = experts
+        self._folder = folder
 
     async def start(self) -> None:
         """Load everything now. Calls that come before it is done wait for what they need.
@@ -37,6 +43,21 @@ class LocalBackend:
             ExpertLoadFailed: some experts could not be loaded; the others serve.
         """
         await self._engine.load()
+
+    def serve(self, experts: tuple[ExpertSite, ...]) -> bool:
+        """Serve these experts, too, beside those in memory; False where that needs a new engine.
+
+        A base model in memory is not loaded again for one more adapter on it. An expert that is
+        left out stays in memory as long as the engine does: requests may still be on it.
+
+        Raises:
+            ArtefactError: an expert's folder is not there, or holds something else.
+        """
+        places = {site.expert: find(site, self._folder) for site in experts}
+        if not self._engine.extend(places):
+            return False
+        self._experts = tuple(dict.fromkeys((*self._experts, *places)))
+        return True
 
     async def generate(self, dispatch: Dispatch) -> AsyncGenerator[bytes, None]:
         """Yield the answer; see `coe.protocols.Backend`.

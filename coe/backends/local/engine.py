@@ -37,7 +37,8 @@ class Engine:
 
     def __init__(self, name: str, places: Mapping[str, Place], options: Options) -> None:
         self._name = name
-        self._places = dict(places)
+        self._places = dict(places)  # those of a hub become folders here once they are fetched
+        self._given = dict(places)
         self._options = options
         self._inbox: Inbox = queue.SimpleQueue()
         self._to_fetch: Inbox = queue.SimpleQueue()
@@ -50,6 +51,20 @@ class Engine:
     def is_closed(self) -> bool:
         """Whether no call is taken any more."""
         return self._closed
+
+    def extend(self, places: Mapping[str, Place]) -> bool:
+        """Take more experts, which are loaded when they are asked for, beside those in memory.
+
+        Who could not be loaded is tried again. Returns False, and changes nothing, where an expert
+        has other weights than under its name before.
+        """
+        if any(self._given.get(name, place) != place for name, place in places.items()):
+            return False
+        for name, place in places.items():
+            self.failures.pop(name, None)
+            self._given.setdefault(name, place)
+            self._places.setdefault(name, place)
+        return True
 
     def submit(self, expert: str, request: Request) -> tuple[Ticket, Events]:
         """Queue a call; its pieces, or what went wrong, arrive in the queue of events.
@@ -75,7 +90,7 @@ class Engine:
             ExpertLoadFailed: some could not be loaded; the message names each. The others serve.
         """
         outcomes: asyncio.Queue[CoEError | None] = asyncio.Queue()
-        loads = [Load(expert=expert, done=_deliver_to(outcomes)) for expert in self._places]
+        loads = [Load(expert=expert, done=_deliver_to(outcomes)) for expert in tuple(self._places)]
         self._open.update(loads)
         try:
             for load in loads:

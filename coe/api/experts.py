@@ -1,0 +1,226 @@
+"""/v1/experts: experts are registered and removed while the gateway serves.
+
+The composition file is edited and the gateway follows it, so that a restart changes nothing. Until
+there are keys, this is for whoever is on the same machine, and only where a setting allows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from coe.api import wire
+from coe.composition import Composition
+from coe.composition.draft import Draft
+from coe.composition.edit import Change, Rewrite, add_expert, remove_expert, rewriting, set_expert
+from coe.composition.expert_keys import ExpertKeys
+from coe.errors import CoEError, ConfigError, Forbidden, InvalidRequest, UnknownModel
+from coe.live import Live
+from coe.settings import Settings
+
+HOW = "start the gateway with COE_ADMIN=loopback"
+STATUS = "canary"  # of an expert that is registered without one
+_PLACES = ("first", "last")
+
+
+class Editor:
+    """Edits the composition file and has the gateway follow it; edits follow each other."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._editing = asyncio.Lock()
+
+    async def follow(self, change: Change) -> Composition:
+        """Edit the file and serve it; both happen, or neither.
+
+        Raises:
+            InvalidRequest: the composition would not be one that can be served.
+        """
+        path = self._live.composition.source
+        async with self._editing:
+            with ExitStack() as stack:
+                try:
+                    edit = await asyncio.to_thread(stack.enter_context, rewriting(path, change))
+                    async with self._live.replacing(edit.composition):
+                        await asyncio.to_thread(_commit, edit)
+                except ConfigError as error:
+                    raise InvalidRequest(error.message) from error
+                return edit.composition
+
+
+def endpoints(live: Live, settings: Settings) -> APIRouter:
+    """Return the endpoints over the gateway that serves now."""
+    table = APIRouter(
+        prefix="/v1/experts",
+        tags=["experts"],
+        dependencies=[Depends(partial(_admit, settings.admin))],
+    )
+    editor = Editor(live)
+
+    @table.get("")
+    async def list_experts() -> dict[str, Any]:
+        """All experts of the composition, whatever their status."""
+        composition = live.composition
+        return {
+            "object": "list",
+            "data": [_card(composition, name) for name in composition.experts],
+        }
+
+    @table.get("/{name:path}")
+    async def get_expert(name: str) -> dict[str, Any]:
+        """One expert."""
+        return _card(live.composition, _known(live.composition, name))
+
+    @table.post("", status_code=201, openapi_extra=_body(_NEW, ["name"]))
+    async def add(request: Request) -> dict[str, Any]:
+        """Add an expert to the composition file and serve it at once.
+
+        The body holds its `name`, its keys as in the file, the `categories` that rank it and
+        whether that is `first` (the default) or `last`. Without a `status` it is a canary: it
+        answers its share of the conversations of those categories, and who names it. 409 where
+        the name is taken.
+        """
+        body = await _read(request, settings)
+        return _card(await editor.follow(_addition(body)), body["name"])
+
+    @table.patch("/{name:path}", openapi_extra=_body({}, []))
+    async def change_expert(name: str, request: Request) -> dict[str, Any]:
+        """Set keys of an expert, such as its `status`; null removes a key."""
+        keys = await _read(request, settings)
+        if not keys:
+            raise InvalidRequest('the body names no key; such as {"status": "live"}')
+        return _card(await editor.follow(partial(_set, name=name, keys=keys)), name)
+
+    @table.delete("/{name:path}", status_code=204)
+    async def remove(name: str) -> Response:
+        """Remove an expert from the composition file and from every ranking in it.
+
+        409 where others stand on it: it is the default, the base of another, the only expert of a
+        category, or asked by a router. Requests that it answers now are answered to their end.
+        """
+        await editor.follow(partial(remove_expert, name=name))
+        return Response(status_code=204)
+
+    return table
+
+
+_NEW = {
+    "name": {"type": "string"},
+    "categories": {"type": "array", "items": {"type": "string"}},
+    "rank": {"enum": list(_PLACES), "default": _PLACES[0]},
+}
+
+
+def _body(extra: Mapping[str, Any], required: list[str]) -> dict[str, Any]:
+    """Describe a body that holds an expert's keys."""
+    keys = {
+        name: {"description": field.description} for name, field in ExpertKeys.model_fields.items()
+    }
+    schema = {"type": "object", "properties": {**extra, **keys}, "required": required}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "4XX": {"description": "OpenAI's error object; file and gateway are as they were"}
+        },
+    }
+
+
+def _admit(admin: str, request: Request) -> None:
+    """Let in who is on this machine, where the setting allows it.
+
+    A web page that somebody visits on this machine is not let in: its requests have an origin, or
+    reach us by a name that is not ours. Neither is who comes through a proxy on this machine.
+
+    Raises:
+        Forbidden: says what is in the way.
+    """
+    if admin != "loopback":
+        raise Forbidden(f"the endpoints that change the composition are off: {HOW}")
+    peer = request.client.host if request.client is not None else ""
+    if not _is_loopback(peer):
+        raise Forbidden("the composition is changed from this machine alone (COE_ADMIN=loopback)")
+    for header in ("forwarded", "x-forwarded-for", "x-real-ip", "via"):
+        if header in request.headers:
+            raise Forbidden(
+                "the composition is not changed through a proxy: ask the gateway itself"
+            )
+    host = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    if "origin" in request.headers or not (host == "localhost" or _is_loopback(host)):
+        raise Forbidden("the composition is not changed by a web page")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _addition(body: Mapping[str, Any]) -> Change:
+    """Return the edit that a body asks for. Raises InvalidRequest."""
+    name, categories = body.get("name"), body.get("categories", [])
+    place = body.get("rank", _PLACES[0])
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest("`name` is missing, or no text", param="name")
+    if not isinstance(categories, list) or not all(isinstance(c, str) for c in categories):
+        raise InvalidRequest("`categories` must be a list of names", param="categories")
+    if place not in _PLACES:
+        raise InvalidRequest("`rank` is `first` or `last`", param="rank")
+    keys = {key: value for key, value in body.items() if key not in _NEW}
+    return partial(
+        add_expert,
+        name=name,
+        keys={**keys, "status": keys.get("status", STATUS)},
+        categories=categories,
+        first=place == _PLACES[0],
+    )
+
+
+async def _read(request: Request, settings: Settings) -> dict[str, Any]:
+    return wire.parse_json(await request.body(), settings)
+
+
+def _commit(edit: Rewrite) -> None:
+    try:
+        edit.commit()
+    except ConfigError as error:  # a disk that does not take it is no mistake of the client's
+        raise CoEError(error.message) from error
+
+
+def _set(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:
+    return set_expert(draft, name=name, **keys)
+
+
+def _known(composition: Composition, name: str) -> str:
+    if name not in composition.experts:
+        known = ", ".join(composition.experts)
+        raise UnknownModel(f"no expert `{name}`; there are: {known}", param="name")
+    return name
+
+
+def _card(composition: Composition, name: str) -> dict[str, Any]:
+    """Return what the composition says of an expert."""
+    expert = composition.experts[name]
+    routes = composition.routing.routes
+    return {
+        "object": "coe.expert",
+        "name": name,
+        "kind": expert.kind,
+        "backend": expert.backend,
+        "model": expert.model,
+        "base": expert.base,
+        "adapter": expert.adapter_source,
+        "status": expert.status,
+        "share": expert.share if expert.status == STATUS else None,
+        "context": expert.context,
+        "skills": dict(expert.skills),
+        "description": expert.description,
+        "categories": [category for category, ranked in routes.items() if name in ranked],
+        "composition": composition.fingerprint,
+    }

@@ -1,0 +1,243 @@
+"""The gateway that serves now, and how another one takes its place while requests are under way.
+
+    prepare: build the new one beside the old one, with the old one's parts where entries are the
+             same; load what is new
+    swap:    one reference; from now on requests begin on the new one
+    retire:  who began on the old one ends there; then what only the old one used is closed
+
+A new one that cannot be built or loaded changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from coe.classify import Classifier
+from coe.composition import Composition
+from coe.errors import CoEError, ConfigError, ExpertLoadFailed
+from coe.pipeline import Gateway, Load
+from coe.protocols import Backend
+from coe.settings import Settings
+from coe.wiring import wire
+
+logger = logging.getLogger(__name__)
+
+Part = Classifier | Backend
+
+_ROUTER = "router"
+
+
+class Hold:
+    """One gateway, and how many requests are on it. Enter it for as long as a request lasts."""
+
+    __slots__ = ("_left", "gateway", "users")
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.users = 0
+        self._left: Callable[[], None] | None = None
+
+    def __enter__(self) -> Gateway:
+        """Return the gateway, which stays open until this is left."""
+        self.users += 1
+        return self.gateway
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go; the last one out of a gateway that was replaced says so."""
+        self.users -= 1
+        if not self.users and self._left is not None:
+            self._left()
+
+    def when_left(self, left: Callable[[], None]) -> None:
+        """Call `left` when nobody is on it any more, at once if so."""
+        self._left = left
+        if not self.users:
+            left()
+
+
+class Live:
+    """The gateway that serves now. Belongs to one event loop.
+
+    Attributes:
+        current: enter it to serve a request; asked for anew by each.
+        readiness: `loading`, `ready` or what went wrong, by the name of what is loaded.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        settings: Settings,
+        on_failure: Callable[[ConfigError], None] | None = None,
+    ) -> None:
+        """Store the parts.
+
+        Args:
+            gateway: the first one.
+            settings: of the process.
+            on_failure: told when loading the first one shows that the composition asks for what is
+                not there.
+        """
+        self.current = Hold(gateway)
+        self.readiness: dict[str, str] = {}
+        self.telemetry = gateway.telemetry
+        self._settings = settings
+        self._on_failure = on_failure
+        self._leaving: set[Hold] = set()
+        self._replacing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def composition(self) -> Composition:
+        """What is served now."""
+        return self.current.gateway.composition
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load what the first gateway needs in the background; close everything in the end."""
+        for name, load in self.current.gateway.loads().items():
+            self._loading[name] = self._begin(self._load(name, load))
+        try:
+            yield
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]
+            await _close(part for gateway in gateways for part in _parts(gateway))
+            self.telemetry.flush()
+
+    async def replace(self, composition: Composition) -> None:
+        """Serve another composition from now on. Raises as `replacing`; nothing changes then."""
+        async with self.replacing(composition):
+            pass
+
+    @asynccontextmanager
+    async def replacing(self, composition: Composition) -> AsyncIterator[None]:
+        """Have another composition ready to be served: it is, once the block ends without error.
+
+        One at a time; who comes meanwhile waits.
+
+        Raises:
+            ConfigError: it asks for what is not there.
+            RouterUnavailable: what its router stands on does not answer.
+            ExpertLoadFailed: one of its new experts cannot be loaded by our own engine.
+        """
+        async with self._replacing:
+            old = self.current.gateway
+            new = wire(composition, self._settings, self.telemetry, before=old)
+            try:
+                readiness = await _prepare(new, old, self.readiness)
+                yield
+            except BaseException:
+                await _close(part for part in _parts(new) if not _is_in(part, _parts(old)))
+                raise
+            self._swap(new, readiness)
+
+    def _swap(self, gateway: Gateway, readiness: dict[str, str]) -> None:
+        leaving, self.current = self.current, Hold(gateway)
+        then, now = leaving.gateway.loads(), gateway.loads()
+        for name, task in self._loading.items():
+            if now.get(name) != then.get(name):
+                task.cancel()  # nobody waits for what it loads any more
+            elif not task.done():
+                readiness[name] = self.readiness[name]
+        self.readiness.clear()
+        self.readiness.update(readiness)
+        if gateway.classifier is not None:
+            gateway.classifier.follow(gateway.composition, gateway.backends)
+        self._leaving.add(leaving)
+        leaving.when_left(partial(self._retire, leaving))
+
+    def _retire(self, hold: Hold) -> None:
+        """Close what nobody uses any more, now that no request is on this gateway."""
+        self._leaving.discard(hold)
+        used = [self.current.gateway, *(other.gateway for other in self._leaving)]
+        kept = [part for gateway in used for part in _parts(gateway)]
+        self._begin(_close([part for part in _parts(hold.gateway) if not _is_in(part, kept)]))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _load(self, name: str, load: Load) -> None:
+        self.readiness[name] = "loading"
+        try:
+            await load()
+        except CoEError as error:
+            logger.error("%s: %s", name, error.message)  # noqa: TRY400 - operators want the sentence
+            self.readiness[name] = error.message
+            if isinstance(error, ConfigError) and self._on_failure is not None:
+                self._on_failure(error)
+        else:
+            self.readiness[name] = "ready"
+
+
+async def _prepare(new: Gateway, old: Gateway, states: dict[str, str]) -> dict[str, str]:
+    """Load what is new of a gateway; return how ready its parts are."""
+    readiness = {name: states.get(name, "ready") for name in new.loads()}
+    if new.classifier is not None and new.classifier is not old.classifier:
+        await new.classifier.load(patient=False)
+        readiness[_ROUTER] = "ready"
+    for name, backend in new.backends.items():
+        start = getattr(backend, "start", None)
+        if start is None or not (fresh := _fresh(name, new, old)):
+            continue
+        try:
+            await start()
+            readiness[f"backend {name}"] = "ready"
+        except ExpertLoadFailed as error:
+            # Who could not be loaded before either does not stand in the way of the others.
+            if fresh - set(await backend.models()):
+                raise
+            readiness[f"backend {name}"] = error.message
+    return readiness
+
+
+def _fresh(backend: str, new: Gateway, old: Gateway) -> set[str]:
+    """Return the experts of a backend that it did not serve, or not with the same weights."""
+
+    def sites(gateway: Gateway) -> dict[str, tuple[str, str | None, object]]:
+        return {
+            name: (expert.model, expert.adapter_source, gateway.backends[backend])
+            for name, expert in gateway.composition.experts.items()
+            if expert.backend == backend
+        }
+
+    before = sites(old) if backend in old.backends else {}
+    return {name for name, site in sites(new).items() if before.get(name) != site}
+
+
+def _parts(gateway: Gateway) -> list[Part]:
+    """Return what has to be closed."""
+    classifier = [gateway.classifier] if gateway.classifier is not None else []
+    return [*classifier, *gateway.backends.values()]
+
+
+def _is_in(part: Part, parts: Iterable[Part]) -> bool:
+    return any(part is other for other in parts)
+
+
+async def _close(parts: Iterable[Part]) -> None:
+    closed: list[Part] = []
+    for part in parts:
+        if _is_in(part, closed):
+            continue
+        closed.append(part)
+        if isinstance(part, Classifier):
+            part.close()
+        else:
+            await part.aclose()
