@@ -10,6 +10,7 @@
         InvalidRequest                400
         RequestTooLarge               413
         UnknownModel                  404
+        NotFound                      404
         Conflict                      409
         ContextTooLong                400
         Unauthorized                  401
@@ -150,6 +151,13 @@ class Conflict(RequestError):
 
     status = 409
     code = "conflict"
+
+
+class NotFound(RequestError):
+    """No file or batch has that id."""
+
+    status = 404
+    code = "not_found"
 
 
 class ContextTooLong(RequestError):

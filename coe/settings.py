@@ -35,7 +35,26 @@ class Settings(BaseSettings):
     max_choices: int = Field(default=16, ge=1, description="largest `n`")
     max_tools: int = Field(default=256, ge=1, description="in one request")
     max_in_flight: int = Field(default=2048, ge=1, description="more than this is refused (429)")
+    max_file_bytes: int = Field(
+        default=200 * _MIB, ge=1024, description="of a file for /v1/batches"
+    )
+    batch_max_lines: int = Field(default=50_000, ge=1, description="of one batch")
+    batch_concurrency: int = Field(
+        default=8,
+        ge=1,
+        description="lines of a batch in flight on each backend; one while other requests are",
+    )
+    batch_lease_s: float = Field(
+        default=15.0,
+        ge=0.5,
+        description="a gateway that is not heard of for so long loses its batch to another",
+    )
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
+    admin: Literal["off", "loopback"] = Field(
+        default="off",
+        description="who may change the composition over HTTP (`/v1/experts`): nobody, or "
+        "whoever is on this machine",
+    )
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
     blas_threads: int = Field(
         default=1, ge=1, description="of one matrix product of a router; encoders have `threads`"
@@ -47,13 +66,8 @@ class Settings(BaseSettings):
     )
     state_dir: str = Field(
         default="",
-        description="where outcomes and the history of maps are kept; empty means `.coe` beside "
-        "the composition file",
-    )
-    admin: Literal["off", "loopback"] = Field(
-        default="off",
-        description="who may change the composition over HTTP (`/v1/experts`): nobody, or "
-        "whoever is on this machine",
+        description="where outcomes, batches and the history of maps are kept; empty means `.coe` "
+        "beside the composition file",
     )
 
     @property

@@ -80,6 +80,7 @@ class Telemetry(Collector):
     Attributes:
         content_type: of what `exposition` returns.
         in_flight: requests being served.
+        batch_in_flight: lines of batches being run.
         map_is_flagged: whether the fitted map is no better than the best single expert.
         map_is_stale: whether what the fitted map was measured on has changed since.
     """
@@ -101,6 +102,7 @@ class Telemetry(Collector):
         self._lines: list[str] = []
         self._clock = (0, "")
         self.in_flight = 0
+        self.batch_in_flight = 0
         self.map_is_flagged = False
         self.map_is_stale = False
         self._requests = Tally(
@@ -138,6 +140,20 @@ class Telemetry(Collector):
         )
         self._whole = Spread(
             "coe_request_seconds", "From the request's arrival to its last byte", "endpoint"
+        )
+        self._lines_run = Tally(
+            "coe_batch_lines",
+            "Lines of batches that were run, by their own status",
+            ("expert", "status"),
+        )
+        self._switches = Tally(
+            "coe_batch_experts",
+            "Experts whose lines were begun: what batches make a backend load",
+            ("backend",),
+        )
+        self._batches = Tally("coe_batches", "Batches that have ended", ("status",))
+        self._line = Spread(
+            "coe_batch_line_seconds", "A line of a batch, waits between tries included", "expert"
         )
         self._registry.register(self)
 
@@ -177,9 +193,25 @@ class Telemetry(Collector):
         if self._log_requests:
             self._log(endpoint, request_id, status, elapsed_s, _chosen(answer) + _failed(error))
 
+    def batch_line(self, expert: str, status: int, took_s: float) -> None:
+        """Count and time a line of a batch that has been run."""
+        self._lines_run.counts[expert, str(status)] += 1
+        self._line.observe(expert, took_s)
+
+    def batch_switch(self, backend: str) -> None:
+        """Count an expert whose lines of a batch are about to be run."""
+        self._switches.counts[backend,] += 1
+
+    def batch_ended(self, status: str) -> None:
+        """Count a batch that has ended."""
+        self._batches.counts[status,] += 1
+
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
         yield GaugeMetricFamily("coe_inflight", "Requests being served", value=self.in_flight)
+        yield GaugeMetricFamily(
+            "coe_batch_inflight", "Lines of batches being run", value=self.batch_in_flight
+        )
         yield GaugeMetricFamily(
             "coe_map_flagged",
             "1 while the fitted map is flagged: no better than the best single expert, or dearer",
@@ -193,7 +225,9 @@ class Telemetry(Collector):
         tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
         for tally in tallies:
             yield tally.family()
-        for spread in (self._overhead, self._first, self._whole):
+        for tally in (self._lines_run, self._switches, self._batches):
+            yield tally.family()
+        for spread in (self._overhead, self._first, self._whole, self._line):
             yield spread.family()
 
     def exposition(self) -> bytes:

@@ -68,6 +68,10 @@ class Turns:
             return replace(alone, session=effect)
         return await self._follow(last.category, effect, window)
 
+    async def decide_alone(self, query: Query) -> Decision:
+        """Return the router's decision for a conversation, whatever was decided before it."""
+        return await self._ask(conversation.read(query.body["messages"], self._routing.context))
+
     def remember(self, decision: Decision, expert: str) -> None:
         """Remember a decision once `expert` answers; nothing where no session was looked at."""
         effect = decision.session

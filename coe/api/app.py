@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from coe import __version__, pipeline
 from coe.api import embeddings, errors, experts, wire
+from coe.api.bulk import Bulk
 from coe.api.inference import Inference, Receive, Scope, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
@@ -59,16 +60,19 @@ class App:
 
 def _rest(live: Live, settings: Settings) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
+    bulk = Bulk(lambda: live.current, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
-        async with live.running():
+        async with live.running(), bulk.running():
             yield
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
+    for table in bulk.endpoints():
+        app.include_router(table)
     app.add_exception_handler(CoEError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(RequestValidationError, _render_validation)

@@ -1,0 +1,161 @@
+"""/v1/files: the inputs of batches, uploaded; and what batches wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+
+from coe.api import wire
+from coe.api.multipart import Form
+from coe.batching.desk import Shelf
+from coe.errors import InvalidRequest, NotFound
+from coe.settings import Settings
+from coe.stores.files import FileStore
+from coe.stores.records import File
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["purpose", "file"],
+                    "properties": {"purpose": {"enum": ["batch"]}, "file": {"type": "string"}},
+                }
+            }
+        },
+    }
+}
+
+
+def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
+    """Return the endpoints of files."""
+    table = APIRouter(prefix="/v1/files", tags=["batches"])
+
+    @table.post("", openapi_extra=_FORM)
+    async def upload(request: Request) -> dict[str, Any]:
+        """Upload the input of a batch: JSON lines, one request each."""
+        files = (await asyncio.to_thread(shelf.open)).files
+        file_id = f"file-{wire.new_id()}"
+        with files.writing(file_id) as sink:
+            form = Form(sink, settings.max_file_bytes)
+            await form.read(request.headers.get("content-type", ""), request.stream())
+            _check(form)
+        file = File(
+            id=file_id,
+            filename=str(form.filename),
+            purpose="batch",
+            size=form.size,
+            created_at=int(time.time()),
+        )
+        return card(await asyncio.to_thread(files.add, file))
+
+    @table.get("")
+    async def list_files(
+        purpose: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        order: Literal["asc", "desc"] = "desc",
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """The files, a page at a time: `after` is the last id of the page before."""
+        state = await asyncio.to_thread(shelf.found)
+        if state is None:
+            return listed([], has_more=False)
+        if after is not None:
+            await asyncio.to_thread(_get, state.files, after, "after")
+        files, has_more = await asyncio.to_thread(
+            state.files.page,
+            limit=limit,
+            after=after,
+            purpose=purpose,
+            newest_first=order == "desc",
+        )
+        return listed([card(file) for file in files], has_more=has_more)
+
+    @table.get("/{file_id}")
+    async def get_file(file_id: str) -> dict[str, Any]:
+        """One file's card."""
+        return card(await asyncio.to_thread(_find, shelf, file_id))
+
+    @table.get("/{file_id}/content", response_class=FileResponse)
+    async def content(file_id: str) -> FileResponse:
+        """A file's content."""
+        file = await asyncio.to_thread(_find, shelf, file_id)
+        path = shelf.open().files.path(file_id)
+        if not path.is_file():
+            raise NotFound(f"the content of file `{file_id}` is gone")
+        return FileResponse(path, media_type="application/jsonl", filename=file.filename)
+
+    @table.delete("/{file_id}")
+    async def delete(file_id: str) -> dict[str, Any]:
+        """Delete a file; refused while a batch reads it."""
+        await asyncio.to_thread(_find, shelf, file_id)
+        user = await asyncio.to_thread(shelf.open().files.delete, file_id)
+        if user is not None:
+            error = InvalidRequest(f"batch `{user}` reads the file: cancel it first, or wait")
+            error.code = "file_in_use"
+            raise error
+        return {"id": file_id, "object": "file", "deleted": True}
+
+    return table
+
+
+def card(file: File) -> dict[str, Any]:
+    """Return a file as OpenAI has it."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size,
+        "created_at": file.created_at,
+        "expires_at": None,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def listed(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """Return a page as OpenAI has it."""
+    return {
+        "object": "list",
+        "data": rows,
+        "first_id": rows[0]["id"] if rows else None,
+        "last_id": rows[-1]["id"] if rows else None,
+        "has_more": has_more,
+    }
+
+
+def _check(form: Form) -> None:
+    purpose = form.fields.get("purpose")
+    if purpose != "batch":
+        given = "no `purpose`" if purpose is None else f"the purpose `{purpose[:40]}`"
+        raise InvalidRequest(f"{given}; files are kept for `batch` alone", param="purpose")
+    for name in form.fields:
+        if name.startswith("expires_after"):
+            raise InvalidRequest(
+                "files do not expire here: leave `expires_after` out, and delete the file",
+                param="expires_after",
+            )
+    if form.filename is None:
+        raise InvalidRequest("no `file`", param="file")
+
+
+def _find(shelf: Shelf, file_id: str) -> File:
+    """Return a file. Raises NotFound."""
+    state = shelf.found()
+    if state is None:
+        raise NotFound(f"no file `{file_id}`", param="file_id")
+    return _get(state.files, file_id, "file_id")
+
+
+def _get(files: FileStore, file_id: str, param: str) -> File:
+    file = files.get(file_id)
+    if file is None:
+        raise NotFound(f"no file `{file_id}`", param=param)
+    return file

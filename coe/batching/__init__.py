@@ -1,0 +1,1 @@
+"""Batches: checked, routed, and run expert by expert behind the interactive requests."""

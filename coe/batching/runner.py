@@ -1,0 +1,161 @@
+"""The batches of a folder, worked off in the background: checked at once, run one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from coe.batching.desk import Desk
+from coe.batching.ending import end
+from coe.batching.execution import Execution
+from coe.batching.gate import sleep
+from coe.batching.lease import Lease
+from coe.batching.placing import place
+from coe.batching.source import Source
+from coe.batching.validation import validate
+from coe.stores.lines import LeaseLost
+from coe.stores.records import Batch, Status
+
+logger = logging.getLogger(__name__)
+
+Act = Callable[[Desk, Lease], Awaitable[None]]
+
+_LOOK_S = 1.0  # for batches that another process added, or left
+_TROUBLE_S = 5.0
+
+
+async def work(desk: Desk, lease: Lease) -> None:
+    """Run a batch from where it stands to its end, or until it is stopped.
+
+    A gateway that was exchanged meanwhile (another composition) places the lines that are left
+    anew.
+
+    Raises:
+        LeaseLost: another process has the batch.
+    """
+    batch = lease.batch
+    if batch.status == "cancelling":
+        lease.stop("cancelled")
+    if batch.status == "in_progress" and lease.why is None:
+        with Source(desk, batch) as source:
+            await _run(desk, lease, source)
+        await lease.renew()
+    if lease.why != "closing":
+        status = lease.why or "completed"
+        await asyncio.to_thread(end, desk, batch, status)
+        desk.gateway.telemetry.batch_ended(status)
+
+
+async def _run(desk: Desk, lease: Lease, source: Source) -> None:
+    seq, placed_by = lease.batch.seq, lease.batch.placed_by
+    last = desk.gateway
+    while lease.why is None:
+        with desk.current() as gateway:
+            fingerprint = gateway.composition.fingerprint
+            if fingerprint != placed_by or gateway is not last:
+                unplace = desk.state.lines.unplace
+                await asyncio.to_thread(unplace, seq, desk.owner, fingerprint)
+            placed_by, last = fingerprint, gateway
+            await place(desk, lease, source, gateway)
+            is_done = not await Execution(desk, lease, source, gateway).run()
+        if is_done and desk.gateway is last:
+            return
+
+
+class Runner:
+    """Works off the batches of a folder until it is closed."""
+
+    def __init__(self, find_desk: Callable[[], Desk | None]) -> None:
+        """Store what returns the desk; None as long as there are no batches."""
+        self._find_desk = find_desk
+        self._wakes = (asyncio.Event(), asyncio.Event())
+        self._held: set[Lease] = set()
+        self._closing = False
+
+    def wake(self) -> None:
+        """Look at once for batches that are new or to be stopped."""
+        for event in self._wakes:
+            event.set()
+        for lease in self._held:
+            lease.look()
+
+    @asynccontextmanager
+    async def running(self, drain_s: float) -> AsyncIterator[None]:
+        """Work in the background meanwhile; then let the lines in flight end, within a time."""
+        checks, runs = self._wakes
+        tasks = [
+            asyncio.create_task(self._serve(("validating",), validate, checks)),
+            asyncio.create_task(
+                self._serve(("cancelling", "finalizing", "in_progress"), work, runs)
+            ),
+        ]
+        try:
+            yield
+        finally:
+            self._closing = True
+            for lease in self._held:
+                lease.stop("closing")
+            self.wake()
+            await asyncio.wait(tasks, timeout=drain_s)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, statuses: tuple[Status, ...], act: Act, wake: asyncio.Event) -> None:
+        """Do one batch of these statuses after the other."""
+        while not self._closing:
+            wake.clear()
+            pause_s = _LOOK_S
+            try:
+                if await self._next(statuses, act):
+                    continue
+            except Exception:  # a supervisor: the disk is full, a plugin broken; it may get better
+                logger.exception("batches")
+                pause_s = _TROUBLE_S
+            await sleep(pause_s, wake)
+
+    async def _next(self, statuses: tuple[Status, ...], act: Act) -> bool:
+        """Do the oldest batch that nobody does; False where there is nothing to do."""
+        desk = await asyncio.to_thread(self._find_desk)
+        if desk is None:
+            return False
+        batch = await asyncio.to_thread(
+            desk.state.batches.claim,
+            desk.owner,
+            statuses,
+            now=desk.clock(),
+            lease_s=desk.limits.lease_s,
+        )
+        if batch is None:
+            return await asyncio.to_thread(desk.state.lines.purge)
+        await self._do(desk, batch, act)
+        self.wake()
+        return True
+
+    async def _do(self, desk: Desk, batch: Batch, act: Act) -> None:
+        """Do a batch while its lease is kept.
+
+        What fails keeps the lease, so that the batch is tried again only once that has run out,
+        and the others have their turn.
+        """
+        lease = Lease(desk, batch)
+        lease.check_window()
+        self._held.add(lease)
+        if self._closing:
+            lease.stop("closing")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(lease.keep())
+                await act(desk, lease)
+                keeping.cancel()
+        except* LeaseLost:
+            logger.warning("batch %s is another process's now", batch.id)
+        except* asyncio.CancelledError:
+            desk.state.batches.release(batch.seq, desk.owner)
+            raise
+        finally:
+            self._held.discard(lease)
+        desk.state.batches.release(batch.seq, desk.owner)
+        logger.info("batch %s: %s", batch.id, lease.why or "done")

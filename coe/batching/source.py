@@ -1,0 +1,49 @@
+"""The requests of a batch, read from its input file one at a time."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+from coe.batching.desk import Desk
+from coe.errors import CoEError
+from coe.stores.records import Batch, Line
+from coe.types import Query
+
+
+class Source:
+    """An input file that is open."""
+
+    def __init__(self, desk: Desk, batch: Batch) -> None:
+        """Store the parts; see `__enter__`."""
+        self._path = desk.state.files.path(batch.input_file_id)
+        self._desk = desk
+        self._parse = desk.kinds[batch.endpoint].parse
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        """Open the file. Raises CoEError where it is gone."""
+        try:
+            self._file = os.open(self._path, os.O_RDONLY)
+        except OSError as error:
+            raise CoEError(f"{self._path}: {error.strerror}") from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def query(self, line: Line, query_id: str) -> Query:
+        """Return a line's request.
+
+        Raises:
+            InvalidRequest: its body is not what the endpoint takes.
+        """
+        request = self._desk.parse(os.pread(self._file, line.length, line.offset))
+        return self._parse(request["body"], query_id)

@@ -1,0 +1,147 @@
+"""Files of batches: a row in the database, the content beside it in a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Row
+from typing import BinaryIO
+
+from coe.errors import CoEError
+from coe.stores.records import File
+from coe.stores.sqlite import Database
+
+TABLES = (
+    """CREATE TABLE files (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    filename TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+)""",
+)
+
+_PART = ".part"
+_ABANDONED_S = 24 * 3600.0
+
+
+class FileStore:
+    """What was uploaded and what batches wrote. Safe for several threads and processes."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        """Store the parts; `folder` is made when the first file comes."""
+        self._database = database
+        self._folder = folder
+
+    def path(self, file_id: str) -> Path:
+        """Where a file's content is, or would be."""
+        return self._folder / file_id
+
+    @contextmanager
+    def writing(self, file_id: str) -> Iterator[BinaryIO]:
+        """Write a file's content; it is there, whole, once the block ends without an error.
+
+        Raises:
+            CoEError: the disk does not take it.
+        """
+        part = self._folder / f"{file_id}{_PART}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                part.replace(self.path(file_id))
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise CoEError(f"{part}: {error.strerror}") from None
+
+    def write(self, file_id: str, pieces: Iterable[bytes]) -> int:
+        """Write the pieces as a file's content; return their size. Without any there is no file.
+
+        Raises:
+            CoEError: the disk does not take it.
+        """
+        size = 0
+        with self.writing(file_id) as stream:
+            for piece in pieces:
+                size += stream.write(piece)
+        if size == 0:
+            self.path(file_id).unlink()
+        return size
+
+    def add(self, file: File) -> File:
+        """Add the row of a file whose content is there."""
+        with self._database.writing() as connection:
+            connection.execute(ADD, row_of(file))
+        return file
+
+    def get(self, file_id: str) -> File | None:
+        """Return a file; None where there is none of that id."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT * FROM files WHERE id = ?", (file_id,)).fetchone()
+        return None if row is None else _file(row)
+
+    def page(
+        self, *, limit: int, after: str | None, purpose: str | None, newest_first: bool
+    ) -> tuple[list[File], bool]:
+        """Return at most `limit` files and whether there are more.
+
+        Args:
+            limit: of the page.
+            after: id of the last file of the page before; None for the first page.
+            purpose: only files of this one.
+            newest_first: the order.
+        """
+        sign, order = ("<", "DESC") if newest_first else (">", "ASC")
+        rule = f"(? IS NULL OR seq {sign} (SELECT seq FROM files WHERE id = ?))"  # noqa: S608
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM files WHERE (? IS NULL OR purpose = ?) "  # noqa: S608 - constants
+                f"AND {rule} ORDER BY seq {order} LIMIT ?",
+                (purpose, purpose, after, after, limit + 1),
+            ).fetchall()
+        return [_file(row) for row in rows[:limit]], len(rows) > limit
+
+    def delete(self, file_id: str) -> str | None:
+        """Delete a file, unless a batch that has not ended reads it; return that batch's id."""
+        with self._database.writing() as connection:
+            user = connection.execute(_USER, (file_id,)).fetchone()
+            if user is not None:
+                return str(user["id"])
+            connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
+        self.path(file_id).unlink(missing_ok=True)
+        return None
+
+    def sweep(self) -> None:
+        """Remove what uploads left that were cut off a day ago or earlier."""
+        oldest = time.time() - _ABANDONED_S
+        for part in self._folder.glob(f"*{_PART}"):
+            if part.stat().st_mtime < oldest:
+                part.unlink(missing_ok=True)
+
+
+ADD = """
+INSERT INTO files (id, filename, purpose, size, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET size = excluded.size, created_at = excluded.created_at
+"""
+
+_USER = """
+SELECT id FROM batches WHERE input_file_id = ?
+AND status NOT IN ('failed', 'completed', 'expired', 'cancelled') LIMIT 1
+"""
+
+
+def row_of(file: File) -> tuple[str, str, str, int, int]:
+    """Return the values that `ADD` takes."""
+    return (file.id, file.filename, file.purpose, file.size, file.created_at)
+
+
+def _file(row: Row) -> File:
+    return File(**{key: row[key] for key in row.keys() if key != "seq"})  # noqa: SIM118 - a Row

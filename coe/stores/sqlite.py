@@ -1,0 +1,135 @@
+"""One SQLite file of ours, shared by the threads of a process and by several processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Self
+
+from coe.errors import ArtefactError, CoEError
+
+_WAIT_S = 30.0  # for another process that writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """What a file holds, and how it is known.
+
+    Attributes:
+        what: for messages: "batches", "outcomes".
+        mark: the file's `application_id`.
+        version: its `user_version`; a newer file is refused.
+        tables: the statements that make its tables.
+    """
+
+    what: str
+    mark: int
+    version: int
+    tables: tuple[str, ...]
+
+
+class Database:
+    """A connection that one thread uses at a time; the others wait.
+
+    What was written is there after `kill -9` of this process (write-ahead log). A loss of power may
+    take the last transactions back, whole; the file is never left half written.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Store the parts; see `open`."""
+        self.path = path
+        self._connection = connection
+        self._lock = RLock()
+
+    @classmethod
+    def open(cls, path: Path, form: Format) -> Self:
+        """Open the file, and make it (and its folder) where it is absent.
+
+        Raises:
+            ArtefactError: the file is damaged, of another program, or of a newer version.
+            CoEError: it cannot be opened or made.
+        """
+        with _translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.row_factory = sqlite3.Row
+            try:
+                _prepare(path, connection, form)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Close the file once nobody uses it."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection for statements that change nothing."""
+        with self._lock, _translated(self.path):
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction; it is undone where the block fails."""
+        with self._lock, _translated(self.path):
+            # IMMEDIATE waits for another writer here, where waiting is safe: a transaction that
+            # has read and then wants to write is refused at once.
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def _prepare(path: Path, connection: sqlite3.Connection, form: Format) -> None:
+    """Make the tables where there are none; refuse a file that is not ours."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")  # two processes may be the first
+    try:
+        (mark,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if mark != form.mark and tables:
+            raise ArtefactError(f"{path}: a database, but not one of {form.what}; move it away")
+        if version > form.version:
+            raise ArtefactError(
+                f"{path}: written by a newer version of CoE (format {version}; this one reads "
+                f"{form.version}); use that version"
+            )
+        if not tables:
+            for statement in form.tables:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {form.mark}")
+            connection.execute(f"PRAGMA user_version = {form.version}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; not done to a foreign one
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Raise our errors for SQLite's and the file system's."""
+    try:
+        yield
+    except OSError as error:
+        raise CoEError(f"{path}: {error.strerror}") from None
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+        raise CoEError(f"{path}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise ArtefactError(
+            f"{path}: not a database, or damaged ({error}); move it away to begin anew"
+        ) from None
