@@ -17,11 +17,14 @@ import uvicorn
 from pydantic import ValidationError
 
 from coe.api.app import App
+from coe.applied import expect_map
 from coe.composition import Composition, load
 from coe.errors import ConfigError
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire
+
+logger = logging.getLogger(__name__)
 
 
 def run(config: Path | None, host: str | None, port: int | None) -> None:
@@ -65,6 +68,9 @@ async def _serve(
         log_requests=settings.log_level in {"debug", "info"}, defer=loop.call_later
     )
     gateway = wire(composition, settings, telemetry)
+    expect_map(composition, gateway.applied)
+    for note in gateway.notes:
+        logger.warning(note)
     failures: list[ConfigError] = []
 
     def stop(error: ConfigError) -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from coe import pipeline, planner
 from coe.api import explain, wire
+from coe.applied import expect_map
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
 from coe.composition.lock import read_lock, stale_message
@@ -63,13 +64,16 @@ def _build(file: Path, composition: Composition) -> list[Problem]:
     async def build() -> None:
         gateway = wire_gateway(composition, Settings(), Telemetry(log_requests=False))
         try:
+            expect_map(composition, gateway.applied)
             if gateway.classifier is not None:
                 await gateway.classifier.load(patient=False)
             changes.extend(_lock_changes(composition, gateway.encoders))
+            notes.extend(gateway.notes)
         finally:
             await gateway.aclose()
 
     changes: list[str] = []
+    notes: list[str] = []
     try:
         asyncio.run(build())
     except ConfigError as error:
@@ -77,9 +81,8 @@ def _build(file: Path, composition: Composition) -> list[Problem]:
     except CoEError as error:
         return [_problem(file, error, "warning")]
     if changes:
-        stale = ConfigError(stale_message(composition, changes))
-        return [_problem(file, stale, "warning")]
-    return []
+        notes.insert(0, stale_message(composition, changes))
+    return [_problem(file, ConfigError(note), "warning") for note in notes]
 
 
 def _lock_changes(composition: Composition, encoders: Mapping[str, Encoder]) -> tuple[str, ...]:
@@ -139,6 +142,9 @@ def list_experts(config: Path | None, *, as_json: bool) -> None:
 async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
     gateway = wire_gateway(load(settings.config), settings, Telemetry(log_requests=False))
     try:
+        expect_map(gateway.composition, gateway.applied)
+        for note in gateway.notes:
+            print(f"note: {note}", file=sys.stderr)
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         query = wire.parse_chat(body, wire.new_id(), settings)
         if gateway.classifier is not None:
