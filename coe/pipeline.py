@@ -5,7 +5,7 @@ parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
+
+Load = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +51,13 @@ class Gateway:
         """What is doubtful about the fitted map, as sentences."""
         return self.applied.notes if self.applied is not None else ()
 
-    def loads(self) -> dict[str, Coroutine[Any, Any, None]]:
+    def loads(self) -> dict[str, Load]:
         """Return what is to be loaded in the background, by name: the router, engines of ours."""
-        work = {"router": self.classifier.load()} if self.classifier else {}
+        work: dict[str, Load] = {"router": self.classifier.load} if self.classifier else {}
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
             if start is not None:
-                work[f"backend {name}"] = start()
+                work[f"backend {name}"] = start
         return work
 
     async def aclose(self) -> None:
@@ -80,19 +82,22 @@ async def answer(gateway: Gateway, query: Query) -> Answer:
     plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    opened = await _open(gateway, query, decision, plan, routed_s)
+    opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s)
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
     return opened
 
 
-async def route(gateway: Gateway, query: Query, *, explain: bool = False) -> Decision:
+async def route(
+    gateway: Gateway, query: Query, *, explain: bool = False, alone: bool = False
+) -> Decision:
     """Return the client's own choice where it made one, else the router's or the session's.
 
     Args:
         gateway: what decides.
         query: what is decided.
         explain: ask the router even where the session decides, to say what it would choose.
+        alone: leave sessions aside: the query is no turn of a conversation that goes on.
 
     Raises:
         UnknownModel: nobody has that name.
@@ -102,13 +107,20 @@ async def route(gateway: Gateway, query: Query, *, explain: bool = False) -> Dec
         return pinned
     if gateway.turns is None:
         return Decision()
+    if alone:
+        return await gateway.turns.decide_alone(query)
     return await gateway.turns.decide(query, explain=explain)
 
 
-async def _open(
-    gateway: Gateway, query: Query, decision: Decision, plan: Plan, routed_s: float
+async def open_plan(
+    gateway: Gateway, query: Query, decision: Decision, plan: Plan, *, routed_s: float = 0.0
 ) -> Answer:
-    """Ask the plan's experts in order until one sends its first content frame."""
+    """Ask the plan's experts in order until one sends its first content frame.
+
+    Raises:
+        NoEligibleExpert, ContextTooLong: the plan has no calls.
+        BackendError, CapacityError: everyone who was asked failed before a first byte.
+    """
     if not plan.calls:
         raise planner.refusal(plan.excluded)
     attempts: list[Attempt] = []
@@ -124,7 +136,7 @@ async def _open(
             await frames.aclose()
             gateway.telemetry.failed(call, error)
             attempts.append(Attempt(expert=call.expert, error=error.message))
-            if call is plan.calls[-1] or not _may_fall_back(error):
+            if call is plan.calls[-1] or not may_fall_back(error):
                 error.attempts = tuple(attempts)
                 raise
         except BaseException:  # cancelled, most likely: free the backend before passing it on
@@ -145,6 +157,6 @@ async def _open(
     raise AssertionError("the last call returns or raises")
 
 
-def _may_fall_back(error: CoEError) -> bool:
+def may_fall_back(error: CoEError) -> bool:
     """Whether another expert could do better; a request that is wrong is wrong everywhere."""
     return error.retryable or isinstance(error, ContextTooLong | CapacityError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import RLock, Thread
@@ -17,7 +17,7 @@ from coe.asking import Asked, Experts
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
 from coe.composition.complete import stages_of
-from coe.composition.lock import Lock, own_thresholds, read_lock, stale_message
+from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
 from coe.pipeline import Gateway
@@ -39,20 +39,44 @@ Spec = TypeVar("Spec")
 
 logger = logging.getLogger(__name__)
 
+# Routers of ours whose scores depend on the text and the categories, never on who answers.
+OF_TEXT = frozenset(
+    {"chain", "embedding", "keyword", "lexical", "linear", "llm", "merge", "nearest", "ridge"}
+)
 
-def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> Gateway:
+
+def wire(
+    composition: Composition,
+    settings: Settings,
+    telemetry: Telemetry,
+    before: Gateway | None = None,
+) -> Gateway:
     """Build the gateway of a composition.
+
+    Args:
+        composition: what is built.
+        settings: of the process.
+        telemetry: told what happens.
+        before: a gateway whose parts are taken over where their entries are the same. It goes on
+            as it is, and shares them.
 
     Raises:
         ConfigError: a plugin is missing, or an option or an artefact is not what it should be.
     """
     registry = Registry()
     backends = {
-        name: build_backend(composition, registry, name, http_client=settings.http_client)
+        name: _backend_before(before, composition, name, settings)
+        or build_backend(composition, registry, name, http_client=settings.http_client)
         for name in composition.backends
     }
     experts = Experts(composition, backends)
-    workshop = Workshop(composition, registry, cache_folder=settings.cache_folder, experts=experts)
+    workshop = Workshop(
+        composition,
+        registry,
+        cache_folder=settings.cache_folder,
+        experts=experts,
+        encoders=_encoders_before(before, composition),
+    )
     applied = applied_map(composition)
     telemetry.map_is_flagged = applied is not None and applied.is_flagged
     telemetry.map_is_stale = applied is not None and applied.is_stale
@@ -70,18 +94,24 @@ def wire(composition: Composition, settings: Settings, telemetry: Telemetry) -> 
         lock = read_lock(composition)
         thresholds = None if lock is None else partial(_locked, composition, lock, workshop)
         build = partial(workshop.router, routing.router)
-        classifier = Classifier(
-            build, policy, thresholds, asks=experts if asking else None, wanted=wanted
+        made_of = (_text_parts(composition, routing.router), policy, lock, wanted)
+        classifier = _classifier_before(before, made_of) or Classifier(
+            build,
+            policy,
+            thresholds,
+            asks=experts if asking else None,
+            wanted=wanted,
+            made_of=made_of,
         )
     sessions = None
     if routing.sessions.stick != "never":
-        sessions = Sessions(ttl_s=routing.sessions.ttl_s)
+        sessions = _sessions_before(before, composition) or Sessions(ttl_s=routing.sessions.ttl_s)
     return Gateway(
         composition=composition,
         classifier=classifier,
         turns=Turns(classifier, routing, sessions) if classifier else None,
         backends=backends,
-        encoders=Encoders(tuple(composition.encoders), workshop.encoder),
+        encoders=Encoders(tuple(composition.encoders), workshop),
         telemetry=telemetry,
         applied=applied,
     )
@@ -121,6 +151,61 @@ def _asks(spec: RouterSpec) -> bool:
     return any(key in spec.options for key in RouterKeys.ASKS)
 
 
+def _backend_before(
+    before: Gateway | None, composition: Composition, name: str, settings: Settings
+) -> Backend | None:
+    """Return the backend that is there already, if it can serve what this entry says."""
+    if before is None or name not in before.backends:
+        return None
+    backend = before.backends[name]
+    then = backend_spec(before.composition, name, http_client=settings.http_client)
+    now = backend_spec(composition, name, http_client=settings.http_client)
+    if then == now:
+        return backend
+    serve = getattr(backend, "serve", None)
+    if serve is None or replace(then, experts=now.experts) != now:
+        return None
+    return backend if serve(now.experts) else None
+
+
+def _encoders_before(before: Gateway | None, composition: Composition) -> dict[str, Encoder]:
+    """Return the encoders that are loaded already and whose entries are the same."""
+    if before is None or not isinstance(before.encoders, Encoders):
+        return {}
+    then, now = before.composition.encoders, composition.encoders
+    return {
+        name: encoder
+        for name, encoder in before.encoders.built.items()
+        if name in now and now[name] == then.get(name)
+    }
+
+
+def _classifier_before(before: Gateway | None, made_of: object) -> Classifier | None:
+    classifier = before.classifier if before is not None else None
+    return classifier if classifier is not None and classifier.made_of == made_of else None
+
+
+def _sessions_before(before: Gateway | None, composition: Composition) -> Sessions | None:
+    """Return the sessions that are remembered, unless they are to live longer or shorter now."""
+    if before is None or before.turns is None:
+        return None
+    then, now = before.composition.routing.sessions, composition.routing.sessions
+    return before.turns.sessions if then.ttl_s == now.ttl_s else None
+
+
+def _text_parts(composition: Composition, name: str) -> object:
+    """Return all that the scores of a router depend on, to be compared.
+
+    Files that the entries name count with their content. The experts do not count where no stage
+    looks at them: they come and go without the router being built again.
+    """
+    specs = tuple(_reached(composition, name))
+    if all(spec.type in OF_TEXT for spec in specs):
+        categories = tuple(replace(spec, experts=()) for spec in specs[0].categories)
+        specs = tuple(replace(spec, experts=(), categories=categories) for spec in specs)
+    return specs, parts(composition, name)
+
+
 def build_backend(
     composition: Composition, registry: Registry, name: str, *, http_client: str = "lean"
 ) -> Backend:
@@ -129,6 +214,13 @@ def build_backend(
     Raises:
         ConfigError: the plugin refuses its options.
     """
+    spec = backend_spec(composition, name, http_client=http_client)
+    backend: Backend = registry.load("coe.backends", spec.type)(spec)
+    return backend
+
+
+def backend_spec(composition: Composition, name: str, *, http_client: str = "lean") -> BackendSpec:
+    """Return what the factory of a backend is given."""
     entry = composition.backends[name]
     sites = tuple(
         ExpertSite(
@@ -140,7 +232,7 @@ def build_backend(
         for expert_name, expert in composition.experts.items()
         if expert.backend == name
     )
-    spec = BackendSpec(
+    return BackendSpec(
         name=name,
         type=entry.type,
         url=entry.url,
@@ -152,8 +244,6 @@ def build_backend(
         options=entry.options,
         folder=str(composition.folder),
     )
-    backend: Backend = registry.load("coe.backends", entry.type)(spec)
-    return backend
 
 
 class Workshop:
@@ -170,6 +260,7 @@ class Workshop:
         *,
         cache_folder: str = "",
         experts: Experts | None = None,
+        encoders: Mapping[str, Encoder] | None = None,
     ) -> None:
         """Store the parts; nothing is built yet.
 
@@ -179,12 +270,13 @@ class Workshop:
             cache_folder: see `RouterSpec`.
             experts: those of the gateway; None where there is no gateway: a loop of the workshop's
                 own then asks them, through backends of its own.
+            encoders: that are built already, by name.
         """
         self._experts = experts
         self._composition = composition
         self._registry = registry
         self._cache_folder = cache_folder
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: dict[str, Encoder] = dict(encoders or {})
         self._routers: dict[str, Router] = {}
         self._aside: Aside | None = None
         self._lock = RLock()  # a chain asks for its stages while it is being built
@@ -294,15 +386,20 @@ def _defined(kind: str, name: str, specs: Mapping[str, Spec]) -> Spec:
 class Encoders(Mapping[str, Encoder]):
     """The composition's encoders by name, each built when it is first asked for."""
 
-    def __init__(self, names: tuple[str, ...], build: Callable[[str], Encoder]) -> None:
+    def __init__(self, names: tuple[str, ...], workshop: Workshop) -> None:
         self._names = names
-        self._build = build
+        self._workshop = workshop
+
+    @property
+    def built(self) -> Mapping[str, Encoder]:
+        """Those that were asked for so far."""
+        return self._workshop.built
 
     def __getitem__(self, name: str) -> Encoder:
         """Return the encoder. Raises KeyError where none is defined, ConfigError as built."""
         if name not in self._names:
             raise KeyError(name)
-        return self._build(name)
+        return self._workshop.encoder(name)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the defined names."""
