@@ -1,4 +1,7 @@
-"""A router asks an expert: from its thread into the loop in which the backends live."""
+"""One expert is asked by the gateway itself: for a router, a judge, a measurement.
+
+A router asks from its thread; `Experts` takes its questions into the loop where the backends live.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import chain
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +27,58 @@ _AT_ONCE = 16
 _GRACE_S = 1.0  # for the loop to give up a call; beyond it the loop itself is not answering
 
 Said = tuple[str | CoEError, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an expert answered, and what that took.
+
+    Attributes:
+        text: of its first choice; None where it has none: tool calls, a refusal.
+        prompt_tokens, completion_tokens: as the backend counted them; None where it did not say.
+        latency_s: from the dispatch to the whole answer, in seconds.
+        finish_reason: as the backend says it.
+    """
+
+    text: str | None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_s: float = 0.0
+    finish_reason: str = ""
+
+
+async def ask(
+    composition: Composition,
+    backends: Mapping[str, Backend],
+    name: str,
+    body: Mapping[str, Any],
+    *,
+    tokens: int = 0,
+) -> Reply:
+    """Ask one expert and nobody in its place.
+
+    Args:
+        composition: that the expert is of.
+        backends: by name, that of the expert at least.
+        name: the expert.
+        body: an OpenAI body, not streamed; its `model` does not matter.
+        tokens: about how long the prompt is, for the rule about contexts.
+
+    Raises:
+        NoEligibleExpert, ContextTooLong: the composition does not let it answer this.
+        BackendError, CapacityError: as the backend raises them.
+    """
+    query = Query(id=f"ask-{uuid4().hex}", model=name, body=body, tokens=tokens)
+    decision = Decision(reason="pinned", pinned_expert=name)
+    plan = planner.plan(composition, query, decision)
+    if not plan.calls:
+        raise planner.refusal(plan.excluded)
+    (call,) = plan.calls
+    started = perf_counter()
+    frames = backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
+    async with aclosing(frames):
+        whole = await anext(frames, b"")
+    return read_reply(whole, name, perf_counter() - started)
 
 
 class Experts:
@@ -92,15 +148,10 @@ class Experts:
             return error
 
     async def _text(self, name: str, body: Mapping[str, Any]) -> str:
-        query = Query(id=f"ask-{uuid4().hex}", model=name, body=body)
-        decision = Decision(reason="pinned", pinned_expert=name)
-        plan = planner.plan(self._composition, query, decision)
-        if not plan.calls:
-            raise planner.refusal(plan.excluded)
-        (call,) = plan.calls
-        frames = self._backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
-        async with aclosing(frames):
-            return read_text(await anext(frames, b""), name)
+        reply = await ask(self._composition, self._backends, name, body)
+        if reply.text is None:
+            raise BackendProtocolError(f"expert `{name}` answered without text")
+        return reply.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +166,30 @@ class Asked:
         return self.experts.ask(self.name, bodies, wait_s)
 
 
-def read_text(whole: bytes, expert: str) -> str:
-    """Return the text of a `chat.completion`.
+def read_reply(whole: bytes, expert: str, latency_s: float = 0.0) -> Reply:
+    """Return what a `chat.completion` says.
 
     Raises:
-        BackendProtocolError: there is none: tool calls, a refusal, or no answer at all.
+        BackendProtocolError: it is none.
     """
     try:
-        text = orjson.loads(whole)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        raise BackendProtocolError(f"expert `{expert}` answered without text")
-    return text
+        completion = orjson.loads(whole)
+        choice = completion["choices"][0]
+        text = choice["message"].get("content")
+        usage = completion.get("usage") or {}
+        return Reply(
+            text=text if isinstance(text, str) else None,
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
+            latency_s=latency_s,
+            finish_reason=str(choice.get("finish_reason") or ""),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise BackendProtocolError(f"expert `{expert}` answered without text") from None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _late(name: str, wait_s: float) -> BackendTimeout:

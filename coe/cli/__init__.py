@@ -192,6 +192,84 @@ def calibrate(  # noqa: PLR0913 - an option each
 
 
 @app.command()
+def score(  # noqa: PLR0913 - an option each
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help='JSON lines: {"prompt": ..., "answer": ...} or with a `check`.'),
+    ] = None,
+    config: Config = None,
+    *,
+    experts: Annotated[
+        str | None, typer.Option(help="Whom to ask: a,b; default: all but retired ones.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
+    ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option(help='Spend no more than this in a run: "2 USD".')
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Most calls in flight on each backend.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Where the scores are from: evaluation, panel, shadow or feedback.")
+    ] = "evaluation",
+    judge: Annotated[
+        str | None, typer.Option(help="The expert that judges where a `judge` check names none.")
+    ] = None,
+    no_route: Annotated[
+        bool, typer.Option("--no-route", help="Do not ask the router about the prompts.")
+    ] = False,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
+    ] = False,
+    keep_prompts: Annotated[
+        bool, typer.Option("--keep-prompts", help="Keep the prompts' texts, not only digests.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and its cost; ask nobody.")
+    ] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Write the outcomes kept so far: .jsonl or .parquet.")
+    ] = None,
+    import_: Annotated[
+        Path | None, typer.Option("--import", help="Add outcomes measured elsewhere.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Ask experts prompts whose answers can be checked, and keep their scores.
+
+    What is kept already is not asked again: after Ctrl-C, or an error of a backend, the same
+    command goes on where it was.
+    """
+    from coe.cli.score import Wish, run
+
+    run(
+        Wish(
+            files=tuple(files or ()),
+            config=config,
+            experts=experts,
+            limit=limit,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            concurrency=concurrency,
+            source=source,
+            judge=judge or "",
+            routed=not no_route,
+            run_code=run_code,
+            keep_prompts=keep_prompts,
+            dry_run=dry_run,
+            export=export,
+            imported=import_,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def experts(config: Config = None, *, json: Json = False) -> None:
     """List the experts, where they run and which categories they answer."""
     from coe.cli.show import list_experts

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from coe import __version__
+from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
 from coe.composition.lock import (
@@ -26,7 +25,7 @@ from coe.composition.lock import (
 from coe.errors import ConfigError
 from coe.registry import Registry
 from coe.settings import Settings
-from coe.tools import Aim, Calibrator, Evaluator, Progress, RouterAtWork, Trainer, TrainingOrder
+from coe.tools import Aim, Calibrator, Evaluator, RouterAtWork, Trainer, TrainingOrder
 from coe.wiring import Workshop, lock_changes
 
 GOES_ON = "and the same command goes on from there"
@@ -56,7 +55,7 @@ def evaluate_router(
     composition, registry, settings = _open(config)
     evaluate: Evaluator = registry.load("coe.tools", "evaluate")
     work = at_work(composition, registry, settings, router)
-    with _shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
+    with shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
         report = evaluate(work, rows, progress)
     if page is not None:
         _write(page, report.page().encode("utf-8", "replace"))
@@ -70,7 +69,7 @@ def calibrate_router(rows: Path, config: Path | None, router: str | None, aim: A
     composition, registry, settings = _open(config)
     calibrate: Calibrator = registry.load("coe.tools", "calibrate")
     work = at_work(composition, registry, settings, router)
-    with _shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
+    with shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
         found = calibrate(work, rows, aim, progress)
     name = router or composition.routing.router or ""
     lock = Lock(
@@ -124,7 +123,7 @@ def train_router(
     )
     kept = [f"embeddings are kept in {cache}"] if cache else []
     kept += ["the encoder so far is kept beside the artefact"] if minutes else []
-    with _shown(f"{', '.join(kept)}, {GOES_ON}" if kept else NOTHING_KEPT) as progress:
+    with shown(f"{', '.join(kept)}, {GOES_ON}" if kept else NOTHING_KEPT) as progress:
         trained = train(order, progress)
     print(trained.text)
     for file in trained.files:
@@ -189,38 +188,6 @@ def _note_what_wins(composition: Composition, router: str) -> None:
             f"routing.router is `{router}`",
             file=sys.stderr,
         )
-
-
-@contextmanager
-def _shown(kept: str) -> Iterator[Progress]:
-    """Show progress on standard error; say what an interruption keeps."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {}
-
-        def show(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bar.add_task(doing, total=total)
-            bar.update(tasks[doing], completed=done, total=total)
-
-        try:
-            yield show
-        except KeyboardInterrupt:
-            bar.stop()
-            print(
-                f"coe: interrupted; {kept}",
-                file=sys.stderr,
-            )
-            raise SystemExit(130) from None
 
 
 def _check_folder(file: Path | None) -> None:

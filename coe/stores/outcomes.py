@@ -316,11 +316,13 @@ def _where(
 
 
 def _prompt_row(prompt: Prompt) -> tuple[Any, ...]:
+    # That every category is improbable is not the same as nobody having been asked.
     shares = {name: share for name, share in prompt.probabilities.items() if share}
+    shares = shares or dict(prompt.probabilities)
     return (
         prompt.digest,
         prompt.category,
-        orjson.dumps(shares) if prompt.probabilities else None,
+        orjson.dumps(shares) if shares else None,
         prompt.router,
         None if prompt.body is None else orjson.dumps(prompt.body),
     )

@@ -1,12 +1,25 @@
-"""The held-out set as files, so that tests and benches read it without the generators."""
+"""The held-out set as files, so that tests and benches read it without the generators.
+
+Each row says its category and how its answers are checked, as `coe score` reads it.
+"""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from experts.recipe.example import Example, heldout_examples
 from experts.recipe.plan import Plan
 from experts.recipe.skills import SKILLS
+
+CHECKS: dict[str, dict[str, Any]] = {
+    "arithmetic": {"type": "exact", "after": "="},
+    "units": {"type": "exact", "after": "="},
+    "dates": {"type": "exact", "after": ", so "},
+    "json": {"type": "json"},
+    "python": {"type": "exact", "case": True, "spaces": False},
+}
+"""What `Skill.normalise` compares, said as a check; the other skills' is the check's usual one."""
 
 
 def write_heldout(plan: Plan, folder: Path) -> None:
@@ -14,11 +27,16 @@ def write_heldout(plan: Plan, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for skill in SKILLS:
         rows = heldout_examples(skill, plan.heldout, plan.seed)
-        lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+        check = {"check": CHECKS[skill.name]} if skill.name in CHECKS else {}
+        lines = [
+            json.dumps({**asdict(row), "category": skill.name, **check}, ensure_ascii=False)
+            for row in rows
+        ]
         (folder / f"{skill.name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_heldout(folder: Path, name: str) -> list[Example]:
     """Read the held-out examples of one skill."""
     lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Example(**json.loads(line)) for line in lines]
+    rows = map(json.loads, lines)
+    return [Example(prompt=row["prompt"], answer=row["answer"]) for row in rows]

@@ -55,7 +55,8 @@ def lines(folder: str, name: str) -> list[str]:
 
 def heldout(name: str) -> list[Example]:
     text = (EXPERTS / "heldout" / f"{name}.jsonl").read_text(encoding="utf-8")
-    return [Example(**json.loads(line)) for line in text.splitlines()]
+    rows = map(json.loads, text.splitlines())
+    return [Example(prompt=row["prompt"], answer=row["answer"]) for row in rows]
 
 
 @pytest.mark.parametrize("skill", SKILLS, ids=lambda skill: skill.name)

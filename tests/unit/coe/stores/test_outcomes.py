@@ -132,6 +132,14 @@ def test_probabilities_of_another_router_replace_the_earlier_ones(path: Path) ->
     assert prompt.router == "minilm:2"
 
 
+def test_a_prompt_of_no_category_was_routed_all_the_same(path: Path) -> None:
+    write_all(path, replace(ONE, probabilities={"sql": 0.0, "json": 0.0}))
+
+    (outcome,) = read_all(path)
+
+    assert outcome.probabilities == {"sql": 0.0, "json": 0.0}
+
+
 def test_a_text_is_kept_only_where_it_is_noted(path: Path) -> None:
     body = {"messages": [{"role": "user", "content": "Wie heißt das?"}]}
 

@@ -1,0 +1,127 @@
+"""What calls cost: known, expected, and at most. Pure, but for the purse, which adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from coe.asking import Reply
+from coe.composition import Cost, Expert
+from coe.scoring.rows import Row
+
+TYPICAL_ANSWER = 300
+"""Tokens of an answer of which nothing is known, for estimates."""
+
+_PER = 1_000_000
+_PER_MESSAGE = 16  # tokens that a chat template puts around a message, at most
+_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def currency_of(experts: Iterable[Expert]) -> str:
+    """Return the currency of the experts that have a price; empty where none has.
+
+    Raises:
+        ValueError: there are several.
+    """
+    found = {expert.cost.currency for expert in experts if expert.cost is not None}
+    if len(found) > 1:
+        raise ValueError(f"prices in several currencies: {', '.join(sorted(found))}")
+    return found.pop() if found else ""
+
+
+def price(cost: Cost | None, prompt_tokens: int | None, answer_tokens: int | None) -> float | None:
+    """Return what a call costs, in the currency of its expert; None where that is not known.
+
+    Example:
+        >>> price(Cost(input=2.0, output=10.0), 500_000, 100_000)
+        2.0
+    """
+    if cost is None or cost.input is None or cost.output is None:
+        return None
+    if prompt_tokens is None or answer_tokens is None:
+        return None
+    return (cost.input * prompt_tokens + cost.output * answer_tokens) / _PER
+
+
+def price_of(expert: Expert, reply: Reply) -> float | None:
+    """Return what an answer cost; None where it is not known."""
+    return price(expert.cost, reply.prompt_tokens, reply.completion_tokens)
+
+
+def about(row: Row) -> int:
+    """Return about how many tokens a row's prompt has: a token is four letters."""
+    return characters(row.messages) // 4 + 4 * len(row.messages)
+
+
+def characters(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Return how much text there is in messages."""
+    return sum(map(len, _texts(messages)))
+
+
+def answer_limit(expert: Expert, body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that an answer may have; None where there is no limit."""
+    asked = {**expert.defaults, **body, **expert.force}
+    limits = [asked[key] for key in _LIMITS if isinstance(asked.get(key), int)]
+    if expert.max_output is not None and limits:  # it only ever lowers a limit that was asked for
+        limits.append(expert.max_output)
+    return min(limits) if limits else None
+
+
+def expected(expert: Expert, row: Row, body: Mapping[str, Any]) -> float | None:
+    """Return about what a call will cost; None where the expert has no price."""
+    limit = answer_limit(expert, body)
+    tokens = TYPICAL_ANSWER if limit is None else min(limit, TYPICAL_ANSWER)
+    return price(expert.cost, about(row), tokens)
+
+
+def at_most(expert: Expert, messages: Iterable[Mapping[str, Any]], limit: int) -> float:
+    """Return what a call cannot cost more than; 0 for an expert without a price.
+
+    No token stands for less than a byte, and no answer is longer than its limit.
+    """
+    rows = list(messages)
+    tokens = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(rows))
+    return price(expert.cost, tokens + _PER_MESSAGE * len(rows), limit) or 0.0
+
+
+def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        for part in parts:
+            text = part.get("text") if isinstance(part, Mapping) else None
+            if isinstance(text, str):
+                yield text
+
+
+class Purse:
+    """Money that may be spent, and what is spent: a call is paid for before it is made.
+
+    Attributes:
+        cap: None: as much as it takes.
+        spent: what finished calls have cost.
+        held: what calls in flight may cost at most.
+    """
+
+    def __init__(self, cap: float | None = None) -> None:
+        """Begin with nothing spent."""
+        self.cap = cap
+        self.spent = 0.0
+        self.held = 0.0
+
+    def hold(self, most: float) -> bool:
+        """Set money aside for a call; False where the cap could then be passed."""
+        if self.cap is not None and self.spent + self.held + most > self.cap:
+            return False
+        self.held += most
+        return True
+
+    def settle(self, most: float, cost: float | None) -> None:
+        """Take back what a call had set aside, and pay what it cost.
+
+        Args:
+            most: as given to `hold`.
+            cost: None where it is not known: then all of it is taken to be gone.
+        """
+        self.held = max(0.0, self.held - most)
+        self.spent += most if cost is None else cost

@@ -1,0 +1,68 @@
+"""A gateway that serves nobody, for as long as experts are scored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+from coe.errors import ExpertLoadFailed
+from coe.pipeline import Gateway
+from coe.scoring.routing import router_mark
+from coe.scoring.run import Happened, Work, run
+from coe.settings import Settings
+from coe.stores.outcomes import OutcomeStore
+from coe.telemetry import Telemetry
+from coe.tools import Progress
+from coe.wiring import wire
+
+_ROUTER_WAIT_S = 120.0  # many prompts at once wait for each other
+
+
+async def score(
+    work: Work,
+    settings: Settings,
+    store: OutcomeStore,
+    progress: Progress,
+    *,
+    routed: bool = True,
+) -> Happened:
+    """Do the work, with routers and backends of its own.
+
+    Args:
+        work: from `coe.scoring.run.prepare`.
+        settings: of the process.
+        store: where outcomes are kept.
+        progress: told as it goes on.
+        routed: ask the composition's router about every prompt, where it has one.
+
+    Raises:
+        ConfigError: the composition asks for what is not there.
+        RouterUnavailable: the router says nothing of any prompt.
+    """
+    routed = routed and work.composition.routing.router is not None
+    async with _opened(work, settings, routed=routed) as gateway:
+        await _load(work, gateway)
+        mark = router_mark(work.composition, gateway.encoders) if routed else None
+        return await run(work, gateway, store, progress, router=mark)
+
+
+@asynccontextmanager
+async def _opened(work: Work, settings: Settings, *, routed: bool) -> AsyncGenerator[Gateway, None]:
+    patient = settings.model_copy(update={"router_wait_s": _ROUTER_WAIT_S})
+    gateway = wire(work.composition, patient, Telemetry(log_requests=False))
+    try:
+        if routed and gateway.classifier is not None:
+            await gateway.classifier.load(patient=False)
+        yield gateway
+    finally:
+        await gateway.aclose()
+
+
+async def _load(work: Work, gateway: Gateway) -> None:
+    """Load engines of ours before anybody is asked: loading is no part of an answer's latency."""
+    needed = {work.composition.experts[name].backend for name, rows in work.left.items() if rows}
+    for name in needed:
+        start = getattr(gateway.backends[name], "start", None)
+        if start is not None:
+            with suppress(ExpertLoadFailed):  # who could not be loaded says so when asked
+                await start()
