@@ -18,6 +18,7 @@ from coe.mapping.estimates import estimate
 from coe.mapping.fitted import FittedMap
 from coe.mapping.proof import Change, Interval
 from coe.mapping.task import Model, Task, problem_of
+from coe.tools import Progress
 
 LABELS_PER_CATEGORY = 200
 SOLVER_S = 10.0
@@ -52,18 +53,28 @@ class Proposal:
     warnings: tuple[str, ...] = ()
 
 
-def fit(task: Task) -> Proposal:
+def _silent(doing: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def fit(task: Task, progress: Progress = _silent) -> Proposal:
     """Return the best map within the budget, and whether it may replace the incumbent.
+
+    Args:
+        task: what it is fitted to.
+        progress: told how far this has come.
 
     Raises:
         ValueError: there are too few outcomes, an expert or a category without any.
         Infeasible: the budget cannot be met; the message says which part and by how much.
     """
     _check(task)
+    progress("finding the best map", 0, 1)
     model = Model.of(task, task.matrix, SOLVER_S)
+    progress("finding the best map", 1, 1)
     if model is None:
         raise Infeasible("; ".join(infeasible.why(problem_of(task, estimate(task.matrix)))))
-    chosen = proof.out_of_fold(task, model)
+    chosen = proof.out_of_fold(task, model, progress)
     before = proof.incumbent(task)
     gain, saving = proof.compared(task, chosen, before)
     rows, verdict = guard.compare(
@@ -77,12 +88,12 @@ def fit(task: Task) -> Proposal:
     fitted = replace(model.fitted, best_single=single.expert, guard=rows, verdict=verdict)
     return Proposal(
         fitted=fitted,
-        changes=proof.changes(task, model, chosen, before),
+        changes=proof.changes(task, model, (chosen, before), progress),
         gain=gain,
         saving=saving,
         is_accepted=accepted,
         reason=reason,
-        method=model.solution.method,
+        method=model.method,
         new=model.new,
         warnings=(*_doubts(task), *model.warnings),
     )

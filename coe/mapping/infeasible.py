@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIME_LIMIT_S = 5.0  # of one question to the solver; a diagnosis asks two for each budget
+_NAMED = 5  # categories that share a reason
 _SEVERAL = "no map meets all of the budgets together, and raising a single one is not enough"
 _BINARY_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -44,38 +45,43 @@ def why(problem: Problem) -> tuple[str, ...]:
 
 
 def _closed(problem: Problem) -> Iterator[str]:
-    """Yield a sentence for every category that the rules for single cells leave to nobody."""
-    for i in range(len(problem.categories)):
+    """Yield a sentence for the categories that the rules for single cells leave to nobody."""
+    reasons: dict[str, list[str]] = {}
+    for i, category in enumerate(problem.categories):
         left = np.ones(len(problem.experts), dtype=bool)
         for rule, cells in problem.rules():
             if not (left & cells[i]).any():
-                yield _why_closed(problem, i, rule, left)
+                reasons.setdefault(_why_closed(problem, i, rule, left), []).append(f"`{category}`")
                 break
             left &= cells[i]
+    for reason, categories in reasons.items():
+        names = categories[:_NAMED]
+        more = len(categories) - _NAMED
+        names += [f"{more} more"] if more > 0 else []
+        yield f"no expert that may answer {', '.join(names)} {reason}"
 
 
 def _why_closed(problem: Problem, i: int, rule: str, left: NDArray[np.bool_]) -> str:
+    """Return what none of the experts that are left for a category does."""
     asked, category = problem.constraints, problem.categories[i]
     names = [problem.experts[j] for j in np.flatnonzero(left)]
-    who = f"no expert that may answer `{category}`"
     if rule == "allowed":
-        named = ", ".join(asked.allowed.get(category, ())) or "nobody"
-        return f"no expert may answer `{category}`: only {named} may, and none of them was scored"
+        return f"was scored: only {', '.join(asked.allowed[category]) or 'nobody'} may"
     if rule.startswith("known "):
         what = {"money": "price", "latency": "time", "active": "size"}[rule.removeprefix("known ")]
-        return f"{who} has a known {what}: there are {', '.join(names)}"
+        return f"has a known {what}: there are {', '.join(names)}"
     if rule == "latency_of":
         times = problem.latency_s[i, left]
         known = times[np.isfinite(times)]
         least = f"the quickest takes {known.min():.3g} s" if len(known) else "no time is known"
-        return f"{who} takes at most {asked.latency_of[category]:g} s: {least}"
-    sentences = []
+        return f"takes at most {asked.latency_of[category]:g} s; {least}"
+    clauses = []
     for pool, limit in asked.pools.items():
         smallest = min(asked.memory(pool, (name,)) for name in names)
         if smallest > limit:
             room, needed = format_bytes(limit), format_bytes(smallest)
-            sentences.append(f"{who} fits the pool {pool} of {room}; the smallest needs {needed}")
-    return "; ".join(sentences) or f"{who} fits every pool at once"
+            clauses.append(f"fits the pool {pool} of {room}; the smallest needs {needed}")
+    return "; nor one that ".join(clauses) or "fits every pool at once"
 
 
 def _together(problem: Problem, model: Programme) -> Iterator[str]:

@@ -36,17 +36,19 @@ class Standing:
         thresholds: least probability at which a category is chosen; 0 where it lacks one.
         margin: least gap between the best two.
         by_hand: categories whose written list holds whatever a map says.
-        is_calibrated: whether the router's scores are probabilities.
     """
 
     first: Mapping[str, str]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     margin: float = 0.0
     by_hand: frozenset[str] = frozenset()
-    is_calibrated: bool = True
 
     def decided(self, matrix: OutcomeMatrix) -> Places:
-        """Return the category of each prompt, shape (n,): its place, C where it is none."""
+        """Return the category of each prompt, shape (n,): its place, C where it is none.
+
+        The probabilities are those that a map reads (`coe.scoring.routing.believed`): where the
+        router abstained they are less than it said, and it abstains here, too.
+        """
         count = len(matrix.categories)
         if not count:
             return np.zeros(len(matrix.prompts), dtype=np.intp)
@@ -56,19 +58,6 @@ class Standing:
         runner_up = ranked[:, -2] if count > 1 else np.zeros(len(ranked))
         is_sure = (ranked[:, -1] >= least[best]) & (ranked[:, -1] - runner_up >= self.margin)
         return np.where(is_sure & (ranked[:, -1] > 0), best, count)
-
-    def memberships(self, matrix: OutcomeMatrix) -> Floats:
-        """Return how much each prompt belongs to each category, shape (n, C + 1), `NONE` last.
-
-        Where the router abstains it is believed as far as its best category is probable.
-        """
-        decided, count = self.decided(matrix), len(matrix.categories)
-        if not self.is_calibrated:
-            return np.asarray(np.eye(count + 1)[decided])
-        top = matrix.probabilities.max(axis=1, initial=0.0)
-        belief = np.where(decided == count, top, 1.0)[:, None]
-        shares = matrix.probabilities * belief
-        return np.hstack([shares, np.clip(1.0 - shares.sum(axis=1, keepdims=True), 0.0, 1.0)])
 
     def written(self, matrix: OutcomeMatrix) -> Places:
         """Return who answers each prompt by the lists, shape (n,); `NOBODY` if not measured."""
@@ -84,7 +73,7 @@ def routed(fitted: FittedMap, matrix: OutcomeMatrix, standing: Standing) -> Plac
 
     Experts that the matrix lacks are still chosen, as live; `NOBODY` stands for them.
     """
-    memberships = _onto(fitted, matrix, standing.memberships(matrix))
+    memberships = _onto(fitted, matrix)
     inside = np.array([name in fitted.used for name in fitted.experts])
     chosen = choice(fitted, memberships, inside, (fitted.price_weight, fitted.latency_weight))
     place = {name: i for i, name in enumerate(matrix.experts)}
@@ -145,6 +134,8 @@ def weights(
         constraints: the budget.
     """
     limits = (constraints.money, constraints.latency_s)
+    if limits == (None, None):
+        return (0.0, 0.0), True
     means = [memberships @ known(part, used) for part in (cells.cost * PER, cells.latency_s)]
     rows = np.arange(len(memberships))
 
@@ -172,11 +163,11 @@ def weights(
     return at(high), True
 
 
-def _onto(fitted: FittedMap, matrix: OutcomeMatrix, memberships: Floats) -> Floats:
-    """Return memberships in the order of a map; what it does not know is `NONE` to it."""
+def _onto(fitted: FittedMap, matrix: OutcomeMatrix) -> Floats:
+    """Return the memberships in the order of a map; what it does not know is `NONE` to it."""
     rows = {name: i for i, name in enumerate(fitted.categories)}
     none = rows[NONE]
-    found = np.zeros((len(memberships), len(fitted.categories)))
+    found = np.zeros((len(matrix.prompts), len(fitted.categories)))
     for i, name in enumerate((*matrix.categories, NONE)):
-        found[:, rows.get(name, none)] += memberships[:, i]
+        found[:, rows.get(name, none)] += matrix.memberships[:, i]
     return found

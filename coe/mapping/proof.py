@@ -10,12 +10,11 @@ import numpy as np
 
 from coe.mapping import guard
 from coe.mapping.budget import PER
-from coe.mapping.estimates import estimate
 from coe.mapping.intervals import paired_gain
 from coe.mapping.outcomes import NONE, OutcomeMatrix
 from coe.mapping.policy import NOBODY, routed
-from coe.mapping.solve import solve
-from coe.mapping.task import Model, Task, problem_of
+from coe.mapping.task import Model, Task
+from coe.tools import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,12 +94,13 @@ def points(gain: Interval) -> str:
     return f"{mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
-def out_of_fold(task: Task, model: Model) -> Places:
+def out_of_fold(task: Task, model: Model, progress: Progress) -> Places:
     """Return who answers each prompt by a map fitted to the other folds, shape (n,)."""
     count = len(task.matrix.prompts)
     fold = np.random.default_rng(task.seed).permutation(count) % task.folds
     chosen = np.zeros(count, dtype=np.intp)
     for i in range(task.folds):
+        progress("measuring it out of fold", i, task.folds)
         train, test = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
         # Where the budget is tight the others alone may not meet it; the whole map then answers.
         found = Model.of(task, task.matrix.rows(train), QUICK_S) or model
@@ -170,17 +170,20 @@ def broken_by(task: Task, before: Places) -> tuple[str, ...]:
     return tuple(found)
 
 
-def changes(task: Task, model: Model, chosen: Places, before: Places) -> tuple[Change, ...]:
+def changes(
+    task: Task, model: Model, answers: tuple[Places, Places], progress: Progress
+) -> tuple[Change, ...]:
     """Return what becomes of each category.
 
     Args:
         task: what the map was fitted to.
         model: the map.
-        chosen: shape (n,), who answers each prompt out of fold.
-        before: shape (n,), who answers it now.
+        answers: who answers each prompt out of fold, and who answers it now: shape (n,) both.
+        progress: told how far this has come.
     """
+    chosen, before = answers
     matrix, fitted = task.matrix, model.fitted
-    same, regret = _bootstrap(task, model)
+    same, regret = _bootstrap(task, model, progress)
     likeliest = matrix.memberships.argmax(axis=1)
     old = _old(task)
     scores, then = _of(matrix.scores, chosen), _of(matrix.scores, before)
@@ -208,26 +211,29 @@ def _old(task: Task) -> list[str]:
     return [held.get(name, held[NONE]) for name in categories]
 
 
-def _bootstrap(task: Task, model: Model) -> tuple[Floats, Floats]:
+def _bootstrap(task: Task, model: Model, progress: Progress) -> tuple[Floats, Floats]:
     """Return, by category, how often the map of resampled prompts is the same, and the regret.
 
     The cells of all prompts are taken as the truth for the regret.
     """
-    matrix, quality = task.matrix, model.fitted.quality
-    assignment = model.solution.assignment
+    matrix, quality, experts = task.matrix, model.fitted.quality, model.fitted.experts
     rows, count = np.arange(len(quality)), len(matrix.prompts)
+    assignment = _places(model.fitted.assignment, experts)
     random = np.random.default_rng(task.seed)
     same, regret, maps = np.zeros(len(rows)), np.zeros(len(rows)), 0
-    for _ in range(task.resamples):
-        drawn = matrix.rows(random.integers(0, count, count))
-        if np.isnan(drawn.scores).all(axis=0).any():
+    for done in range(task.resamples):
+        progress("resampling", done, task.resamples)
+        found = Model.of(task, matrix.rows(random.integers(0, count, count)), QUICK_S)
+        if found is None:  # a budget that is only just met is not by every resample
             continue
-        found = solve(problem_of(task, estimate(drawn)), time_limit_s=QUICK_S)
-        if found is None:
-            continue
+        other = _places(found.fitted.assignment, experts)
         maps += 1
-        same += found.assignment == assignment
-        regret += quality[rows, assignment] - quality[rows, found.assignment]
+        same += other == assignment
+        regret += quality[rows, assignment] - quality[rows, other]
     if not maps:
         return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     return same / maps, regret / maps
+
+
+def _places(names: Sequence[str], experts: Sequence[str]) -> Places:
+    return np.array([experts.index(name) for name in names], dtype=np.intp)

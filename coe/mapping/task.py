@@ -12,7 +12,7 @@ from coe.mapping.estimates import Cells, estimate
 from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import OutcomeMatrix
 from coe.mapping.policy import Standing, by_hand, choice, weights
-from coe.mapping.solve import Solution, fill, solve
+from coe.mapping.solve import Method, fill, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,13 +54,13 @@ class Model:
 
     Attributes:
         fitted: the map; without a guard.
-        solution: its assignment, by place.
+        method: how its experts were chosen.
         new: the experts that count with their lower bounds.
         warnings: what is doubtful about it.
     """
 
     fitted: FittedMap
-    solution: Solution
+    method: Method
     new: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -91,26 +91,28 @@ class Model:
             assignment=assignment,
         )
         inside = np.array([name in used for name in cells.experts])
-        memberships = task.standing.memberships(matrix)
-        (price, wait), is_met = weights(fitted, memberships, inside, task.constraints)
+        found, is_met = weights(fitted, matrix.memberships, inside, task.constraints)
         warnings = [solution.note] if solution.note else []
         if not is_met:
             warnings.append(
                 "prompts that lie between categories cost more than the budget allows, whatever "
                 "the price of money and time"
             )
-        return cls(
-            fitted=replace(fitted, price_weight=price, latency_weight=wait),
-            solution=solution,
-            new=new,
-            warnings=tuple(warnings),
+        # A price moves whole categories: what is said of them is what is done.
+        certain = choice(fitted, np.eye(len(cells.categories)), inside, found)
+        first = {name: task.standing.first.get(name, "") for name in task.standing.by_hand}
+        answers = tuple(
+            first[category] if first.get(category) in cells.experts else cells.experts[int(column)]
+            for category, column in zip(cells.categories, certain, strict=True)
         )
+        priced = replace(fitted, assignment=answers, price_weight=found[0], latency_weight=found[1])
+        return cls(fitted=priced, method=solution.method, new=new, warnings=tuple(warnings))
 
     def chosen(self, task: Task, matrix: OutcomeMatrix) -> Places:
         """Return who answers the prompts, shape (n,)."""
         fitted = self.fitted
         inside = np.array([name in fitted.used for name in fitted.experts])
-        memberships = task.standing.memberships(matrix)
+        memberships = matrix.memberships
         found = choice(fitted, memberships, inside, (fitted.price_weight, fitted.latency_weight))
         return by_hand(task.standing, matrix, found)
 

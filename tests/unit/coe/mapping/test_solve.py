@@ -270,10 +270,13 @@ def test_it_is_said_of_budgets_that_only_together_are_too_small() -> None:
 @pytest.mark.parametrize(
     ("constraints", "expected"),
     [
-        (Constraints(latency_of={"c0": 1.0}), "takes at most 1 s: the quickest takes 2 s"),
+        (Constraints(latency_of={"c0": 1.0}), "takes at most 1 s; the quickest takes 2 s"),
         (Constraints(latency_s=1.0), "the quickest map takes 2 s on average, the budget is 1 s"),
         (Constraints(money=1.0), "`c0` has a known price: there are a, b"),
-        (Constraints(allowed={"c0": ("z",)}), "no expert may answer `c0`: only z may"),
+        (
+            Constraints(allowed={"c0": ("z",)}),
+            "may answer `c0` was scored: only z may",
+        ),
         (
             Constraints(active=1024, sizes={"a": 4096, "b": 2048}),
             "take 2KiB on average at the very least, the budget is 1KiB",
