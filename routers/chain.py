@@ -57,7 +57,7 @@ class ChainRouter:
         self.categories = tuple(categories)
         self.calibrated = all(stage.calibrated for stage in stages)
         self._stages = tuple(stages)
-        self._columns = [columns_of(self.categories, stage) for stage in stages]
+        self._columns = [columns_of(self.categories, stage.categories) for stage in stages]
         self._confident_at = confident_at
         self._margin = margin
         self.exits = tuple(exits) or (None,) * len(self._stages)
@@ -100,6 +100,8 @@ class ChainRouter:
                     decided_by[row] = scores.stages[place] if scores.stages else stage.name
                     evidence[row] = found
             values[rows[spoke, None], columns] = scores.values[spoke]
+            if stage is self._stages[-1]:
+                break
             sure = exit_.lets_out(values[rows]) if exit_ else self._is_sure(values[rows])
             open_rows = rows[~(sure & spoke)].tolist()
         if len(failures) == len(self._stages):
@@ -176,7 +178,7 @@ def _rehearsal(
     stage: Router, rows: RowSet | None, categories: Sequence[str], place: str
 ) -> Rehearsal:
     """Return what a stage says of held-out texts, in the columns of the chain."""
-    columns = np.array(columns_of(categories, stage), dtype=np.intp)
+    columns = columns_of(categories, stage.categories)
     if rows is not None:
         texts = tuple(row.text for row in rows.rows)
         places = {name: column for column, name in enumerate(categories)}

@@ -96,9 +96,10 @@ def leads(values: Floats) -> NDArray[np.float64]:
         values: shape (n, n_categories), in [0, 1].
     """
     count, columns = values.shape
-    padded = np.concatenate([values, np.zeros((count, max(0, 2 - columns)))], axis=1)
-    ordered = np.partition(padded.astype(np.float64) + TINY, -2, axis=1)
-    gap: NDArray[np.float64] = np.log(ordered[:, -1] / ordered[:, -2])
+    if columns < 2:  # noqa: PLR2004 - the second best
+        values = np.concatenate([values, np.zeros((count, 2 - columns))], axis=1)
+    best = np.partition(values, -2, axis=1)[:, -2:].astype(np.float64) + TINY
+    gap: NDArray[np.float64] = np.log(best[:, 1] / best[:, 0])
     return gap
 
 

@@ -30,6 +30,7 @@ from routers import artefact
 from routers.activation import gelu
 from routers.lexicon import Lexicon, grams_of, pairs_of, pieces_of
 from routers.options import Options
+from routers.stages import columns_of
 
 KIND = "lexical"
 KEYS = ("model", "teacher")
@@ -103,7 +104,7 @@ class LexicalRouter:
         self.name = name
         self.categories = tuple(categories)
         self._model = model
-        self._columns = [self.categories.index(category) for category in trained]
+        self._columns = columns_of(self.categories, trained)
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Return probabilities; there is no evidence but the sum of all texts of training."""

@@ -31,6 +31,7 @@ from routers.gate import SHOWN, SIGNALS, Columns, Gate, Landmarks, Nearest
 from routers.options import Options
 from routers.perceptron import PARTS, Perceptron
 from routers.spelling import repair
+from routers.stages import columns_of
 from routers.store import stored
 from routers.views import Views, views_of
 from routers.words import KnowsWords, Vocabulary, vocabulary
@@ -151,7 +152,7 @@ class LinearRouter:
         self._model = model
         self._trained = tuple(trained)
         self._known = known
-        self._columns = [self.categories.index(category) for category in trained]
+        self._columns = columns_of(self.categories, trained)
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and the nearest texts of training.

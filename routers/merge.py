@@ -57,7 +57,7 @@ class MergeRouter:
         self.categories = tuple(categories)
         self.calibrated = all(stage.calibrated for stage in stages)
         self._stages = tuple(stages)
-        self._columns = [columns_of(self.categories, stage) for stage in stages]
+        self._columns = [columns_of(self.categories, stage.categories) for stage in stages]
         self._weights = tuple(weights)
 
     def score(self, texts: Sequence[str]) -> Scores:

@@ -34,9 +34,10 @@ def stages(spec: RouterSpec, options: Options, parts: Parts) -> tuple[Router, ..
     return found
 
 
-def columns_of(categories: Sequence[str], stage: Router) -> list[int]:
-    """Return where each of a stage's categories stands among these."""
-    return [categories.index(category) for category in stage.categories]
+def columns_of(categories: Sequence[str], names: Sequence[str]) -> NDArray[np.intp]:
+    """Return where each of the names stands among the categories, shape (n_names,)."""
+    places = {category: place for place, category in enumerate(categories)}
+    return np.array([places[name] for name in names], dtype=np.intp)
 
 
 def all_values(router: Router, texts: Sequence[str]) -> NDArray[np.float32]:
