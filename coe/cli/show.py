@@ -17,6 +17,7 @@ from coe.api import explain, wire
 from coe.applied import expect_map
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
+from coe.composition.build import TEN_POINTS
 from coe.composition.lock import read_lock, stale_message
 from coe.composition.units import format_share
 from coe.errors import CoEError, CompositionError, ConfigError, Problem
@@ -188,10 +189,22 @@ def _print_choice(choice: dict[str, Any] | None) -> None:
     """Print what a fitted map expects of the experts that it ranks first."""
     if choice is None:
         return
-    detail = f": {choice['detail']}" if choice["detail"] else ""
-    print(f"choice    {choice['choose']}{detail}")
+    detail = choice["detail"] or _dial(choice)
+    print(f"choice    {choice['choose']}: {detail}")
     for index, row in enumerate(choice["experts"][:5]):
         head = "expected" if index == 0 else ""
         cost = "cost unknown" if row["cost"] is None else f"cost {row['cost']:.6g}"
         interval = f"{row['quality']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
         print(f"{head:<9} {interval}  {cost}  utility {row['utility']:.3f}  {row['expert']}")
+
+
+def _dial(choice: dict[str, Any]) -> str:
+    """Say how quality and money were weighed."""
+    if choice["choose"] == "cheapest_good":
+        from coe.mapping.choose import NEARLY
+
+        floor = choice["quality_floor"]
+        return f"{NEARLY:g} under the best, or better" if floor is None else f"{floor:g} or better"
+    if choice["price_weight"] == 0:
+        return "money is no object"
+    return f"10 points of quality are worth {TEN_POINTS / choice['price_weight']:.3g}"

@@ -264,7 +264,12 @@ def test_a_route_is_printed_with_what_is_expected(coe: Coe, folder: Path) -> Non
     done = coe("route", LAW, "--model", "coe/best")
     as_json = orjson.loads(coe("route", LAW, "--json").stdout)
 
-    assert "choice    fitted" in done.stdout
+    cheap = coe("route", LAW, "--model", "coe/cheap").stdout
+    auto = coe("route", LAW).stdout
+
+    assert "choice    fitted: money is no object" in done.stdout
+    assert "choice    cheapest_good: 0.05 under the best, or better" in cheap
+    assert "choice    fitted: 10 points of quality are worth 0.02" in auto
     assert "expected  0.900 [0.850, 0.950]  cost 0.03  utility 0.900  grand" in done.stdout
     assert as_json["choice"]["experts"][0]["expert"] == "grand"
 
