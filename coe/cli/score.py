@@ -121,13 +121,12 @@ def _score(
         source=_source(wish),
         concurrency=wish.concurrency,
         max_cost=amount,
+        currency=currency,
         max_tokens=wish.max_tokens,
         run_code=wish.run_code,
         keep_prompts=wish.keep_prompts,
     )
     work = prepare(composition, rows, _experts(wish, composition), store, options)
-    if currency is not None and work.currency not in {"", currency}:
-        raise ConfigError(f"--max-cost: the prices are in {work.currency}, not {currency}")
     print(estimate(work), file=sys.stderr)
     if wish.dry_run:
         return None
@@ -142,9 +141,9 @@ def _score(
     return happened
 
 
-def _cap(wish: Wish) -> tuple[float | None, str | None]:
+def _cap(wish: Wish) -> tuple[float | None, str]:
     if wish.max_cost is None:
-        return None, None
+        return None, ""
     try:
         return parse_money(wish.max_cost)
     except ValueError as error:

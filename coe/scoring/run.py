@@ -51,7 +51,8 @@ class Options:
     Attributes:
         source: that the outcomes are kept under.
         concurrency: most calls in flight on each backend; None: as many as the backend takes.
-        max_cost: money that may be spent, in the currency of the prices; None: no cap.
+        max_cost: money that may be spent; None: no cap.
+        currency: of the cap; empty: that of the prices.
         max_tokens: of an answer; None: as the row or the expert says.
         run_code: whether code of answers may be run.
         keep_prompts: keep the texts of the prompts, too.
@@ -60,6 +61,7 @@ class Options:
     source: Source = "evaluation"
     concurrency: int | None = None
     max_cost: float | None = None
+    currency: str = ""
     max_tokens: int | None = None
     run_code: bool = False
     keep_prompts: bool = False
@@ -143,8 +145,8 @@ def prepare(
     """Find out what is left to do; nobody is asked.
 
     Raises:
-        ConfigError: an expert is unknown, code would be run that may not be, prices are in several
-            currencies, or the cap cannot be kept since nothing limits an answer's length.
+        ConfigError: an expert is unknown, code would be run that may not be, prices and the cap
+            are in several currencies, or nothing limits an answer's length, and so what it costs.
     """
     for name in experts:
         if name not in composition.experts:
@@ -162,6 +164,8 @@ def prepare(
         currency = currency_of(composition.experts[name] for name in asked)
     except ValueError as error:
         raise ConfigError(f"{composition.source}: {error}; score them apart") from None
+    if options.currency and currency not in {"", options.currency}:
+        raise ConfigError(f"the prices are in {currency}, and the cap is in {options.currency}")
     revisions = {name: revision(composition, name) for name in experts}
     done = {name: store.done(name, revisions[name], options.source) for name in experts}
     live = {

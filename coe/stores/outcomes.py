@@ -7,9 +7,7 @@ and several processes may read and add at once (write-ahead log).
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,24 +16,24 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from coe.errors import ArtefactError, CoEError
+from coe.errors import ArtefactError
 from coe.mapping.outcomes import Outcome, OutcomeMatrix, Source, matrix
+from coe.stores.sqlite import Database, Format
 
 FILE = "outcomes.sqlite"
 
-_MARK = 0x436F454F  # `application_id`: "CoEO"
-_VERSION = 1
-_WAIT_S = 30.0  # for another process that writes
-_AT_ONCE = 500  # rows of a batch; SQLite takes 999 parameters at least
+_PAGE = 2000  # rows that are read at once; between two pages others may write
 
-_TABLES = """
+_PROMPTS = """
 CREATE TABLE prompts (
     digest TEXT PRIMARY KEY,
     category TEXT,
     probabilities BLOB,
     router TEXT NOT NULL DEFAULT '',
     body BLOB
-) WITHOUT ROWID;
+) WITHOUT ROWID
+"""
+_OUTCOMES = """
 CREATE TABLE outcomes (
     id INTEGER PRIMARY KEY,
     prompt TEXT NOT NULL,
@@ -47,8 +45,11 @@ CREATE TABLE outcomes (
     latency_s REAL,
     at REAL NOT NULL,
     UNIQUE (expert, revision, source, prompt)
-);
+)
 """
+_FORMAT = Format(  # its mark spells "CoEO"
+    what="outcomes", mark=0x436F454F, version=1, tables=(_PROMPTS, _OUTCOMES)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +84,11 @@ class Count(NamedTuple):
 
 
 class OutcomeStore:
-    """Outcomes in a file. Not for several threads at once; open it once in each."""
+    """Outcomes in a file; threads and processes may share it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Store the parts; see `open`."""
-        self.path = path
-        self._connection = connection
+    def __init__(self, database: Database) -> None:
+        """Store the file; see `open`."""
+        self._database = database
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -98,19 +98,16 @@ class OutcomeStore:
             ArtefactError: the file is damaged, of another program, or of a newer version.
             CoEError: it cannot be opened or made.
         """
-        with _translated(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
-            try:
-                _prepare(path, connection)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+        return cls(Database.open(path, _FORMAT))
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._database.path
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -135,7 +132,7 @@ class OutcomeStore:
             outcomes: to add.
             router: mark of the router that their probabilities are from.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             for row in outcomes:
                 prompt = Prompt(
                     digest=row.prompt,
@@ -148,7 +145,7 @@ class OutcomeStore:
 
     def note(self, prompts: Iterable[Prompt]) -> None:
         """Note what is known of prompts; what one does not say stays as it is."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.executemany(_NOTE, map(_prompt_row, prompts))
 
     def read(
@@ -171,12 +168,18 @@ class OutcomeStore:
             ArtefactError: the file is damaged.
         """
         where, values = _where(experts, sources, since)
-        with _translated(self.path):
-            for row in self._connection.execute(_READ.format(where=where), values):
+        last = 0
+        while page := self._page(_READ.format(where=where), (*values, last, _PAGE)):
+            last = page[-1][0]
+            for _, *row in page:
                 outcome = self._outcome(row)
                 wanted = (revisions or {}).get(outcome.expert, outcome.revision)
                 if outcome.revision == wanted:
                     yield outcome
+
+    def _page(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(statement, values).fetchall()
 
     def matrix(
         self,
@@ -193,46 +196,26 @@ class OutcomeStore:
 
     def done(self, expert: str, revision: str, source: Source) -> frozenset[str]:
         """Return the digests of the prompts whose outcome is there already."""
-        with _translated(self.path):
-            rows = self._connection.execute(
-                "SELECT prompt FROM outcomes WHERE expert = ? AND revision = ? AND source = ?",
-                (expert, revision, source),
-            )
-            return frozenset(digest for (digest,) in rows)
+        rows = self._page(_DONE, (expert, revision, source))
+        return frozenset(digest for (digest,) in rows)
 
     def prompts(self, digests: Iterable[str] | None = None) -> Iterator[Prompt]:
         """Yield what is known of prompts; of all of them where none are named."""
-        with _translated(self.path):
-            if digests is None:
-                for row in self._connection.execute(_PROMPTS):
-                    yield self._prompt(row)
-                return
-            left = iter(digests)
-            while part := tuple(islice(left, _AT_ONCE)):
-                marks = ", ".join("?" * len(part))
-                for row in self._connection.execute(f"{_PROMPTS} WHERE digest IN ({marks})", part):
-                    yield self._prompt(row)
+        if digests is None:
+            last = ""
+            while page := self._page(_ALL_PROMPTS, (last, _PAGE)):
+                last = page[-1][0]
+                yield from map(self._prompt, page)
+            return
+        left = iter(digests)
+        while names := list(islice(left, _PAGE)):
+            yield from map(self._prompt, self._page(_SOME_PROMPTS, (_list(names),)))
 
     def counts(self) -> tuple[Count, ...]:
         """Return how much there is, by expert, revision and source."""
-        with _translated(self.path):
-            return tuple(Count(*row) for row in self._connection.execute(_COUNTS))
+        return tuple(Count(*row) for row in self._page(_COUNTS, ()))
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction; it is undone where the block or a row fails."""
-        with _translated(self.path):
-            # IMMEDIATE waits for another writer here, where waiting is safe: a transaction that
-            # has read and then wants to write is refused at once.
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _outcome(self, row: tuple[Any, ...]) -> Outcome:
+    def _outcome(self, row: Sequence[Any]) -> Outcome:
         prompt, expert, revision, source, score, cost, latency_s, at, category, shares = row
         return Outcome(
             prompt=prompt,
@@ -247,7 +230,7 @@ class OutcomeStore:
             probabilities=self._json(shares, prompt) or {},
         )
 
-    def _prompt(self, row: tuple[Any, ...]) -> Prompt:
+    def _prompt(self, row: Sequence[Any]) -> Prompt:
         digest, category, shares, router, body = row
         return Prompt(
             digest=digest,
@@ -287,11 +270,21 @@ ON CONFLICT (expert, revision, source, prompt) DO UPDATE SET
 """
 
 _READ = """
-SELECT prompt, expert, revision, source, score, cost, latency_s, at, category, probabilities
-FROM outcomes LEFT JOIN prompts ON digest = prompt {where} ORDER BY id
+SELECT id, prompt, expert, revision, source, score, cost, latency_s, at, category, probabilities
+FROM outcomes LEFT JOIN prompts ON digest = prompt {where} AND id > ? ORDER BY id LIMIT ?
 """
 
-_PROMPTS = "SELECT digest, category, probabilities, router, body FROM prompts"
+_DONE = "SELECT prompt FROM outcomes WHERE expert = ? AND revision = ? AND source = ?"
+
+_ALL_PROMPTS = """
+SELECT digest, category, probabilities, router, body
+FROM prompts WHERE digest > ? ORDER BY digest LIMIT ?
+"""
+
+_SOME_PROMPTS = """
+SELECT digest, category, probabilities, router, body
+FROM prompts WHERE digest IN (SELECT value FROM json_each(?))
+"""
 
 _COUNTS = """
 SELECT expert, revision, source, count(*), avg(score), total(cost), max(at)
@@ -305,14 +298,19 @@ def _where(
     """Return a condition and its values. An empty list of experts or sources allows none."""
     rules: list[str] = ["at >= ?"]
     values: list[Any] = [since]
-    # As one JSON value each: a pool may have more experts than SQLite takes parameters.
+    # As one JSON value each: a pool may have more experts than SQLite takes parameters. The `+`
+    # keeps it from the index on experts, for which it would sort all rows again for every page.
     if experts is not None:
-        rules.append("expert IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(experts)).decode())
+        rules.append("+expert IN (SELECT value FROM json_each(?))")
+        values.append(_list(experts))
     if sources is not None:
         rules.append("source IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(sources)).decode())
+        values.append(_list(sources))
     return f"WHERE {' AND '.join(rules)}", values
+
+
+def _list(names: Sequence[str]) -> str:
+    return orjson.dumps(list(names)).decode()
 
 
 def _prompt_row(prompt: Prompt) -> tuple[Any, ...]:
@@ -333,47 +331,3 @@ def _outcome_row(row: Outcome) -> tuple[Any, ...]:
         *(row.prompt, row.expert, row.revision, row.source),
         *(row.score, row.cost, row.latency_s, row.at),
     )
-
-
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables where there are none; refuse a file that is not ours."""
-    # What is committed survives the process whichever this is; FULL would also survive a loss of
-    # power, at a wait for the disk for every answer.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")  # two processes may be the first
-    try:
-        (mark,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if mark != _MARK and tables:
-            raise ArtefactError(f"{path}: a database, but not one of outcomes; name another file")
-        if version > _VERSION:
-            raise ArtefactError(
-                f"{path}: written by a newer version of CoE (format {version}; this one reads "
-                f"{_VERSION}); use that version"
-            )
-        if not tables:
-            for statement in _TABLES.split(";")[:-1]:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_MARK}")
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; not done to a foreign one
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Raise our errors for SQLite's and the file system's."""
-    try:
-        yield
-    except OSError as error:
-        raise CoEError(f"{path}: {error.strerror}") from None
-    except sqlite3.OperationalError as error:
-        raise CoEError(f"{path}: {error}") from None
-    except sqlite3.DatabaseError as error:
-        raise ArtefactError(
-            f"{path}: not a database of outcomes, or damaged ({error}); {_FIX}"
-        ) from None

@@ -243,7 +243,7 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("prompt,expert,score\n" * 100)
 
-    with pytest.raises(ArtefactError, match=r"outcomes\.sqlite: not a database of outcomes"):
+    with pytest.raises(ArtefactError, match=r"outcomes\.sqlite: not a database, or damaged"):
         OutcomeStore.open(path)
 
 
