@@ -6,6 +6,7 @@ neither window nor key.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from coe import conversation
@@ -20,12 +21,26 @@ from coe.types import Decision, Kept, Query, SessionEffect
 class Turns:
     """Decides the turns of conversations and remembers the last decision of each."""
 
-    def __init__(self, classifier: Classifier, routing: Routing, sessions: Sessions | None) -> None:
-        """Store the parts; `sessions` is None where nothing is remembered."""
+    def __init__(
+        self,
+        classifier: Classifier,
+        routing: Routing,
+        sessions: Sessions | None,
+        first: Callable[[Query, Decision], str] | None = None,
+    ) -> None:
+        """Store the parts.
+
+        Args:
+            classifier: of single texts.
+            routing: the rules.
+            sessions: what is remembered; None where nothing is.
+            first: says who would be asked first; None: the first of the category's written list.
+        """
         self._classifier = classifier
         self._routing = routing
         self._rules = routing.sessions
         self._sessions = sessions
+        self._first = first
 
     @property
     def sessions(self) -> Sessions | None:
@@ -66,7 +81,7 @@ class Turns:
         if last is None or last.category is None or self._rules.stick != "until_topic_change":
             alone = await self._ask(window)
             return replace(alone, session=effect)
-        return await self._follow(last.category, effect, window)
+        return await self._follow(query, last.category, effect, window)
 
     async def decide_alone(self, query: Query) -> Decision:
         """Return the router's decision for a conversation, whatever was decided before it."""
@@ -87,23 +102,30 @@ class Turns:
             return Decision(reason="below-threshold", detail="there is no text to route")
         return await self._classifier.classify(window.turn, window.text, settled=settled)
 
-    async def _follow(self, previous: str, effect: SessionEffect, window: Window) -> Decision:
+    async def _follow(
+        self, query: Query, previous: str, effect: SessionEffect, window: Window
+    ) -> Decision:
         """Return the router's decision where it may switch, else the session's."""
         alone = await self._ask(window, settled=previous)
+        switches = alone.category not in {None, previous}
+        cost = self._cost(query, alone, effect) if switches else 0.0
         decision = follow(
             alone,
             previous,
-            margin=self._rules.switch_margin + self._cost(alone, effect),
+            margin=self._rules.switch_margin + cost,
             calibrated=self._classifier.calibrated,
         )
         if decision is alone:
             return replace(alone, session=effect)
         return _keep(effect, "margin", alone)
 
-    def _cost(self, alone: Decision, effect: SessionEffect) -> float:
+    def _cost(self, query: Query, alone: Decision, effect: SessionEffect) -> float:
         """Return what it costs to follow the router: nothing where the same expert answers."""
-        experts = self._routing.routes.get(alone.category or "", ())
-        return 0.0 if effect.expert in experts[:1] else self._rules.switch_cost
+        if self._first is not None:
+            first = self._first(query, replace(alone, session=effect))
+        else:
+            first = next(iter(self._routing.routes.get(alone.category or "", ())), "")
+        return 0.0 if first and first == effect.expert else self._rules.switch_cost
 
     def _last(self, sessions: Sessions, key: SessionKey, window: Window) -> Session | None:
         """Return the last decision: of this very turn where that one may hold, or of the last."""

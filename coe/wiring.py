@@ -12,6 +12,7 @@ from threading import RLock, Thread
 from types import MappingProxyType
 from typing import TypeVar
 
+from coe import planner
 from coe.applied import applied_map
 from coe.asking import Asked, Experts
 from coe.classify import Classifier, Policy
@@ -34,6 +35,7 @@ from coe.sessions import Sessions
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.turns import Turns
+from coe.types import Decision, Query
 
 Spec = TypeVar("Spec")
 
@@ -106,10 +108,16 @@ def wire(
     sessions = None
     if routing.sessions.stick != "never":
         sessions = _sessions_before(before, composition) or Sessions(ttl_s=routing.sessions.ttl_s)
+    chooser = applied.chooser if applied is not None else None
+
+    def first(query: Query, decision: Decision) -> str:
+        calls = planner.plan(composition, query, decision, chooser).calls
+        return calls[0].expert if calls else ""
+
     return Gateway(
         composition=composition,
         classifier=classifier,
-        turns=Turns(classifier, routing, sessions) if classifier else None,
+        turns=Turns(classifier, routing, sessions, first) if classifier else None,
         backends=backends,
         encoders=Encoders(tuple(composition.encoders), workshop),
         telemetry=telemetry,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from coe.asking import Experts
 from coe.classify import Classifier, Policy
 from coe.errors import ConfigError, RouterUnavailable
 from coe.protocols import Router
-from coe.types import Evidence, Scores
+from coe.types import Embedding, Evidence, Scores
 
 pytestmark = pytest.mark.anyio
 
@@ -263,3 +264,35 @@ async def test_a_router_that_asks_experts_scores_each_text_apart() -> None:
     assert [decision.category for decision in await asyncio.gather(*held)] == ["short"] * 3
     assert sorted(router.batches) == [["a"], ["b"]]
     assert len(router.threads) == 2
+
+
+class Embeds(ByLength):
+    """Scores by length, and says what it read; embeddings are of two encoders."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        scores = super().score(texts)
+        vectors = np.eye(2, dtype=np.float32)[[len(text) % 2 for text in texts]]
+        encoders = ["even" if len(text) % 2 == 0 else "odd" for text in texts]
+        pairs = zip(vectors, encoders, strict=True)
+        return replace(scores, embeddings=tuple(Embedding(*pair) for pair in pairs))
+
+
+async def test_a_decision_carries_the_embedding_that_is_wanted_and_no_other() -> None:
+    router = Embeds()
+    classifier = Classifier(lambda: router, Policy(), wanted="even")
+    await classifier.load()
+
+    even, odd = await classifier.classify("even"), await classifier.classify("odd")
+    again = await classifier.classify("even")
+
+    assert even.embedding is not None
+    assert even.embedding.encoder == "even"
+    assert even.embedding.vector.tolist() == [1, 0]
+    assert odd.embedding is None
+    assert again.embedding is even.embedding
+
+
+async def test_where_no_embedding_is_wanted_none_is_kept() -> None:
+    classifier = await loaded(Embeds())
+
+    assert (await classifier.classify("even")).embedding is None

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 from coe.errors import BackendRejected
 from coe.telemetry import Telemetry
-from coe.types import Answer, Attempt, Call, Decision, Plan, Query
+from coe.types import Answer, Attempt, Call, Choice, Decision, Plan, Query
 
 
 async def nothing() -> AsyncGenerator[bytes, None]:
@@ -85,3 +85,16 @@ def test_lines_are_written_together() -> None:
     later[0]()
 
     assert stream.getvalue().count("\n") == 2
+
+
+def test_counts_what_ranked_the_experts_where_a_map_was_asked_for() -> None:
+    telemetry = Telemetry(log_requests=False)
+    telemetry.map_is_flagged = True
+
+    telemetry.decided(Decision(), Plan(calls=(CALL,), choice=Choice(choose="fitted")))
+    telemetry.decided(Decision(), Plan(calls=(CALL,)))
+    text = telemetry.exposition().decode()
+
+    assert 'coe_map_choices_total{choose="fitted",expert="coder"} 1.0' in text
+    assert "coe_map_flagged 1.0" in text
+    assert "coe_map_stale 0.0" in text

@@ -94,10 +94,11 @@ async def classifier(router: ByWord) -> AsyncIterator[Classifier]:
     made.close()
 
 
-def turns(classifier: Classifier, **rules: Any) -> Turns:
+def turns(classifier: Classifier, *, first: str | None = None, **rules: Any) -> Turns:
     routing = Routing(routes=ROUTES, sessions=Stickiness(**rules))
     never = routing.sessions.stick == "never"
-    return Turns(classifier, routing, None if never else Sessions(ttl_s=60))
+    sessions = None if never else Sessions(ttl_s=60)
+    return Turns(classifier, routing, sessions, (lambda *_: first) if first else None)
 
 
 async def test_a_follow_up_stays_and_says_what_the_router_alone_would_do(
@@ -290,6 +291,17 @@ async def test_a_switch_that_keeps_the_expert_costs_nothing(classifier: Classifi
     chat, other = Chat(turns(classifier, **rules)), Chat(turns(classifier, **rules))
     await chat.say("sql for all customers", by="travel-expert")
     await other.say("sql for all customers")
+
+    assert (await chat.say("travel and math")).category == "travel"
+    assert (await other.say("travel and math")).category == "sql"
+
+
+async def test_who_would_answer_may_be_another_than_the_list_says(classifier: Classifier) -> None:
+    """By a fitted map, the expert of the last topic is the best one of this topic, too."""
+    rules = {"switch_margin": 0.2, "switch_cost": 0.5, "first": "everything-expert"}
+    chat, other = Chat(turns(classifier, **rules)), Chat(turns(classifier, **rules))
+    await chat.say("sql for all customers", by="everything-expert")
+    await other.say("sql for all customers", by="travel-expert")
 
     assert (await chat.say("travel and math")).category == "travel"
     assert (await other.say("travel and math")).category == "sql"

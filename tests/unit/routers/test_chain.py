@@ -343,3 +343,24 @@ def test_an_exit_is_not_fitted_to_a_text_that_has_no_scores(tmp_path: Path) -> N
 
     with pytest.raises(RouterUnavailable, match=r"routers\.judge: too late"):
         build(spec, parts)
+
+
+def test_the_embedding_is_that_of_the_last_stage_that_has_one() -> None:
+    categories = [Category(name="a", utterances=("x y",)), Category(name="b", utterances=("z",))]
+    coarse = RidgeRouter(
+        name="coarse", categories=categories, encoder=HashedEncoder(name="small", dim=64)
+    )
+    fine = EmbeddingRouter(
+        name="fine", categories=categories, encoder=HashedEncoder(name="large", dim=128)
+    )
+    judge = Table("judge", {"x y": [0.9, 0.1], "z": [0.1, 0.9]})
+
+    def dims(*stages: Any) -> list[int]:
+        chain = ChainRouter(name="c", categories=("a", "b"), stages=stages, confident_at=1.0)
+        found = chain.score(["x y", "z"]).embeddings
+        return [len(each.vector) for each in found if each is not None]
+
+    assert dims(coarse, fine) == [128, 128]
+    assert dims(coarse, fine, judge) == [128, 128]
+    assert dims(coarse, judge) == [64, 64]
+    assert dims(judge) == []

@@ -13,6 +13,8 @@ from coe.errors import ConfigError, RouterUnavailable
 from coe.protocols import RouterSpec
 from coe.testing.routers import GivenParts
 from coe.types import Category, Evidence, Scores
+from routers.embedding import EmbeddingRouter
+from routers.encoders.hashed import HashedEncoder
 from routers.merge import MergeRouter, build
 
 CATEGORIES = (Category(name="a"), Category(name="b"))
@@ -201,3 +203,17 @@ def test_a_text_of_which_no_stage_has_scores_says_why() -> None:
         "",
         "no stage answers (near: near does not answer to 2; judge: too late)",
     )
+
+
+def test_the_embedding_is_that_of_a_stage_that_has_one() -> None:
+    categories = [Category(name="a", utterances=("x y",)), Category(name="b", utterances=("z",))]
+    encoder = HashedEncoder(name="small", dim=64)
+    reads = EmbeddingRouter(name="reads", categories=categories, encoder=encoder)
+    says = Table("says", {"z": [0.1, 0.9]})
+    router = MergeRouter(name="m", categories=("a", "b"), stages=(reads, says), weights=(1.0, 1.0))
+
+    (embedding,) = router.score(["z"]).embeddings
+
+    assert embedding is not None
+    assert embedding.encoder == encoder.fingerprint
+    assert np.allclose(embedding.vector, encoder.encode(["z"])[0])
