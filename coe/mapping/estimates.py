@@ -3,6 +3,10 @@
 A cell is the mean score of an expert on a category, shrunk towards the expert's own mean over all
 categories: with n prompts behind the cell, those count n and the expert's mean counts `strength`
 prompts. A cell that nobody measured says what the expert's mean says.
+
+Where a router is not certain, a prompt belongs to several cells. To average the scores with its
+probabilities would blur the cells, each with those that it is taken for; so they are found by least
+squares: the cells whose mixtures explain the scores best.
 """
 
 from __future__ import annotations
@@ -19,11 +23,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Columns = NDArray[np.intp]
 
 STRENGTH = 20.0
 # What an expert's mean is worth before anything of the expert is measured: as much as two prompts
 # of the pool; and the pool's, as two prompts of which one is answered well (Laplace 1774).
 BEFORE = 2.0
+EDGE = 1e-6
+"""Least squares know no bounds; a mean score has two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +60,18 @@ class Cells:
 def estimate(matrix: OutcomeMatrix, *, strength: float = STRENGTH) -> Cells:
     """Return the cells of some outcomes.
 
-    A prompt counts for each category as much as it is likely to belong to it. What nobody measured
-    (NaN) counts for no cell; an expert's mean is over the prompts on which it was measured, so
-    measure all experts on prompts of the same kind where you can.
+    With prompts of certain categories a cell is (sum of its scores + strength r) / (n + strength),
+    r being the expert's own mean. In general the cells M of an expert are r + (P'P + strength I)^-1
+    P'(scores - r), P being the memberships of the prompts on which it was measured: the posterior
+    mean where the cells are spread about r with a variance that is 1/strength of a score's. What
+    nobody measured (NaN) counts for no cell; an expert's mean is over the prompts on which it was
+    measured, so measure all experts on prompts of the same kind where you can.
 
-    The mean is the posterior mean where an expert's rates of the categories are spread about its
-    own rate r like Beta(strength r, strength (1 - r)). The interval is that of the beta
-    distribution with the posterior's mean and variance (Morris 1983, section 5: the variance of r
-    itself belongs to it, or intervals are too short), so that three prompts answered well make no
-    certainty: from .6 to 1 it goes. Scores between 0 and 1 vary less than zeros and ones of the
-    same mean; their intervals are wider than need be.
+    The interval is that of the beta distribution with the posterior's mean and variance, a score's
+    being M (1 - M): no score in [0, 1] varies more. The variance of r itself belongs to it (Morris
+    1983, section 5), or intervals are too short: three prompts answered well make no certainty,
+    they make .55 to 1. With certain categories this is the beta-binomial model, where the
+    expert's rates are spread like Beta(strength r, strength (1 - r)).
 
     Args:
         matrix: outcomes of at least one prompt.
@@ -72,21 +81,20 @@ def estimate(matrix: OutcomeMatrix, *, strength: float = STRENGTH) -> Cells:
         ValueError: there is no prompt, or the strength is not above 0.
 
     Reference:
-        Efron, B. and Morris, C. (1973). Stein's estimation rule and its competitors: an empirical
-        Bayes approach. JASA 68 (341). Morris, C. (1983). Parametric empirical Bayes inference:
-        theory and applications. JASA 78 (381). Here with the beta distribution, and the strength
-        is taken as given.
+        Lindley, D. and Smith, A. (1972). Bayes estimates for the linear model. JRSS B 34 (1).
+        Morris, C. (1983). Parametric empirical Bayes inference: theory and applications. JASA 78
+        (381). We take the strength as given and do not fit it.
     """
     if not matrix.prompts:
         raise ValueError("there are no outcomes to estimate from")
     if not strength > 0:
         raise ValueError(f"the strength is {strength}, it must be above 0")
     shares = matrix.memberships
-    counts, sums = _weigh(matrix.scores, shares)
+    counts, _ = _weigh(matrix.scores, shares)
     rate, doubt = _rates(matrix.scores, counts, strength)
-    mean = (sums + strength * rate) / (counts + strength)
+    mean, own, leaning = _solve(matrix.scores, shares, rate, strength)
     spread = mean * (1.0 - mean)
-    variance = spread / (counts + strength + 1.0) + (strength / (counts + strength)) ** 2 * doubt
+    variance = spread * own / (1.0 + own) + leaning**2 * doubt
     lower, upper = beta(mean, np.maximum(spread / variance - 1.0, 1.0))
     return Cells(
         categories=(*matrix.categories, NONE),
@@ -137,6 +145,35 @@ def _rates(scores: Floats, weights: Floats, strength: float) -> tuple[Floats, Fl
     total = weights.sum(axis=0)
     few = np.where(total > 0, (weights**2).sum(axis=0) / np.where(total > 0, total**2, 1.0), 1.0)
     return rate, rate * (1.0 - rate) * (1.0 / (counts + BEFORE + 1.0) + few / (strength + 1.0))
+
+
+def _solve(
+    scores: Floats, shares: Floats, rate: Floats, strength: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return the cells, one over the prompts behind each, and how much each leans on the rate.
+
+    With certain categories the last two are 1 / (n + strength) and strength / (n + strength).
+    Shape (C, E) all.
+    """
+    mean, own, leaning = (np.empty((shares.shape[1], scores.shape[1])) for _ in range(3))
+    for rows, columns in _panels(~np.isnan(scores)):
+        part = shares[rows]
+        inverse = np.linalg.inv(part.T @ part + strength * np.eye(part.shape[1]))
+        above = scores[np.ix_(rows, columns)] - rate[columns]
+        mean[:, columns] = rate[columns] + inverse @ (part.T @ above)
+        own[:, columns] = np.diag(inverse)[:, None]
+        leaning[:, columns] = strength * inverse.sum(axis=1, keepdims=True)
+    return np.clip(mean, EDGE, 1.0 - EDGE), own, leaning
+
+
+def _panels(known: NDArray[np.bool_]) -> list[tuple[Columns, Columns]]:
+    """Return the experts that were measured on the same prompts together: (rows, columns) each."""
+    panels: dict[bytes, list[int]] = {}
+    for column, rows in enumerate(known.T):
+        panels.setdefault(rows.tobytes(), []).append(column)
+    return [
+        (np.flatnonzero(known[:, columns[0]]), np.array(columns)) for columns in panels.values()
+    ]
 
 
 def _shrunk(measured: Floats, shares: Floats, strength: float) -> Floats:

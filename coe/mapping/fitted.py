@@ -41,10 +41,11 @@ class Residual:
 
     Attributes:
         embeddings: shape (n, dim), unit rows, float32.
-        scores: shape (n, E) less what the cells say of each, NaN where nobody measured.
+        scores: shape (n, E) less what the cells say of each; 0, as they say, where nobody measured.
         k: neighbours.
         weight: of the correction, in (0, 1].
         encoder: fingerprint of the encoder; with another one the residual is not used.
+        temperature: by how much less cosine a neighbour counts e times less.
     """
 
     embeddings: NDArray[np.float32]
@@ -52,6 +53,7 @@ class Residual:
     k: int
     weight: float
     encoder: str
+    temperature: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,7 @@ def _content(fitted: FittedMap, packed: bytes | None) -> dict[str, Any]:
             "k": residual.k,
             "weight": residual.weight,
             "encoder": residual.encoder,
+            "temperature": residual.temperature,
             "digest": hashlib.sha256(packed).hexdigest(),
         }
     return {
@@ -259,6 +260,7 @@ def _residual(kept: Mapping[str, Any] | None, path: Path, width: int) -> Residua
         k=int(kept["k"]),
         weight=float(kept["weight"]),
         encoder=str(kept["encoder"]),
+        temperature=float(kept["temperature"]),
     )
 
 
