@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from coe.errors import ArtefactError
 from coe.protocols import EncoderSpec
+from routers.encoders.pieces import pieces_of
 from routers.encoders.texts import clean, clip
 from routers.options import Options
 
@@ -73,6 +74,7 @@ class OnnxEncoder:
         self.max_length = min(max_length or card.max_length, card.max_length)
         self._pooling = card.pooling
         self._tokenizer = _tokenizer(_verified(folder / TOKENIZER, card))
+        self._pieces = pieces_of(self._tokenizer)
         self._session = _session(_verified(folder / MODEL, card), threads)
         self._inputs = tuple(entry.name for entry in self._session.get_inputs())
         identity = f"{card.sha256[MODEL]}{card.sha256[TOKENIZER]}{self._pooling}{self.max_length}"
@@ -88,7 +90,9 @@ class OnnxEncoder:
     def tokens(self, text: str) -> list[int]:
         """Return the token ids that the model reads; of a long text its start and its end."""
         clipped = clean(clip(text, self.max_length * CHARS_PER_TOKEN))
-        ids: list[int] = self._tokenizer.encode(clipped).ids
+        ids = self._pieces.read(clipped) if self._pieces else None
+        if ids is None:
+            ids = list(self._tokenizer.encode(clipped).ids)
         if len(ids) > self.max_length:
             head = self.max_length // 2
             ids = ids[:head] + ids[head - self.max_length :]
