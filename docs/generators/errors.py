@@ -72,6 +72,6 @@ def _row(error: type[CoEError], depth: int) -> tuple[str, ...]:
         return (name, "`coe` exits with 2", "", "", "", when)
     if error is BackendRejected:
         return (name, "the backend's, or 502", "the backend's", "the backend's", "see below", when)
-    moves_on = "yes" if pipeline._may_fall_back(error("")) else "no"  # noqa: SLF001 - the rule itself
+    moves_on = "yes" if pipeline.may_fall_back(error("")) else "no"
     fields = (str(error.status), markdown.code(error.code), markdown.code(error.type), moves_on)
     return (name, *fields, when)
