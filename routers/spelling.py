@@ -24,11 +24,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from routers.words import LONGEST_WORD, SHORTEST_FOR_TWO, WORD, Vocabulary, shortened
 
 LINES = re.compile(r"(\n+)")
+SPACES = re.compile(r"(\s+)")
 CODE = re.compile(r"[{}\[\]<>=`\\|~^$#_@]|\(\)|;\s*$|^\s{4}|^\t|://")
 # A longer text is material rather than something that was typed, and each word takes its time.
 LONGEST_TEXT = 2000
@@ -53,20 +54,15 @@ def repair(text: str, known: Vocabulary) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """A word between what stands around it; `word` is empty where there is none to repair."""
 
     before: str
     word: str
     after: str
 
-    def __str__(self) -> str:
-        return f"{self.before}{self.word}{self.after}"
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """What may have been meant by the words from `start` on, and what the slip costs."""
 
     start: int
@@ -75,7 +71,10 @@ class _Reading:
 
 
 def _repair_line(line: str, known: Vocabulary) -> str:
-    pieces = re.split(r"(\s+)", line)
+    pieces = SPACES.split(line)
+    # Nothing can be wrong with a line of nothing but words of the utterances.
+    if all(piece.lower() in known.own for piece in pieces[::2]):
+        return line
     tokens = [_token(piece) for piece in pieces[::2]]
     words = [token.word.lower() for token in tokens]
     if _is_foreign([word for word in words if word], known):
@@ -92,19 +91,21 @@ def _repair_line(line: str, known: Vocabulary) -> str:
                 tokens[place] = _Token(
                     tokens[place].before, _cased(word, token), tokens[place].after
                 )
-    pieces[::2] = map(str, tokens)
+    pieces[::2] = map("".join, tokens)
     return "".join(pieces)
 
 
 def _is_foreign(words: Sequence[str], known: Vocabulary) -> bool:
-    existing = [word for word in words if word in known]
-    own = sum(word in known.own for word in existing)
+    own = sum(word in known.own for word in words)
+    existing = [word for word in words if word in known.own or word in known]
     unknown = len(words) - len(existing)
     too_many = max(UNKNOWN_ALLOWED, MOST_UNKNOWN * len(words))
     return unknown > too_many or own < LEAST_OWN * len(existing)
 
 
 def _token(piece: str) -> _Token:
+    if piece.isascii() and piece.isalpha():
+        return _Token("", piece, "")
     match = WORD.fullmatch(piece)
     return _Token(match[1], match[2], match[3]) if match else _Token(piece, "", "")
 
@@ -112,7 +113,7 @@ def _token(piece: str) -> _Token:
 def _may_be_slip(tokens: Sequence[_Token], at: int) -> bool:
     """Return whether nobody would mean it: no name, no acronym, not too long."""
     word = tokens[at].word
-    starts = at == 0 or str(tokens[at - 1])[-1:] in ".!?:"
+    starts = at == 0 or "".join(tokens[at - 1])[-1:] in ".!?:"
     return len(word) <= LONGEST_WORD and (word.islower() or (starts and word[1:].islower()))
 
 
