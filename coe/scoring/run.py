@@ -228,10 +228,20 @@ async def run(
         prompts, happened.unrouted = await route_all(gateway, unrouted, router, progress)
         store.note(prompts)
     scorer = _Scorer(work, gateway, store, progress, happened)
-    async with asyncio.TaskGroup() as tasks:
-        for lane in lanes(work.composition, tuple(work.left), work.options.concurrency):
-            tasks.create_task(scorer.follow(lane))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for lane in lanes(work.composition, tuple(work.left), work.options.concurrency):
+                tasks.create_task(scorer.follow(lane))
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
     return happened
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first of what went wrong at once; the others are consequences of the same."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +323,12 @@ class _Scorer:
             score, judged = await self._grade(job, reply)
             paid = None if paid is None or judged is None else paid + judged
             self._streaks[who] = 0
-            self._keep(job, reply, score)
         except CoEError as error:
             # Who is late or is cut off may have been paid for all the same.
             paid = None if isinstance(error, BackendTimeout | BackendProtocolError) else paid
             self._fail(who, error)
+        else:
+            self._keep(job, reply, score)
         finally:
             self._happened.uncounted += paid is None
             self.purse.settle(most, paid)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coe.composition import load
-from coe.errors import ConfigError
+from coe.errors import CoEError, ConfigError
 from coe.scoring.rows import read_rows
 from coe.scoring.run import Happened, Options, Work, prepare
 from coe.scoring.session import score
@@ -374,6 +375,18 @@ async def test_code_is_run_only_where_that_is_allowed(bench: Bench) -> None:
 
     await bench.score(rows, ["one"], run_code=True)
     assert bench.scores() == {"one": [1.0]}
+
+
+async def test_a_store_that_fails_ends_the_run_and_is_nobodys_failure(bench: Bench) -> None:
+    def says(body: Mapping[str, Any]) -> None:
+        del body
+        with closing(sqlite3.connect(bench.folder / ".coe" / "outcomes.sqlite")) as other:
+            other.execute("DROP TABLE IF EXISTS outcomes")
+
+    bench.upstream.says = says
+
+    with pytest.raises(CoEError, match="no such table: outcomes"):
+        await bench.score(echoed(20), ["one", "other"])
 
 
 async def test_the_cost_is_estimated_before_anybody_is_asked(bench: Bench) -> None:
