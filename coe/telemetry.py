@@ -80,6 +80,7 @@ class Telemetry(Collector):
     Attributes:
         content_type: of what `exposition` returns.
         in_flight: requests being served.
+        begun: requests since the start.
         batch_in_flight: lines of batches being run.
         map_is_flagged: whether the fitted map is no better than the best single expert.
         map_is_stale: whether what the fitted map was measured on has changed since.
@@ -102,6 +103,7 @@ class Telemetry(Collector):
         self._lines: list[str] = []
         self._clock = (0, "")
         self.in_flight = 0
+        self.begun = 0
         self.batch_in_flight = 0
         self.map_is_flagged = False
         self.map_is_stale = False

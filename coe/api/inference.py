@@ -58,6 +58,7 @@ class Inference:
         exchange = _Exchange(self._name, scope, send, self._telemetry)
         self._in_flight += 1
         self._telemetry.in_flight += 1
+        self._telemetry.begun += 1
         try:
             with Departure(receive, self._grace) as departure:
                 await self._serve(exchange, scope, receive)

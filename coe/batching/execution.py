@@ -14,11 +14,11 @@ from coe import pipeline, planner
 from coe.batching import plan as plans
 from coe.batching import results
 from coe.batching.desk import Desk
-from coe.batching.gate import Gate, sleep
+from coe.batching.gate import Gate, Traffic, sleep
 from coe.batching.lease import Lease
 from coe.batching.placing import ENCODERS
 from coe.batching.plan import Lane, Visit
-from coe.batching.source import Source
+from coe.batching.source import Source, boundary
 from coe.errors import BackendProtocolError, CoEError
 from coe.pipeline import Gateway
 from coe.stores.records import Group, Line, Outcome
@@ -62,7 +62,8 @@ class Execution:
         limit = self._desk.limits.concurrency
         if backend is not None and backend.concurrency is not None:
             limit = min(limit, backend.concurrency)
-        gate = Gate(limit, lambda: self._gateway.telemetry.in_flight)
+        traffic = Traffic(self._gateway.telemetry, asyncio.get_running_loop().time)
+        gate = Gate(limit, traffic)
         for visit in lane:
             if self._goes_on:
                 await self._visit(visit, gate)
@@ -112,11 +113,12 @@ class Execution:
         started = perf_counter()
         query_id = self._desk.new_id()
         try:
-            query = self._source.query(line, query_id)
-            answer = await self._answer(group, line, query)
-            if answer is None:
-                return None
-            usage = _usage(answer.first)
+            with boundary(self._lease.batch, line):
+                query = self._source.query(line, query_id)
+                answer = await self._answer(group, line, query)
+                if answer is None:
+                    return None
+                usage = _usage(answer.first)
         except CoEError as error:
             took_s = perf_counter() - started
             self._gateway.telemetry.batch_line(group.expert, error.status, took_s)

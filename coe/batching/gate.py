@@ -1,49 +1,66 @@
-"""How many lines are in flight: as many as are allowed, and one while interactive requests are."""
+"""How many lines are in flight: as many as are allowed, and one while other requests are served."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from coe.telemetry import Telemetry
+
 _LOOK_S = 0.02
+QUIET_S = 1.0
+"""So long after the last request that is no line of a batch, there will be none for a while."""
 
 
-def allowed(limit: int, interactive: int) -> int:
-    """Return how many lines may be in flight beside so many interactive requests.
+class Traffic:
+    """Whether requests are being served that are no lines of a batch. Belongs to one event loop.
 
-    One goes on: else a gateway that is never idle would never do a batch. Those that are in flight
-    when an interactive request comes are not taken back, and end within one answer's time.
+    Somebody who asks one question after the other leaves gaps: they count as busy too, or each
+    question would meet the lines that were begun in the gap before it.
     """
-    return limit if interactive == 0 else 1
+
+    def __init__(self, telemetry: Telemetry, clock: Callable[[], float]) -> None:
+        """Args are what counts the requests, and a clock in seconds."""
+        self._telemetry = telemetry
+        self._clock = clock
+        self._begun = telemetry.begun
+        self._busy_at = float("-inf")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are any, or were a moment ago."""
+        now = self._clock()
+        if self._telemetry.in_flight or self._telemetry.begun != self._begun:
+            self._begun, self._busy_at = self._telemetry.begun, now
+        return now - self._busy_at < QUIET_S
 
 
 class Gate:
     """Lets lines in. Belongs to one event loop.
 
+    Beside other requests one line goes on: else a gateway that is never idle would never do a
+    batch. Lines that are in flight when such a request comes are not taken back; they end within
+    one answer's time.
+
     Attributes:
         inside: lines in flight.
     """
 
-    def __init__(self, limit: int, interactive: Callable[[], int]) -> None:
-        """Args are the most lines in flight, and what tells of interactive requests in flight."""
+    def __init__(self, limit: int, traffic: Traffic) -> None:
+        """Args are the most lines in flight, and what tells of other requests."""
         self.inside = 0
         self._limit = limit
-        self._interactive = interactive
+        self._traffic = traffic
         self._left = asyncio.Event()
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no interactive request is in flight."""
-        return self._interactive() == 0
 
     async def enter(self, stopped: asyncio.Event) -> bool:
         """Wait for room and take it; False once `stopped` is set."""
         while not stopped.is_set():
-            if self.inside < allowed(self._limit, self._interactive()):
+            if self.inside < (1 if self._traffic.is_busy else self._limit):
                 self.inside += 1
                 return True
             self._left.clear()
-            # Nothing tells of an interactive request's end, so that it costs none of its time: we
+            # Nothing tells of the end of another request, so that it costs none of its time: we
             # look, and only while there is something to wait for.
             await sleep(_LOOK_S, self._left)
         return False
@@ -53,10 +70,11 @@ class Gate:
         self.inside -= 1
         self._left.set()
 
-    async def breathe(self, stopped: asyncio.Event) -> None:
-        """Wait a moment where interactive requests are in flight, so that they go first."""
-        if not self.is_alone:
-            await sleep(_LOOK_S, stopped)
+
+async def breathe(traffic: Traffic, stopped: asyncio.Event) -> None:
+    """Wait a moment where other requests are served, so that they go first."""
+    if traffic.is_busy:
+        await sleep(_LOOK_S, stopped)
 
 
 async def sleep(seconds: float, until: asyncio.Event) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from coe import pipeline, planner
 from coe.batching import results
 from coe.batching.desk import Desk
-from coe.batching.gate import Gate, sleep
+from coe.batching.gate import Traffic, breathe, sleep
 from coe.batching.lease import Lease
-from coe.batching.source import Source
+from coe.batching.source import Source, boundary
 from coe.errors import CoEError
 from coe.pipeline import Gateway
 from coe.stores.records import Line, Outcome, Placement
+from coe.types import Query
 
 ENCODERS = "encoders"
 """Stands for the backend where one of the composition's own encoders answers."""
@@ -31,7 +32,7 @@ async def place(desk: Desk, lease: Lease, source: Source, gateway: Gateway) -> N
         LeaseLost: another process has the batch.
     """
     seq = lease.batch.seq
-    gate = Gate(1, lambda: gateway.telemetry.in_flight)
+    traffic = Traffic(gateway.telemetry, asyncio.get_running_loop().time)
     placing = _Placing(desk, lease, source, gateway)
     while lease.why is None and desk.gateway is gateway:
         lines = await asyncio.to_thread(desk.state.lines.unplaced, seq, _PAGE)
@@ -39,7 +40,7 @@ async def place(desk: Desk, lease: Lease, source: Source, gateway: Gateway) -> N
             return
         placed: list[Placement] = []
         for start in range(0, len(lines), _AT_ONCE):
-            await gate.breathe(lease.stopped)
+            await breathe(traffic, lease.stopped)
             placed += await placing.some(lines[start : start + _AT_ONCE])
         await asyncio.to_thread(desk.state.lines.place, seq, desk.owner, placed)
 
@@ -68,28 +69,32 @@ class _Placing:
     async def _one(self, line: Line) -> Placement | Outcome | None:
         """Return who answers a line; what came of it where nobody can; None when stopped."""
         query_id = self._desk.new_id()
-        gateway = self._gateway
         try:
-            query = self._source.query(line, query_id)
-            if self._kind.encode is not None and query.model in gateway.encoders:
-                return Placement(
-                    number=line.number,
-                    experts=(query.model,),
-                    backend=ENCODERS,
-                    base=query.model,
-                    reason="pinned",
-                )
-            if planner.pin(gateway.composition, query.model) is None and not await self._router():
-                return None
-            decision = await pipeline.route(gateway, query, alone=True)
-            plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
-            gateway.telemetry.decided(decision, plan)
-            if not plan.calls:
-                raise planner.refusal(plan.excluded)
+            with boundary(self._lease.batch, line):
+                return await self._placed(line, self._source.query(line, query_id))
         except CoEError as error:
             text = results.failed(line, query_id, error, {})
-            gateway.telemetry.batch_line("none", error.status, 0.0)
+            self._gateway.telemetry.batch_line("none", error.status, 0.0)
             return Outcome(number=line.number, expert="", succeeded=False, text=text)
+
+    async def _placed(self, line: Line, query: Query) -> Placement | None:
+        """Return who answers a line. Raises CoEError where nobody can."""
+        gateway = self._gateway
+        if self._kind.encode is not None and query.model in gateway.encoders:
+            return Placement(
+                number=line.number,
+                experts=(query.model,),
+                backend=ENCODERS,
+                base=query.model,
+                reason="pinned",
+            )
+        if planner.pin(gateway.composition, query.model) is None and not await self._router():
+            return None
+        decision = await pipeline.route(gateway, query, alone=True)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+        gateway.telemetry.decided(decision, plan)
+        if not plan.calls:
+            raise planner.refusal(plan.excluded)
         first = plan.calls[0]
         return Placement(
             number=line.number,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Protocol
 
 from coe.batching.desk import Desk
 from coe.batching.ending import end
@@ -20,7 +22,15 @@ from coe.stores.records import Batch, Status
 
 logger = logging.getLogger(__name__)
 
-Act = Callable[[Desk, Lease], Awaitable[None]]
+
+class Act(Protocol):
+    """What is done with a batch."""
+
+    __name__: str
+
+    async def __call__(self, desk: Desk, lease: Lease) -> None:
+        """Do it."""
+
 
 _LOOK_S = 1.0  # for batches that another process added, or left
 _TROUBLE_S = 5.0
@@ -42,10 +52,13 @@ async def work(desk: Desk, lease: Lease) -> None:
         with Source(desk, batch) as source:
             await _run(desk, lease, source)
         await lease.renew()
-    if lease.why != "closing":
-        status = lease.why or "completed"
-        await asyncio.to_thread(end, desk, batch, status)
-        desk.gateway.telemetry.batch_ended(status)
+    if lease.why == "closing":
+        return
+    # A batch whose files were being written is done, whatever has passed since.
+    was_done = batch.status == "finalizing"
+    status: Status = "completed" if was_done or lease.why is None else lease.why
+    await asyncio.to_thread(end, desk, batch, status)
+    desk.gateway.telemetry.batch_ended(status)
 
 
 async def _run(desk: Desk, lease: Lease, source: Source) -> None:
@@ -83,7 +96,10 @@ class Runner:
 
     @asynccontextmanager
     async def running(self, drain_s: float) -> AsyncIterator[None]:
-        """Work in the background meanwhile; then let the lines in flight end, within a time."""
+        """Work in the background meanwhile; then let the lines in flight end, within a time.
+
+        Who is cancelled does not wait for them.
+        """
         checks, runs = self._wakes
         tasks = [
             asyncio.create_task(self._serve(("validating",), validate, checks)),
@@ -93,15 +109,20 @@ class Runner:
         ]
         try:
             yield
+        except asyncio.CancelledError:
+            drain_s = 0.0
+            raise
         finally:
             self._closing = True
             for lease in self._held:
                 lease.stop("closing")
             self.wake()
-            await asyncio.wait(tasks, timeout=drain_s)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            try:
+                await asyncio.wait(tasks, timeout=drain_s)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, statuses: tuple[Status, ...], act: Act, wake: asyncio.Event) -> None:
         """Do one batch of these statuses after the other."""
@@ -121,6 +142,9 @@ class Runner:
         desk = await asyncio.to_thread(self._find_desk)
         if desk is None:
             return False
+        # One holds a batch, not one process: else who checked it could give up the lease of who
+        # runs it.
+        desk = replace(desk, owner=f"{desk.owner}:{act.__name__}")
         batch = await asyncio.to_thread(
             desk.state.batches.claim,
             desk.owner,
@@ -135,7 +159,7 @@ class Runner:
         return True
 
     async def _do(self, desk: Desk, batch: Batch, act: Act) -> None:
-        """Do a batch while its lease is kept.
+        """Do a batch, and give its lease up.
 
         What fails keeps the lease, so that the batch is tried again only once that has run out,
         and the others have their turn.
@@ -145,17 +169,24 @@ class Runner:
         self._held.add(lease)
         if self._closing:
             lease.stop("closing")
+        release = desk.state.batches.release
         try:
-            async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(lease.keep())
-                await act(desk, lease)
-                keeping.cancel()
-        except* LeaseLost:
-            logger.warning("batch %s is another process's now", batch.id)
-        except* asyncio.CancelledError:
-            desk.state.batches.release(batch.seq, desk.owner)
+            await _keeping(desk, lease, act)
+        except asyncio.CancelledError:
+            release(batch.seq, desk.owner)
             raise
         finally:
             self._held.discard(lease)
-        desk.state.batches.release(batch.seq, desk.owner)
+        await asyncio.to_thread(release, batch.seq, desk.owner)
         logger.info("batch %s: %s", batch.id, lease.why or "done")
+
+
+async def _keeping(desk: Desk, lease: Lease, act: Act) -> None:
+    """Do a batch while its lease is kept; stop at once where it is lost."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(lease.keep())
+            await act(desk, lease)
+            keeping.cancel()
+    except* LeaseLost:
+        logger.warning("batch %s is another process's now", lease.batch.id)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +13,25 @@ from coe.batching.desk import Desk
 from coe.errors import CoEError
 from coe.stores.records import Batch, Line
 from coe.types import Query
+
+logger = logging.getLogger(__name__)
+
+INTERNAL = "internal error; the gateway's log has the details"
+
+
+@contextmanager
+def boundary(batch: Batch, line: Line) -> Iterator[None]:
+    """Make of a bug that line's error alone, as the HTTP boundary does.
+
+    Without it one line would stop its batch, and be run first once more each time that it goes on.
+    """
+    try:
+        yield
+    except CoEError:
+        raise
+    except Exception:
+        logger.exception("batch %s, line %d", batch.id, line.number)
+        raise CoEError(INTERNAL) from None
 
 
 class Source:

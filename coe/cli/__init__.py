@@ -361,6 +361,30 @@ def map_rollback(config: Config = None) -> None:
 
 
 @app.command()
+def batch(
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines as for OpenAI's batches: custom_id, url, body.")
+    ],
+    config: Config = None,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default: beside the file.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the results of a run before.")
+    ] = False,
+) -> None:
+    """Answer a file of requests, expert by expert, without a server.
+
+    Writes NAME.output.jsonl and NAME.errors.jsonl. Ctrl-C loses nothing: the same command goes on
+    where it was.
+    """
+    from coe.cli.batch import run_file
+
+    run_file(file, out, config, force=force)
+
+
+@app.command()
 def experts(config: Config = None, *, json: Json = False) -> None:
     """List the experts, where they run and which categories they answer."""
     from coe.cli.show import list_experts

@@ -54,8 +54,6 @@ class FileStore:
             try:
                 with part.open("wb") as stream:
                     yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
                 part.replace(self.path(file_id))
             finally:
                 part.unlink(missing_ok=True)
@@ -74,13 +72,24 @@ class FileStore:
                 size += stream.write(piece)
         if size == 0:
             self.path(file_id).unlink()
+        else:
+            self._settle(file_id)
         return size
 
     def add(self, file: File) -> File:
-        """Add the row of a file whose content is there."""
+        """Add the row of a file whose content is there, once it is safe on the disk."""
+        self._settle(file.id)
         with self._database.writing() as connection:
             connection.execute(ADD, row_of(file))
         return file
+
+    def _settle(self, file_id: str) -> None:
+        """Wait for the disk; apart from `writing`, which runs between turns of an event loop."""
+        try:
+            with self.path(file_id).open("rb") as stream:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise CoEError(f"{self.path(file_id)}: {error.strerror}") from None
 
     def get(self, file_id: str) -> File | None:
         """Return a file; None where there is none of that id."""

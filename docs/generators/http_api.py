@@ -46,7 +46,7 @@ def page() -> str:
 def _rank(item: tuple[str, dict[str, Any]]) -> tuple[int, str]:
     """Put the tags of the document in the order in which people need them."""
     path, operations = item
-    tags = ("inference", "models", "routing", "health")
+    tags = ("inference", "models", "routing", "batches", "health")
     tag = next(iter(operations.values())).get("tags", [""])[0]
     return (tags.index(tag) if tag in tags else len(tags), path)
 
@@ -54,7 +54,7 @@ def _rank(item: tuple[str, dict[str, Any]]) -> tuple[int, str]:
 def _endpoint(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [f"## `{method.upper()} {path}`", operation.get("description", "")]
     content = operation.get("requestBody", {}).get("content", {})
-    schema = content.get("application/json", {}).get("schema", {})
+    schema = next(iter(content.values()), {}).get("schema", {})
     required = schema.get("required", [])
     rows = [
         (markdown.code(name), _kind(field), "yes" if name in required else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import openai
 import pytest
 from openai.types import Batch
 
+from coe.composition import load
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Running, Serve
@@ -627,3 +629,43 @@ async def test_two_gateways_on_one_folder_run_a_batch_once(
 
     assert [batch.request_counts.completed for batch in done if batch.request_counts] == [50, 50]
     assert upstream.received == 100
+
+
+async def test_a_gateway_that_is_replaced_meanwhile_answers_what_is_left(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    upstream.latency = lambda: 0.02
+    text = composition(upstream)
+    moved = tmp_path / "moved.yaml"
+    moved.write_text(text.replace("plus], experts: [sums]", "plus], experts: [words]"))
+    async with serve(text, batch_concurrency=2) as running, Desk(running) as desk:
+        batch = await desk.begin(request(i, "add") for i in range(40))
+        await upstream.arrived(8)
+        await running.live.replace(load(moved))
+        done = await desk.end(batch)
+        rows = await desk.rows(done.output_file_id)
+
+    models = [row["response"]["body"]["model"] for row in rows]
+    assert models == sorted(models)
+    assert set(models) == {"sums", "words"}
+    assert upstream.received == 40
+    assert upstream.aborted == 0
+
+
+async def test_a_bug_fails_its_line_and_no_other(serve: Serve, upstream: FakeUpstream) -> None:
+    async with serve(composition(upstream)) as running, Desk(running) as desk:
+
+        class Broken:
+            def generate(self, dispatch: object) -> object:
+                raise KeyError(dispatch)
+
+        backends = {**running.gateway.backends, "other": Broken()}
+        running.live.current.gateway = replace(running.gateway, backends=backends)
+        done = await desk.end(await desk.begin([request(0, "add"), request(1, "good day")]))
+        running.live.current.gateway = running.gateway
+        (bad,) = await desk.rows(done.error_file_id)
+
+    assert done.request_counts is not None
+    assert done.request_counts.to_dict() == {"total": 2, "completed": 1, "failed": 1}
+    assert bad["response"]["status_code"] == 500
+    assert bad["response"]["body"]["error"]["message"].startswith("internal error")

@@ -4,17 +4,56 @@ import asyncio
 
 import pytest
 
-from coe.batching.gate import Gate, allowed, sleep
+from coe.batching.gate import QUIET_S, Gate, Traffic, breathe, sleep
+from coe.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
 
 
-def test_one_goes_on_beside_interactive_requests() -> None:
-    assert [allowed(8, interactive) for interactive in (0, 1, 9)] == [8, 1, 1]
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-async def test_no_more_than_the_limit_are_inside() -> None:
-    gate, stopped = Gate(2, lambda: 0), asyncio.Event()
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry(log_requests=False)
+
+
+@pytest.fixture
+def traffic(telemetry: Telemetry, clock: Clock) -> Traffic:
+    return Traffic(telemetry, clock)
+
+
+def test_a_request_in_flight_is_traffic(traffic: Traffic, telemetry: Telemetry) -> None:
+    assert not traffic.is_busy
+
+    telemetry.in_flight = 1
+
+    assert traffic.is_busy
+
+
+def test_the_gap_after_a_request_is_traffic_for_a_while(
+    traffic: Traffic, telemetry: Telemetry, clock: Clock
+) -> None:
+    telemetry.begun += 1  # it came and went between two looks
+    assert traffic.is_busy
+
+    clock.now += 0.9 * QUIET_S
+    assert traffic.is_busy
+    clock.now += 0.2 * QUIET_S
+    assert not traffic.is_busy
+
+
+async def test_no_more_than_the_limit_are_inside(traffic: Traffic) -> None:
+    gate, stopped = Gate(2, traffic), asyncio.Event()
     assert await gate.enter(stopped)
     assert await gate.enter(stopped)
 
@@ -27,21 +66,24 @@ async def test_no_more_than_the_limit_are_inside() -> None:
     assert gate.inside == 2
 
 
-async def test_who_waits_goes_on_when_the_interactive_request_has_ended() -> None:
-    interactive = 1
-    gate, stopped = Gate(2, lambda: interactive), asyncio.Event()
+async def test_one_goes_on_beside_other_requests(
+    traffic: Traffic, telemetry: Telemetry, clock: Clock
+) -> None:
+    telemetry.in_flight = 1
+    gate, stopped = Gate(2, traffic), asyncio.Event()
     assert await gate.enter(stopped)
     second = asyncio.create_task(gate.enter(stopped))
     await asyncio.sleep(0)
     assert not second.done()
 
-    interactive = 0
+    telemetry.in_flight = 0
+    clock.now += 2 * QUIET_S
 
     assert await second
 
 
-async def test_who_waits_leaves_when_all_is_stopped() -> None:
-    gate, stopped = Gate(1, lambda: 0), asyncio.Event()
+async def test_who_waits_leaves_when_all_is_stopped(traffic: Traffic) -> None:
+    gate, stopped = Gate(1, traffic), asyncio.Event()
     await gate.enter(stopped)
     second = asyncio.create_task(gate.enter(stopped))
     await asyncio.sleep(0)
@@ -50,6 +92,20 @@ async def test_who_waits_leaves_when_all_is_stopped() -> None:
 
     assert not await second
     assert gate.inside == 1
+
+
+async def test_a_breath_is_taken_beside_other_requests_alone(
+    traffic: Traffic, telemetry: Telemetry
+) -> None:
+    taken = asyncio.create_task(breathe(traffic, asyncio.Event()))
+    await asyncio.sleep(0)
+    assert taken.done()
+
+    telemetry.in_flight = 1
+    taken = asyncio.create_task(breathe(traffic, asyncio.Event()))
+    await asyncio.sleep(0)
+    assert not taken.done()
+    await taken
 
 
 async def test_a_sleep_ends_with_its_event() -> None:
