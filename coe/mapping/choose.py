@@ -26,13 +26,15 @@ Reference: Jitkrittum, W. et al. (2025). Universal model routing for efficient L
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.mapping.fitted import FittedMap
+from coe.mapping.fitted import FittedMap, Residual
 from coe.mapping.outcomes import NONE
-from coe.types import Choice, Decision, Dial, Prospect
+from coe.mapping.residual import correct
+from coe.types import Choice, Decision, Dial, Embedding, Prospect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 # `cheapest_good`, where no floor is given.
 NEARLY = 0.05
 _OF_PROBABILITIES = frozenset({"matched", "below-threshold", "ambiguous"})
-_ROUNDING = 1e-12
+_DIGITS = 12  # in which utilities must differ: what is equal on paper may not be in floats
+_ROUNDING = 10.0**-_DIGITS
 
 
 class Chooser:
@@ -88,6 +91,7 @@ class Chooser:
         parts = [*(part[:, columns] for part in cells), _filled(cost), _filled(latency)]
         # One product for all five: shape (C, 5 * E).
         self._cells = np.ascontiguousarray(np.hstack(parts))
+        self._residual = _of(fitted.residual, columns)
 
     def choose(self, decision: Decision, dial: Dial, barred: Collection[str] = ()) -> Choice:
         """Return the choice for a decision, whose client named no expert.
@@ -106,11 +110,13 @@ class Chooser:
         if memberships is None:
             detail = f"the map is stale: it says nothing of the category `{decision.category}`"
             return Choice(choose="ranked", detail=detail)
+        usable = self._usable(decision.embedding)
         return Choice(
             choose=dial.choose,
-            prospects=self.rank(memberships, dial, barred),
+            prospects=self.rank(memberships, dial, usable, barred),
             price_weight=self._weight(dial),
             quality_floor=dial.quality_floor,
+            is_corrected=usable is not None,
         )
 
     def memberships(self, decision: Decision) -> Floats | None:
@@ -139,6 +145,7 @@ class Chooser:
         self,
         memberships: Floats,
         dial: Dial,
+        embedding: Embedding | None = None,
         barred: Collection[str] = (),
     ) -> tuple[Prospect, ...]:
         """Return the experts, best first; equal ones by less cost, then as in the map.
@@ -155,11 +162,16 @@ class Chooser:
         Args:
             memberships: shape (C,), of sum 1.
             dial: what is wanted; not `ranked`.
+            embedding: of the residual's encoder; None leaves the residual out.
             barred: see `choose`.
         """
         if not self.experts:
             return ()
         quality, lower, upper, cost, latency = (memberships @ self._cells).reshape(5, -1)
+        if embedding is not None and self._residual is not None:
+            vector = np.asarray(embedding.vector, dtype=np.float64)
+            shift = correct(self._residual, quality[None], vector[None])[0] - quality
+            quality, lower, upper = np.stack([quality, lower, upper]) + shift
         weight = dial.latency_weight
         wait = latency * (self._latency_weight if weight is None else weight)
         utility = quality - self._weight(dial) * cost - wait
@@ -167,9 +179,11 @@ class Chooser:
             is_good = quality >= self._floor(quality, dial, barred) - _ROUNDING
             order = np.lexsort((cost, -quality, np.where(is_good, cost, 0.0), ~is_good))
         else:
-            order = np.lexsort((cost, -utility))
+            order = np.lexsort((cost, -np.round(utility, _DIGITS)))
         shown = np.where(self._is_priced, cost, np.nan), np.where(self._is_timed, latency, np.nan)
-        rows = np.stack([quality, lower, upper, *shown, utility])[:, order].tolist()
+        # A correction may lead out of [0, 1]: it ranks as it is, and is shown within.
+        within = np.clip([quality, lower, upper], 0.0, 1.0)
+        rows = np.stack([*within, *shown, utility])[:, order].tolist()
         for place in (3, 4):
             rows[place] = [None if value != value else value for value in rows[place]]  # noqa: PLR0124
         names = [self.experts[i] for i in order.tolist()]
@@ -185,6 +199,12 @@ class Chooser:
 
     def _weight(self, dial: Dial) -> float:
         return self._price_weight if dial.price_weight is None else dial.price_weight
+
+    def _usable(self, embedding: Embedding | None) -> Embedding | None:
+        """Return the embedding where there is a residual, and of the same encoder."""
+        if embedding is None or self._residual is None:
+            return None
+        return embedding if embedding.encoder == self._residual.encoder else None
 
     def _flagged(self, memberships: Floats | None) -> Choice:
         """Return the choice by a map that is flagged and must not be used."""
@@ -218,3 +238,10 @@ def _filled(cells: Floats) -> Floats:
     if known.any():
         filled[:, ~known] = filled[:, known].max(axis=1, keepdims=True)
     return np.asarray(filled)
+
+
+def _of(residual: Residual | None, columns: list[int]) -> Residual | None:
+    """Return the residual of some experts."""
+    if residual is None:
+        return None
+    return replace(residual, scores=residual.scores[:, columns])
