@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.01
 """Quality that is of no matter: one point."""
-ROUNDING = 1e-9
 MAP, INCUMBENT, RANDOM = "map", "incumbent", "random"
 BEST_SINGLE, CHEAPEST_GOOD = "best single", "cheapest good single"
 CATEGORY_ORACLE, ORACLE = "category oracle", "oracle"
@@ -93,10 +92,10 @@ def best_single(matrix: OutcomeMatrix) -> int:
 def cheapest_good(matrix: OutcomeMatrix) -> int | None:
     """Return the column of the cheapest expert that is about as good as the best single one.
 
-    That is one whose mean score, on the prompts on which both were measured, is at most
-    `TOLERANCE` lower. The mean and not a bound of it: with few prompts no bound would let any
-    expert pass, and the map would be compared with nobody just when little is known. The prompts
-    must be at least half of the best single expert's, though.
+    That is one that was measured on at least half of the best single expert's prompts, and is not
+    shown to be more than `TOLERANCE` behind there: the upper end of its paired interval reaches
+    that. The upper end: with few prompts the lower one would let no expert pass, and the map would
+    be compared with nobody cheap just when little is known.
 
     None where no cost of the best single expert is known.
     """
@@ -104,10 +103,10 @@ def cheapest_good(matrix: OutcomeMatrix) -> int | None:
     costs = _column_means(matrix.costs)
     if np.isnan(costs[best]):
         return None
-    behind = matrix.scores[:, [best]] - matrix.scores
-    common = (~np.isnan(behind)).sum(axis=0)
-    is_good = (common > 0) & (2 * common >= common[best])
-    is_good &= np.nan_to_num(_column_means(behind), nan=np.inf) <= TOLERANCE + ROUNDING
+    common = (~np.isnan(matrix.scores[:, [best]] - matrix.scores)).sum(axis=0)
+    # The best expert's gain over each is what the others are behind.
+    behind = np.array([low for _, low, _ in paired_gains(matrix.scores[:, best], matrix.scores)])
+    is_good = (2 * common >= common[best]) & (behind <= TOLERANCE)
     return int(np.nanargmin(np.where(is_good, costs, np.nan)))
 
 
