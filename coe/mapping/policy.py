@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     Places = NDArray[np.intp]
 
 NOBODY = -1  # the column of an expert that is not in the matrix
-_STEPS = 30  # halvings of the interval in which the least price lies
+_STEPS = 20  # halvings of the interval in which the least price lies
+_EQUAL = 1e-12
 _DEAREST = 2.0**20  # quality that a whole budget is worth at most
 
 
@@ -100,11 +101,24 @@ def choice(
         used: shape (E,), who may be chosen.
         weights: quality that a unit of money, and a second, are worth.
     """
-    cost, wait = memberships @ known(cells.cost, used), memberships @ known(cells.latency_s, used)
-    utility = memberships @ cells.quality - weights[0] * cost - weights[1] * wait
-    utility[:, ~used] = -np.inf
-    # Of equals the cheapest, then the first.
-    best = utility >= utility.max(axis=1, keepdims=True) - 1e-12
+    return _greatest(*_expected(cells, memberships, used), weights)
+
+
+def _expected(
+    cells: FittedMap, memberships: Floats, used: NDArray[np.bool_]
+) -> tuple[Floats, Floats, Floats]:
+    """Return what is expected of each prompt's answers: quality, money, seconds; (n, E) each."""
+    quality = np.where(used, memberships @ cells.quality, -np.inf)
+    parts = (known(part, used) for part in (cells.cost, cells.latency_s))
+    cost, wait = (memberships @ part for part in parts)
+    return quality, cost, wait
+
+
+def _greatest(quality: Floats, cost: Floats, wait: Floats, weights: tuple[float, float]) -> Places:
+    """Return the column of the greatest utility in each row; of equals the cheapest, the first."""
+    utility = quality - weights[0] * cost if weights[0] else quality
+    utility = utility - weights[1] * wait if weights[1] else utility
+    best = utility >= utility.max(axis=1, keepdims=True) - _EQUAL
     return np.asarray(np.where(best, cost, np.inf).argmin(axis=1))
 
 
@@ -136,7 +150,8 @@ def weights(
     limits = (constraints.money, constraints.latency_s)
     if limits == (None, None):
         return (0.0, 0.0), True
-    means = [memberships @ known(part, used) for part in (cells.cost * PER, cells.latency_s)]
+    expected = _expected(cells, memberships, used)
+    means = (expected[1] * PER, expected[2])
     rows = np.arange(len(memberships))
 
     def at(worth: float) -> tuple[float, float]:
@@ -144,7 +159,7 @@ def weights(
         return money * PER, wait
 
     def is_met(worth: float) -> bool:
-        chosen = choice(cells, memberships, used, at(worth))
+        chosen = _greatest(*expected, at(worth))
         return all(
             limit is None or float(mean[rows, chosen].mean()) <= limit * (1 + 1e-9)
             for limit, mean in zip(limits, means, strict=True)
