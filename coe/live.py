@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from coe.applied import expect_map
 from coe.classify import Classifier
 from coe.composition import Composition
 from coe.errors import CoEError, ConfigError, ExpertLoadFailed
@@ -138,12 +139,15 @@ class Live:
             old = self.current.gateway
             new = wire(composition, self._settings, self.telemetry, before=old)
             try:
+                expect_map(composition, new.applied)
                 readiness = await _prepare(new, old, self.readiness)
                 yield
             except BaseException:
                 await _close(part for part in _parts(new) if not _is_in(part, _parts(old)))
                 raise
             self._swap(new, readiness)
+            for note in new.notes:
+                logger.warning(note)
 
     def _swap(self, gateway: Gateway, readiness: dict[str, str]) -> None:
         leaving, self.current = self.current, Hold(gateway)

@@ -195,6 +195,8 @@ def _is_cyclic(name: str, file: FileKeys) -> bool:
 
 
 def _check_unused(file: FileKeys, report: Report) -> None:
+    if file.routing.choose == "fitted":  # a map leads to whoever it ranks
+        return
     used = {file.default, *(file.routing.none or ())}
     used.update(*(route.experts for route in file.routing.routes.values()))
     used.update(*(category.experts or () for category in file.categories.values()))

@@ -12,6 +12,7 @@ import pytest
 
 from coe.composition import load
 from coe.composition.measured import measured
+from coe.errors import ConfigError
 from coe.mapping import NONE, FittedMap
 from coe.mapping.store import write_map
 from coe.testing.upstream import FakeUpstream
@@ -182,6 +183,24 @@ async def test_a_flagged_map_is_used_only_where_the_guard_reports(
 
     assert answered == expert
     assert is_flagged == 1
+
+
+async def test_a_map_is_put_to_use_while_the_gateway_serves(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    by_hand = text(upstream.url).replace("choose: fitted, ", "")
+    async with serve(by_hand) as running:
+        before = (await running.chat("coe/best", LAW)).headers["x-coe-expert"]
+        (tmp_path / "experts.yaml").write_text(text(upstream.url))
+        with pytest.raises(ConfigError, match=r"there is no experts\.map"):
+            await running.live.replace(load(tmp_path / "experts.yaml"))
+        refused = (await running.chat("coe/best", LAW)).headers["x-coe-choose"]
+        apply(tmp_path, text(upstream.url), verdict="not better")
+        await running.live.replace(load(tmp_path / "experts.yaml"))
+        after = (await running.chat("coe/best", LAW)).headers["x-coe-expert"]
+
+    assert (before, refused, after) == ("plain", "ranked", "grand")
+    assert "experts.map is flagged" in caplog.text
 
 
 async def test_a_conversation_is_on_one_side_of_a_canary(

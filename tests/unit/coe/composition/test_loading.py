@@ -366,3 +366,12 @@ def test_a_canary_has_a_share(write: Write) -> None:
     assert composition.experts["first"].share == 0.05
     assert composition.experts["second"].share == 0.125
     assert "share: 12.5%" in expand(composition)
+
+
+def test_where_a_map_ranks_the_experts_no_route_need_lead_to_one(write: Write) -> None:
+    text = SMALLEST.replace("experts:\n", "experts:\n  other: ollama/m\n", 1)
+
+    assert [p.path for p in check(write(text), {}) if "no route" in p.message] == ["experts.other"]
+    assert not [
+        p for p in check(write(text + "routing: {choose: fitted}\n"), {}) if "no route" in p.message
+    ]
