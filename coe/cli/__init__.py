@@ -276,7 +276,7 @@ def score(  # noqa: PLR0913 - an option each
 
 
 @map_app.command("fit")
-def map_fit(
+def map_fit(  # noqa: PLR0913 - an option each
     config: Config = None,
     *,
     budget: Annotated[
@@ -293,6 +293,14 @@ def map_fit(
     source: Annotated[
         str, typer.Option(help="Which scores count: evaluation, panel, shadow, feedback.")
     ] = "evaluation,panel,shadow",
+    neighbours: Annotated[
+        bool,
+        typer.Option(
+            "--neighbours",
+            help="Correct the cells by prompts that are alike, if that gains anything; needs "
+            "`coe score --keep-prompts`.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the folds and the resamples.", min=0)] = 0,
     json: Json = False,
 ) -> None:
@@ -308,6 +316,7 @@ def map_fit(
             budgets=tuple(budget or ()),
             on=on,
             sources=source,
+            neighbours=neighbours,
             seed=seed,
             as_json=json,
         )

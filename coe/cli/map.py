@@ -16,6 +16,7 @@ import orjson
 
 from coe.cli import map_text
 from coe.cli.map_budget import read_budget
+from coe.cli.map_neighbours import embedded
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
@@ -50,6 +51,7 @@ class Wish:
     budgets: tuple[str, ...] = ()
     on: Path | None = None
     sources: str = SOURCES
+    neighbours: bool = False
     seed: int = 0
     as_json: bool = False
 
@@ -99,6 +101,9 @@ def fit_map(wish: Wish) -> None:
     )
     try:
         with shown("nothing is kept") as progress:
+            if wish.neighbours:
+                known, encoder = embedded(composition, settings, found, progress)
+                task = replace(task, matrix=known, encoder=encoder)
             proposal = fit(task, progress)
     except ValueError as error:
         raise ConfigError(f"{composition.source}: no map can be fitted: {error}") from None
@@ -112,7 +117,7 @@ def fit_map(wish: Wish) -> None:
     if wish.as_json:
         _print_json(map_text.document(proposal.fitted))
     else:
-        print(map_text.proposal(proposal, found, task.constraints))
+        print(map_text.proposal(proposal, task.matrix, task.constraints))
     seconds = time.monotonic() - started
     does = "makes it live" if proposal.is_accepted else "would refuse it; see --force there"
     print(f"wrote {place.proposal} in {seconds:.1f} s; `coe map apply` {does}", file=sys.stderr)

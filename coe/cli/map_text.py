@@ -55,6 +55,7 @@ def proposal(found: Proposal, outcomes: OutcomeMatrix, constraints: Constraints)
         "",
         *_kept(found),
         *_prices(fitted, constraints),
+        *_neighbours(fitted, outcomes),
         f"verdict: {_verdict(fitted)}",
         f"{'accepted' if found.is_accepted else 'REFUSED'}: {found.reason}",
     ]
@@ -202,6 +203,15 @@ def _prices(fitted: FittedMap, constraints: Constraints) -> list[str]:
     if fitted.latency_weight:
         lines.append(f"a point of quality is worth {0.01 / fitted.latency_weight:.3g} s")
     return lines
+
+
+def _neighbours(fitted: FittedMap, outcomes: OutcomeMatrix) -> list[str]:
+    if outcomes.embeddings is None:
+        return []
+    if fitted.residual is None:
+        return ["neighbours: not shown to gain anything, so the map goes without"]
+    kept = fitted.residual
+    return [f"neighbours: the nearest {kept.k} correct the cells, with a weight of {kept.weight:g}"]
 
 
 def _verdict(fitted: FittedMap) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coe.errors import Infeasible
-from coe.mapping import guard, infeasible, proof
+from coe.mapping import guard, infeasible, proof, residual
 from coe.mapping.estimates import estimate
-from coe.mapping.fitted import FittedMap
+from coe.mapping.fitted import FittedMap, Residual
 from coe.mapping.proof import Change, Interval
 from coe.mapping.task import Model, Task, problem_of
 from coe.tools import Progress
@@ -74,7 +74,8 @@ def fit(task: Task, progress: Progress = _silent) -> Proposal:
     progress("finding the best map", 1, 1)
     if model is None:
         raise Infeasible("; ".join(infeasible.why(problem_of(task, estimate(task.matrix)))))
-    chosen = proof.out_of_fold(task, model, progress)
+    kept = _neighbours(task, progress)
+    chosen = proof.out_of_fold(task, model, kept, progress)
     before = proof.incumbent(task)
     gain, saving = proof.compared(task, chosen, before)
     rows, verdict = guard.compare(
@@ -85,7 +86,13 @@ def fit(task: Task, progress: Progress = _silent) -> Proposal:
     )
     accepted, reason = proof.ruling(gain, saving, broken=proof.broken_by(task, before))
     single = next(row for row in rows if row.policy == guard.BEST_SINGLE)
-    fitted = replace(model.fitted, best_single=single.expert, guard=rows, verdict=verdict)
+    fitted = replace(
+        model.fitted,
+        best_single=single.expert,
+        guard=rows,
+        verdict=verdict,
+        residual=kept,
+    )
     return Proposal(
         fitted=fitted,
         changes=proof.changes(task, model, (chosen, before), progress),
@@ -97,6 +104,16 @@ def fit(task: Task, progress: Progress = _silent) -> Proposal:
         new=model.new,
         warnings=(*_doubts(task), *model.warnings),
     )
+
+
+def _neighbours(task: Task, progress: Progress) -> Residual | None:
+    """Return the correction by neighbours; None where it is not shown to gain anything."""
+    if task.matrix.embeddings is None:
+        return None
+    progress("trying neighbours", 0, 1)
+    found = residual.fit(task.matrix, estimate(task.matrix), task.encoder, seed=task.seed)
+    progress("trying neighbours", 1, 1)
+    return found
 
 
 def _check(task: Task) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from coe.mapping.budget import PER, Constraints
 from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import NONE, OutcomeMatrix
+from coe.mapping.residual import correct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,14 +70,22 @@ class Standing:
         return columns[self.decided(matrix)]
 
 
-def routed(fitted: FittedMap, matrix: OutcomeMatrix, standing: Standing) -> Places:
+def routed(
+    fitted: FittedMap, matrix: OutcomeMatrix, standing: Standing, *, encoder: str = ""
+) -> Places:
     """Return who answers each prompt by a map, shape (n,): columns of the matrix, or `NOBODY`.
 
-    Experts that the matrix lacks are still chosen, as live; `NOBODY` stands for them.
+    Experts that the matrix lacks are still chosen, as live; `NOBODY` stands for them. Neighbours
+    count where the matrix has embeddings by their encoder.
     """
-    memberships = _onto(fitted, matrix)
     inside = np.array([name in fitted.used for name in fitted.experts])
-    chosen = choice(fitted, memberships, inside, (fitted.price_weight, fitted.latency_weight))
+    chosen = choice(
+        fitted,
+        _onto(fitted, matrix),
+        inside,
+        (fitted.price_weight, fitted.latency_weight),
+        embeddings=_comparable(fitted, matrix, encoder),
+    )
     place = {name: i for i, name in enumerate(matrix.experts)}
     columns = np.array([place.get(name, NOBODY) for name in fitted.experts], dtype=np.intp)
     return by_hand(standing, matrix, columns[chosen])
@@ -91,7 +100,12 @@ def by_hand(standing: Standing, matrix: OutcomeMatrix, chosen: Places) -> Places
 
 
 def choice(
-    cells: FittedMap, memberships: Floats, used: NDArray[np.bool_], weights: tuple[float, float]
+    cells: FittedMap,
+    memberships: Floats,
+    used: NDArray[np.bool_],
+    weights: tuple[float, float],
+    *,
+    embeddings: Floats | None = None,
 ) -> Places:
     """Return the expert of the greatest utility for each prompt, shape (n,); see `choose`.
 
@@ -100,8 +114,18 @@ def choice(
         memberships: shape (n, C), rows that sum to 1.
         used: shape (E,), who may be chosen.
         weights: quality that a unit of money, and a second, are worth.
+        embeddings: shape (n, dim), of the residual's encoder; None leaves the residual out.
     """
-    return _greatest(*_expected(cells, memberships, used), weights)
+    quality, cost, wait = _expected(cells, memberships, used)
+    if embeddings is not None and cells.residual is not None:
+        quality = correct(cells.residual, quality, embeddings)
+    return _greatest(quality, cost, wait, weights)
+
+
+def _comparable(fitted: FittedMap, matrix: OutcomeMatrix, encoder: str) -> Floats | None:
+    """Return the embeddings of the prompts, if the map's residual has the same encoder."""
+    is_same = fitted.residual is not None and fitted.residual.encoder == encoder
+    return matrix.embeddings if is_same else None
 
 
 def _expected(

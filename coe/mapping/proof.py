@@ -10,6 +10,8 @@ import numpy as np
 
 from coe.mapping import guard
 from coe.mapping.budget import PER
+from coe.mapping.estimates import values
+from coe.mapping.fitted import FittedMap, Residual
 from coe.mapping.intervals import paired_gain
 from coe.mapping.outcomes import NONE, OutcomeMatrix
 from coe.mapping.policy import NOBODY, routed
@@ -94,25 +96,41 @@ def points(gain: Interval) -> str:
     return f"{mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
-def out_of_fold(task: Task, model: Model, progress: Progress) -> Places:
-    """Return who answers each prompt by a map fitted to the other folds, shape (n,)."""
+def out_of_fold(task: Task, model: Model, kept: Residual | None, progress: Progress) -> Places:
+    """Return who answers each prompt by a map fitted to the other folds, shape (n,).
+
+    Neighbours are of the other folds, too; how many and with what weight is as they are kept.
+    """
     count = len(task.matrix.prompts)
     fold = np.random.default_rng(task.seed).permutation(count) % task.folds
     chosen = np.zeros(count, dtype=np.intp)
     for i in range(task.folds):
         progress("measuring it out of fold", i, task.folds)
-        train, test = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+        train, test = (task.matrix.rows(np.flatnonzero(part)) for part in (fold != i, fold == i))
         # Where the budget is tight the others alone may not meet it; the whole map then answers.
-        found = Model.of(task, task.matrix.rows(train), QUICK_S) or model
-        chosen[test] = found.chosen(task, task.matrix.rows(test))
+        found = (Model.of(task, train, QUICK_S) or model).fitted
+        found = replace(found, residual=_of_others(kept, train, found))
+        chosen[fold == i] = routed(found, test, task.standing, encoder=task.encoder)
     return chosen
+
+
+def _of_others(kept: Residual | None, train: OutcomeMatrix, fitted: FittedMap) -> Residual | None:
+    """Return a residual of other prompts, with the same options."""
+    if kept is None or train.embeddings is None:
+        return None
+    over = train.scores - values(fitted.quality, train.memberships)
+    return replace(
+        kept,
+        embeddings=train.embeddings.astype(np.float32),
+        scores=np.nan_to_num(over, nan=0.0).astype(np.float32),
+    )
 
 
 def incumbent(task: Task) -> Places:
     """Return who answers each prompt now, shape (n,); `NOBODY` where nobody scored that."""
     if task.incumbent is None:
         return task.standing.written(task.matrix)
-    return routed(task.incumbent, task.matrix, task.standing)
+    return routed(task.incumbent, task.matrix, task.standing, encoder=task.encoder)
 
 
 def _of(table: Floats, chosen: Places) -> Floats:

@@ -11,7 +11,7 @@ from coe.mapping.budget import Constraints, Problem
 from coe.mapping.estimates import Cells, estimate
 from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import OutcomeMatrix
-from coe.mapping.policy import Standing, by_hand, choice, weights
+from coe.mapping.policy import Standing, choice, weights
 from coe.mapping.solve import Method, fill, solve
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Task:
         standing: how the composition decides and who answers now.
         constraints: the budget.
         incumbent: the map in use; None where the written lists are.
+        encoder: fingerprint of the encoder of the matrix's embeddings; empty where it has none.
         seed: of folds and resamples.
         folds, resamples: how many.
     """
@@ -43,6 +44,7 @@ class Task:
     standing: Standing
     constraints: Constraints = field(default_factory=Constraints)
     incumbent: FittedMap | None = None
+    encoder: str = ""
     seed: int = 0
     folds: int = FOLDS
     resamples: int = RESAMPLES
@@ -107,14 +109,6 @@ class Model:
         )
         priced = replace(fitted, assignment=answers, price_weight=found[0], latency_weight=found[1])
         return cls(fitted=priced, method=solution.method, new=new, warnings=tuple(warnings))
-
-    def chosen(self, task: Task, matrix: OutcomeMatrix) -> Places:
-        """Return who answers the prompts, shape (n,)."""
-        fitted = self.fitted
-        inside = np.array([name in fitted.used for name in fitted.experts])
-        memberships = matrix.memberships
-        found = choice(fitted, memberships, inside, (fitted.price_weight, fitted.latency_weight))
-        return by_hand(task.standing, matrix, found)
 
 
 def problem_of(task: Task, cells: Cells) -> Problem:

@@ -12,6 +12,11 @@ import numpy as np
 import pytest
 
 from coe.cli import main
+from coe.composition import load
+from coe.composition.revisions import revision
+from coe.mapping.outcomes import Outcome
+from coe.mapping.store import read_map
+from coe.stores.outcomes import OutcomeStore, Prompt
 
 FILE = """\
 version: 1  # kept
@@ -132,6 +137,53 @@ def test_a_proposal_about_something_else_is_refused(coe: Coe, place: Path) -> No
 
     assert refused.returncode == 1
     assert "`experts.coder` has changed" in refused.stderr
+
+
+def kept(place: Path, *, texts: bool) -> None:
+    """Keep scores of prompts whose words, not their category, say who is right."""
+    draw = np.random.default_rng(0)
+    composition = load(place / "experts.yaml")
+    with OutcomeStore.open(place / ".coe" / "outcomes.sqlite") as store:
+        for i in range(240):
+            is_river = bool(draw.integers(2))
+            words = draw.choice(["river water fish boat"] if is_river else ["stone rock hill ore"])
+            chances = {"coder": 0.1 + 0.8 * is_river, "lawyer": 0.9 - 0.8 * is_river}
+            for expert, chance in {**chances, "general": 0.5}.items():
+                row = Outcome(
+                    prompt=f"p{i}",
+                    expert=expert,
+                    score=float(draw.random() < chance),
+                    probabilities={"code": 0.48, "law": 0.48},
+                    revision=revision(composition, expert),
+                )
+                store.add([row])
+            if texts:
+                message = {"role": "user", "content": f"{words} {draw.integers(99)}"}
+                store.note([Prompt(digest=f"p{i}", body={"messages": [message]})])
+
+
+def test_neighbours_correct_the_cells_where_they_are_shown_to_help(coe: Coe, place: Path) -> None:
+    kept(place, texts=True)
+
+    fitted = coe("map", "fit", "--neighbours")
+
+    assert fitted.returncode == 0, fitted.stderr
+    assert "correct the cells" in fitted.stdout
+    assert "accepted: it is better" in fitted.stdout
+    coe("map", "apply")
+    found = read_map(place / "experts.map")
+    assert found is not None
+    assert found.residual is not None
+    assert found.residual.embeddings.shape[0] == 240
+
+
+def test_neighbours_need_the_texts(coe: Coe, place: Path) -> None:
+    kept(place, texts=False)
+
+    fitted = coe("map", "fit", "--neighbours")
+
+    assert fitted.returncode == 2
+    assert "the texts of 240 of 240 prompts were not kept" in fitted.stderr
 
 
 @pytest.mark.parametrize(
