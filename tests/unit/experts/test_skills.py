@@ -12,6 +12,8 @@ from random import Random
 
 import pytest
 
+from coe.scoring.checks import Judge, Tests
+from coe.scoring.rows import read_rows
 from experts.recipe.example import Example, Skill, heldout_examples
 from experts.recipe.plan import EXPERTS, Plan
 from experts.recipe.primitives import Primitives
@@ -76,6 +78,22 @@ def test_heldout_files_are_what_the_generators_draw(skill: Skill) -> None:
 
     assert heldout(skill.name) == drawn
     assert len(drawn) == plan.heldout
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=lambda skill: skill.name)
+def test_heldout_rows_are_checked_as_the_skill_compares_answers(skill: Skill) -> None:
+    """`coe score` finds right what `python -m experts.recipe evaluate` does."""
+    names = [known.name for known in SKILLS]
+    rows = read_rows(EXPERTS / "heldout" / f"{skill.name}.jsonl", categories=names, experts=[])
+    asked = heldout(skill.name)
+    said = [example.answer for name in names for example in heldout(name)[:40]]
+
+    assert [row.category for row in rows] == [skill.name] * len(asked)
+    for row, example in list(zip(rows, asked, strict=True))[:20]:
+        assert not isinstance(row.check, Tests | Judge)
+        for answer in (*said, f" {example.answer}\n", ""):
+            right = skill.normalise(answer) == skill.normalise(example.answer)
+            assert row.check.grade(answer) == right
 
 
 @pytest.mark.parametrize("skill", SKILLS, ids=lambda skill: skill.name)
