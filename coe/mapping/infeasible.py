@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIME_LIMIT_S = 5.0  # of one question to the solver; a diagnosis asks two for each budget
-_NAMED = 5  # categories that share a reason
+_NAMED = 5  # of several that share a reason
 _SEVERAL = "no map meets all of the budgets together, and raising a single one is not enough"
 _BINARY_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -55,10 +55,7 @@ def _closed(problem: Problem) -> Iterator[str]:
                 break
             left &= cells[i]
     for reason, categories in reasons.items():
-        names = categories[:_NAMED]
-        more = len(categories) - _NAMED
-        names += [f"{more} more"] if more > 0 else []
-        yield f"no expert that may answer {', '.join(names)} {reason}"
+        yield f"no expert that may answer {_listed(categories)} {reason}"
 
 
 def _why_closed(problem: Problem, i: int, rule: str, left: NDArray[np.bool_]) -> str:
@@ -69,7 +66,7 @@ def _why_closed(problem: Problem, i: int, rule: str, left: NDArray[np.bool_]) ->
         return f"was scored: only {', '.join(asked.allowed[category]) or 'nobody'} may"
     if rule.startswith("known "):
         what = {"money": "price", "latency": "time", "active": "size"}[rule.removeprefix("known ")]
-        return f"has a known {what}: there are {', '.join(names)}"
+        return f"has a known {what}: there are {_listed(names)}"
     if rule == "latency_of":
         times = problem.latency_s[i, left]
         known = times[np.isfinite(times)]
@@ -82,6 +79,11 @@ def _why_closed(problem: Problem, i: int, rule: str, left: NDArray[np.bool_]) ->
             room, needed = format_bytes(limit), format_bytes(smallest)
             clauses.append(f"fits the pool {pool} of {room}; the smallest needs {needed}")
     return "; nor one that ".join(clauses) or "fits every pool at once"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join([*names[:_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _together(problem: Problem, model: Programme) -> Iterator[str]:

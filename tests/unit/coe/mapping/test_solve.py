@@ -1,5 +1,6 @@
 """The exact map within a budget, the greedy one, and why there is none."""
 
+import sys
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -191,6 +192,33 @@ def test_a_solver_without_time_says_that_its_map_is_not_the_best() -> None:
     assert found.method != "exact"
     assert "did not finish in 0 s" in found.note
     assert constraints.fits(sorted(set(found.names(problem.experts))))
+
+
+def test_without_scipy_the_map_is_greedy_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    possible = _problem([[0.9, 0.2], [0.1, 0.8]], Constraints(experts=1))
+    impossible = _problem([[0.9]], Constraints(money=1.0), cost=[[0.002]])
+
+    found = solve(possible)
+
+    assert found is not None
+    assert found.names(EXPERTS) in {("a", "a"), ("b", "b")}
+    assert found.method == "greedy"
+    assert "pip install 'coe-gateway[map]'" in found.note
+    assert solve(impossible) is None
+    assert "pip install 'coe-gateway[map]'" in why(impossible)[0]
+
+
+def test_without_budgets_no_solver_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+
+    found = solve(_problem([[0.9, 0.2], [0.1, 0.8]]))
+
+    assert found is not None
+    assert found.names(EXPERTS) == ("a", "b")
+    assert found.method == "exact"
 
 
 def test_spare_experts_fill_the_room_that_is_left_in_order_of_their_worth() -> None:
