@@ -36,7 +36,7 @@ from routers.variations import EACH, variations
 WIDTH = 128
 # How much a pair, and all n-grams of a word together, weigh beside a word; and all beside the bias.
 PAIR, GRAM, SCALE = 0.7, 0.3, 8.0
-EPOCHS, LEAST_STEPS, BATCH = 5, 300, 256
+EPOCHS, LEAST_STEPS, BATCH = 10, 300, 256
 RATE, WARM_UP = 2e-3, 0.05
 KEEP_INPUT, KEEP_HIDDEN = np.float32(0.8), np.float32(0.7)
 SMOOTHING = np.float32(0.05)

@@ -11,7 +11,8 @@ from random import Random
 
 from routers.perturbation import typing_noise
 
-EACH = 3
+WAYS, TIMES = 3, 3
+EACH = WAYS * TIMES
 DROPPED = 0.15  # of the words
 MISTYPED = 0.01  # of the characters
 
@@ -49,11 +50,13 @@ def variations(texts: Sequence[str], groups: Sequence[int], *, seed: int) -> lis
         members.setdefault(group, []).append(text.split())
     made: list[str] = []
     for text, group in zip(texts, groups, strict=True):
-        words, other = text.split(), random.choice(members[group])
-        varied = (
-            dropped(words, random),
-            spliced(words, other, random),
-            shuffled(words, other, random, seed),
-        )
-        made.extend(map(" ".join, varied))
+        words = text.split()
+        for turn in range(TIMES):
+            other = random.choice(members[group])
+            varied = (
+                dropped(words, random),
+                spliced(words, other, random),
+                shuffled(words, other, random, seed + turn),
+            )
+            made.extend(map(" ".join, varied))
     return made

@@ -154,7 +154,7 @@ def test_a_lexical_router_is_taught_by_the_router_that_it_stands_in_front_of(
     assert "router `learnt`" in teacher.stdout
     assert pupil.returncode == 0, pupil.stderr
     assert "router `first`: 20 rows of 2 categories" in pupil.stdout
-    assert "80 texts with their variations, taught by `learnt`" in pupil.stdout
+    assert "200 texts with their variations, taught by `learnt`" in pupil.stdout
     assert json.loads(routed.stdout)["category"] == "trips"
 
 
