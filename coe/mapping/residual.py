@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Columns = NDArray[np.intp]
 
-NEIGHBOURS = (40, 160, 640)
+NEIGHBOURS = 640
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-# Of sentence encoders' cosines. Beside .07, .1, .14, .2 and none at all by cross-validation on the
-# training parts of MMLU-Pro's outcomes; .1 to .14 were much alike, and to choose one by each map's
-# outcomes gained nothing.
+# Of sentence encoders' cosines. Beside .07, .1, .14, .2 and none at all, and k beside 80, 160, 320
+# and 1,280, by cross-validation on the training parts of MMLU-Pro's outcomes: with a temperature k
+# matters little, and to choose either by each map's outcomes gained nothing.
 TEMPERATURE = 0.12
-FOLDS = 5
+FOLDS = 10
 REPEATS = 3
 
 
@@ -55,11 +54,10 @@ def fit(
     """Return the residual of some outcomes; None where it is not shown to gain anything.
 
     The gain is the score of the expert with the greatest expectation, with the residual less
-    without it, on prompts that were left out: in each of five folds with the cells and the
-    neighbours of the other four, and with the k and the weight that are best on the prompts left
-    out of the other four, so that choosing the best of some is paid for. That is done three times
-    with other folds, and a prompt's gain is the mean. Its paired 95 % interval must be above 0 as
-    a whole.
+    without it, on prompts that were left out: in each of ten folds with the cells and the
+    neighbours of the other nine, and with the weight that is best on the prompts left out of the
+    other nine, so that choosing the best of some is paid for. That is done three times with other
+    folds, and a prompt's gain is the mean. Its paired 95 % interval must be above 0 as a whole.
 
     Prompts that are near copies of each other should be one: spread over folds they make
     neighbours look better than they will be.
@@ -79,13 +77,11 @@ def fit(
     _, low, _ = paired_gain(with_it, without, seed)
     if low <= 0:
         return None
-    k, weight = max(
-        trials[0].scores, key=lambda option: sum(trial.gain_of(option) for trial in trials)
-    )
+    weight = max(WEIGHTS, key=lambda weight: sum(trial.gain_of(weight) for trial in trials))
     return Residual(
         embeddings=_vectors(matrix),
         scores=_left_over(matrix, cells),
-        k=k,
+        k=min(NEIGHBOURS, len(matrix.prompts)),
         weight=weight,
         encoder=encoder,
         temperature=TEMPERATURE,
@@ -110,10 +106,6 @@ def correct(residual: Residual, values: Floats, embeddings: Floats) -> Floats:
     return np.asarray(values + residual.weight * np.array(shifts).reshape(values.shape))
 
 
-Option = tuple[int, float]
-"""k and weight."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Trial:
     """What was scored on prompts that were left out, NaN where the expert was not measured.
@@ -121,24 +113,24 @@ class _Trial:
     Attributes:
         fold: shape (n,), of each prompt.
         plain: shape (n,), the score with cells alone.
-        scores: option -> shape (n,), the score with the residual.
+        scores: weight -> shape (n,), the score with the residual.
     """
 
     fold: Columns
     plain: Floats
-    scores: dict[Option, Floats] = field(default_factory=dict)
+    scores: dict[float, Floats] = field(default_factory=dict)
 
-    def gain_of(self, option: Option, without: int = -1) -> float:
-        """Return the mean gain of an option, one fold left aside."""
-        gains = (self.scores[option] - self.plain)[self.fold != without]
+    def gain_of(self, weight: float, without: int = -1) -> float:
+        """Return the mean gain of a weight, one fold left aside."""
+        gains = (self.scores[weight] - self.plain)[self.fold != without]
         return float(np.nansum(gains)) / max(int((~np.isnan(gains)).sum()), 1)
 
     def with_it(self) -> Floats:
-        """Return the scores with the residual, each fold's by the option best on the others."""
+        """Return the scores with the residual, each fold's by the weight best on the others."""
         found = np.empty(len(self.fold))
         for fold in range(FOLDS):
             rows = self.fold == fold
-            best = max(self.scores, key=lambda option: self.gain_of(option, without=fold))
+            best = max(self.scores, key=lambda weight: self.gain_of(weight, without=fold))
             found[rows] = self.scores[best][rows]
         return found
 
@@ -149,27 +141,25 @@ def _trial(matrix: OutcomeMatrix, strength: float, seed: int) -> _Trial:
     trial = _Trial(fold, np.empty(rows))
     for number in range(FOLDS):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        expected, shifts = _left_out(matrix.rows(inside), matrix.rows(outside), strength)
+        expected, shift = _left_out(matrix.rows(inside), matrix.rows(outside), strength)
         every, scores = np.arange(len(outside)), matrix.scores[outside]
         trial.plain[outside] = scores[every, expected.argmax(axis=1)]
-        for (k, shift), weight in product(shifts.items(), WEIGHTS):
+        for weight in WEIGHTS:
             chosen = (expected + weight * shift).argmax(axis=1)
-            kept = trial.scores.setdefault((k, weight), np.empty(rows))
+            kept = trial.scores.setdefault(weight, np.empty(rows))
             kept[outside] = scores[every, chosen]
     return trial
 
 
 def _left_out(
     inside: OutcomeMatrix, outside: OutcomeMatrix, strength: float
-) -> tuple[Floats, dict[int, Floats]]:
-    """Return what cells say of prompts that they have not seen, and what k neighbours add to it."""
+) -> tuple[Floats, Floats]:
+    """Return what cells say of prompts that they have not seen, and what neighbours add to it."""
     cells = estimate(inside, strength=strength)
     left_over = _left_over(inside, cells)
-    near = list(_nearest(_vectors(outside), _vectors(inside), max(NEIGHBOURS)))
-    return values(cells.mean, outside.memberships), {
-        k: np.array([_shift(left_over, at[:k], cosines[:k], TEMPERATURE) for at, cosines in near])
-        for k in NEIGHBOURS
-    }
+    near = _nearest(_vectors(outside), _vectors(inside), NEIGHBOURS)
+    shift = np.array([_shift(left_over, *row, TEMPERATURE) for row in near], dtype=np.float64)
+    return values(cells.mean, outside.memberships), shift
 
 
 def _vectors(matrix: OutcomeMatrix) -> NDArray[np.float32]:
