@@ -91,7 +91,7 @@ def fit_map(wish: Wish) -> None:
     outcomes = _outcomes(wish, settings, composition)
     experts = _candidates(composition, outcomes)
     found = matrix(outcomes, experts=experts, categories=tuple(composition.categories))
-    incumbent = read_map(place.live) if composition.routing.choose == "fitted" else None
+    incumbent = _incumbent(place)
     task = Task(
         matrix=found,
         standing=_standing(composition),
@@ -148,10 +148,11 @@ def apply_map(config: Path | None, *, force: bool) -> None:
 def roll_back(config: Path | None) -> None:
     """Make live what was live before the last `apply`: a map, or the written lists."""
     place = Place.of(read_settings(config, None, None))
+    if len(place.history) and not place.history.has_map:
+        _choose(place.composition, "ranked")  # before the map that it would ask for is gone
     fitted = place.history.restore(place.live)
     if fitted is None:
         print(f"removed {place.live}: there was no map before")
-        _choose(place.composition, "ranked")
         return
     print(f"wrote {place.live}: the map of {fitted.about.get('at', 'before')}")
     _choose(place.composition, "fitted")
@@ -161,7 +162,7 @@ def diff_map(config: Path | None, *, as_json: bool) -> None:
     """Print what the proposal would change."""
     place = Place.of(read_settings(config, None, None))
     fitted = _proposal(place)
-    live = read_map(place.live) if place.composition.routing.choose == "fitted" else None
+    live = _incumbent(place)
     before = _standing(place.composition).first if live is None else _answers(live)
     against = _against(place, fitted)
     if as_json:
@@ -198,6 +199,17 @@ def show_map(config: Path | None, category: str | None, *, proposal: bool, as_js
         print(f"warning: the map is stale: {change}", file=sys.stderr)
     if not proposal and place.composition.routing.choose != "fitted":
         print("note: it is not used: routing.choose is `ranked`", file=sys.stderr)
+
+
+def _incumbent(place: Place) -> FittedMap | None:
+    """Return the map in use; None where the lists are, also because the map cannot be read."""
+    if place.composition.routing.choose != "fitted":
+        return None
+    try:
+        return read_map(place.live)
+    except ConfigError as error:
+        print(f"warning: the written lists count as the incumbent: {error}", file=sys.stderr)
+        return None
 
 
 def _outcomes(wish: Wish, settings: Settings, composition: Composition) -> list[Outcome]:

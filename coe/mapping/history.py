@@ -21,6 +21,11 @@ class History:
         """Return how many steps back there are."""
         return len(self._entries())
 
+    @property
+    def has_map(self) -> bool:
+        """Whether a step back leads to a map, and not to a time without one."""
+        return len(self) > 0 and self._entries()[-1].suffix != _NOTHING
+
     def keep(self, live: Path) -> None:
         """Keep what is live now, a map or none, before another one replaces it.
 

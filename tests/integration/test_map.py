@@ -186,6 +186,20 @@ def test_neighbours_need_the_texts(coe: Coe, place: Path) -> None:
     assert "the texts of 240 of 240 prompts were not kept" in fitted.stderr
 
 
+def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, place: Path) -> None:
+    coe("map", "fit", "--on", "outcomes.jsonl")
+    coe("map", "apply")
+    place.joinpath("experts.map").write_text("{}")
+
+    fitted = coe("map", "fit", "--on", "outcomes.jsonl")
+    applied = coe("map", "apply")
+
+    assert "experts.map: is damaged" in fitted.stderr
+    assert "the written lists count as the incumbent" in fitted.stderr
+    assert applied.returncode == 0, applied.stderr
+    assert read_map(place / "experts.map") is not None
+
+
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [

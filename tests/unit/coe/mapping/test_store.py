@@ -193,7 +193,8 @@ def test_maps_come_back_in_reverse_order(tmp_path: Path) -> None:
         write_map(live, _map(price_weight=weight, residual=RESIDUAL if weight == 2 else None))
 
     back = []
-    for _ in range(3):
+    for step in range(3):
+        assert history.has_map == (step < 2)
         found = history.restore(live)
         back.append(None if found is None else (found.price_weight, found.residual is not None))
 
@@ -201,6 +202,7 @@ def test_maps_come_back_in_reverse_order(tmp_path: Path) -> None:
     assert not live.exists()
     assert not residual_path(live).exists()
     assert len(history) == 0
+    assert not history.has_map
     with pytest.raises(ConfigError, match="none to go back to"):
         history.restore(live)
 
