@@ -1,14 +1,15 @@
 """The plugin points. Every sentence here has a check in `coe.testing`.
 
-A plugin is found by entry point: `coe.routers`, `coe.encoders`, `coe.backends`. Its value is a
-factory. Built-ins register through the same door (see pyproject.toml).
+A plugin is found by entry point: `coe.routers`, `coe.encoders`, `coe.backends`, `coe.orderings`,
+`coe.evictions`. Its value is a factory. Built-ins register through the same door (see
+pyproject.toml).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from coe.errors import CoEError
 from coe.types import Category, Dispatch, Scores
@@ -242,3 +243,82 @@ class BackendFactory(Protocol):
 
     def __call__(self, spec: BackendSpec) -> Backend:
         """Build the backend without connecting or loading. Raises ConfigError."""
+
+
+class Pending(NamedTuple):
+    """An expert that calls wait for, as an ordering sees it. Times are seconds of one clock.
+
+    Attributes:
+        calls: how many wait.
+        oldest_s: when the oldest of them arrived.
+        ages_s: how long they have waited, all together.
+        due_s: the earliest of their deadlines; infinite where none has one.
+        load_s: what it is expected to take until it can be served; 0 where it is resident.
+        work_s: what serving those that wait is expected to take then.
+    """
+
+    expert: str
+    calls: int
+    oldest_s: float
+    ages_s: float
+    due_s: float
+    load_s: float
+    work_s: float
+
+
+class Resident(NamedTuple):
+    """An expert that may be unloaded, as an eviction sees it. Times are seconds of one clock.
+
+    Attributes:
+        waiting: calls that wait for it.
+        oldest_s: when the oldest of them arrived; infinite where none waits.
+        used_s: when a call of it last started.
+        uses: calls that started, each counting for less the longer ago it was.
+        reload_s: what bringing it back is expected to take.
+        size: what unloading it frees, in the unit of the place that it is in.
+    """
+
+    expert: str
+    waiting: int
+    oldest_s: float
+    used_s: float
+    uses: float
+    reload_s: float
+    size: int
+
+
+class Ordering(Protocol):
+    """Which expert is served next. Pure: the same arguments give the same answer."""
+
+    @property
+    def name(self) -> str:
+        """As in the composition."""
+
+    @property
+    def groups(self) -> bool:
+        """Whether calls of an expert that is served may pass older calls of others."""
+
+    def pick(self, pending: Sequence[Pending], now_s: float) -> Pending:
+        """Return one of those given, of which there is at least one.
+
+        Never starves: of two that are alike but for how long they have waited, the one that has
+        waited longer is picked.
+        """
+
+    def presses(self, pending: Pending, now_s: float, patience_s: float) -> bool:
+        """Whether others may take no more calls until this expert had its turn.
+
+        Once true it stays true while the same calls wait. Never starves: true at the latest when
+        the oldest call has waited for so long that no bound in use is longer, which is a day.
+        """
+
+
+class Eviction(Protocol):
+    """Which expert is unloaded when another one needs the room. Pure."""
+
+    @property
+    def name(self) -> str:
+        """As in the composition."""
+
+    def order(self, residents: Sequence[Resident], now_s: float) -> Sequence[Resident]:
+        """Return those given, each once, the best to unload first."""

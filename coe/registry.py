@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from coe.errors import PluginError
 
-Group = Literal["coe.routers", "coe.encoders", "coe.backends", "coe.tools"]
+Group = Literal[
+    "coe.routers", "coe.encoders", "coe.backends", "coe.orderings", "coe.evictions", "coe.tools"
+]
 
 
 class Registry:

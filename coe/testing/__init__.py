@@ -5,4 +5,5 @@
   the `Subject` that it is given.
 - `coe.testing.echo`: `EchoBackend`, a double without sockets.
 - `coe.testing.routers`: `check_router`, `check_encoder`, and `GivenParts` for their factories.
+- `coe.testing.scheduling`: `check_ordering`, `check_eviction`.
 """

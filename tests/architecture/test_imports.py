@@ -49,6 +49,9 @@ def test_help_imports_nothing_heavy_and_no_web_framework() -> None:
 PURE = (
     *("types", "errors", "protocols", "decide", "planner", "sse", "fold"),
     *("conversation", "sessions", "turns"),
+    *("scheduler/state", "scheduler/residency", "scheduler/turns", "scheduler/rooms"),
+    *("scheduler/queues", "scheduler/policies", "scheduler/memory", "scheduler/options"),
+    *("scheduler/simulate", "scheduler/measures"),
 )
 IMPURE = {"asyncio", "socket", "fastapi", "starlette", "aiohttp", "httpx", "redis", "threading"}
 

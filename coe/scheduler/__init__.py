@@ -1,0 +1,5 @@
+"""The scheduler that owns residency: which expert is in memory, and whose call runs next.
+
+`state` is the machine, `policies` what can be chosen about it, `memory` what it is told of sizes;
+`simulate` runs it on traces. Nothing here reads a clock or does I/O.
+"""
