@@ -53,8 +53,13 @@ class Database:
             ArtefactError: the file is damaged, of another program, or of a newer version.
             CoEError: it cannot be opened or made.
         """
-        with _translated(path):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CoEError(
+                f"{error.filename}: {error.strerror}; name another folder (COE_STATE_DIR)"
+            ) from None
+        with _translated(path):
             connection = sqlite3.connect(
                 path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )

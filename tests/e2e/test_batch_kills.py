@@ -75,6 +75,45 @@ class Gateway:
         # What is left in the pipe has to be read: the transport stays open otherwise.
         await self._process.communicate()
 
+    @property
+    def state(self) -> Path:
+        return self.folder / ".coe" / "batches.sqlite"
+
+    def holds(self) -> bool:
+        """Whether this process has the batch."""
+        assert self._process is not None
+        with closing(sqlite3.connect(self.state)) as database:
+            (owner,) = database.execute("SELECT owner FROM batches").fetchone()
+        return f":{self._process.pid}:" in owner
+
+    async def begin(self, lines: int) -> Any:
+        """Begin a batch whose lines alternate between two experts."""
+        content = b""
+        for number in range(lines):
+            text = f"line-{number} {'odd' if number % 2 else 'even'}"
+            body = {"model": "coe/auto", "messages": [{"role": "user", "content": text}]}
+            row = {"custom_id": f"line-{number}", "url": "/v1/chat/completions", "body": body}
+            content += json.dumps(row).encode() + b"\n"
+        form: dict[str, Any] = {
+            "files": {"file": ("in.jsonl", content)},
+            "data": {"purpose": "batch"},
+        }
+        file = await self.call("POST", "/v1/files", **form)
+        wish = {
+            "input_file_id": file["id"],
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        return await self.call("POST", "/v1/batches", json=wish)
+
+    async def end(self, batch: Any) -> tuple[Any, list[Any]]:
+        """Return the batch once it has ended, and its output."""
+        while batch["status"] not in {"completed", "failed"}:
+            await asyncio.sleep(0.05)
+            batch = await self.call("GET", f"/v1/batches/{batch['id']}")
+        rows = (await self.text(batch["output_file_id"])).splitlines()
+        return batch, [json.loads(row) for row in rows]
+
     async def call(self, method: str, path: str, **options: Any) -> Any:
         async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
             response = await client.request(method, f"{self.url}{path}", **options)
@@ -87,17 +126,13 @@ class Gateway:
         return response.text
 
 
-def recorded(folder: Path) -> set[str]:
+def recorded(gateway: Gateway) -> set[str]:
     """The lines whose result stands in the database, as another process sees it."""
-    path = folder / ".coe" / "batches.sqlite"
-    if not path.exists():
-        return set()
-    with closing(sqlite3.connect(path)) as database:
+    with closing(sqlite3.connect(gateway.state)) as database:
         return {row[0] for row in database.execute("SELECT custom_id FROM lines WHERE done = 1")}
 
 
 async def chaos(gateway: Gateway, upstream: FakeUpstream, kills: int, seed: int) -> None:
-    tmp_path = gateway.folder
     chance = random.Random(seed)  # noqa: S311
     asked: Counter[str] = Counter()
 
@@ -106,39 +141,22 @@ async def chaos(gateway: Gateway, upstream: FakeUpstream, kills: int, seed: int)
 
     upstream.says = count  # returns None: the prompt is echoed
     upstream.latency = lambda: chance.uniform(0.005, 0.05)
-    (tmp_path / "experts.yaml").write_text(FILE.format(url=upstream.url))
-    content = b""
-    for number in range(LINES):
-        text = f"line-{number} {'odd' if number % 2 else 'even'}"
-        body = {"model": "coe/auto", "messages": [{"role": "user", "content": text}]}
-        row = {"custom_id": f"line-{number}", "url": "/v1/chat/completions", "body": body}
-        content += json.dumps(row).encode() + b"\n"
+    (gateway.folder / "experts.yaml").write_text(FILE.format(url=upstream.url))
     await gateway.start()
-    file = await gateway.call(
-        "POST", "/v1/files", files={"file": ("in.jsonl", content)}, data={"purpose": "batch"}
-    )
-    wish = {
-        "input_file_id": file["id"],
-        "endpoint": "/v1/chat/completions",
-        "completion_window": "24h",
-    }
-    batch = await gateway.call("POST", "/v1/batches", json=wish)
+    batch = await gateway.begin(LINES)
     finished: dict[str, int] = {}
     for kill in range(kills):
         if kill:  # the first one falls into the validation or the routing
-            target = upstream.received + chance.randint(1, 2 * LINES // kills)
-            while upstream.received < target and len(recorded(tmp_path)) < LINES:
-                await asyncio.sleep(0.005)
+            await upstream.arrived(
+                min(LINES, upstream.received + chance.randint(1, 2 * LINES // kills))
+            )
         await asyncio.sleep(chance.uniform(0, 0.03))
         await gateway.kill()
-        for name in recorded(tmp_path):
+        for name in recorded(gateway):
             finished.setdefault(name, asked[name])
         await gateway.start()
 
-    while batch["status"] not in {"completed", "failed"}:
-        await asyncio.sleep(0.05)
-        batch = await gateway.call("GET", f"/v1/batches/{batch['id']}")
-    rows = [json.loads(row) for row in (await gateway.text(batch["output_file_id"])).splitlines()]
+    batch, rows = await gateway.end(batch)
     await gateway.kill()
 
     assert batch["status"] == "completed"
@@ -168,6 +186,31 @@ async def upstream() -> Any:
 
 async def test_a_batch_survives_kills(gateway: Gateway, upstream: FakeUpstream) -> None:
     await chaos(gateway, upstream, kills=4, seed=1)
+
+
+async def test_another_gateway_goes_on_when_one_is_killed(
+    gateway: Gateway, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    upstream.latency = lambda: 0.03
+    (tmp_path / "experts.yaml").write_text(FILE.format(url=upstream.url))
+    other = Gateway(tmp_path)
+    try:
+        await asyncio.gather(gateway.start(), other.start())
+        batch = await gateway.begin(100)
+        await upstream.arrived(30)
+        holder, heir = (gateway, other) if gateway.holds() else (other, gateway)
+        await holder.kill()
+        done = recorded(gateway)
+        asked = upstream.received
+        batch, rows = await heir.end(batch)
+    finally:
+        await other.kill()
+
+    assert batch["request_counts"] == {"total": 100, "completed": 100, "failed": 0}
+    assert [row["custom_id"] for row in rows] == [f"line-{number}" for number in range(100)]
+    assert 0 < len(done) < 100
+    assert upstream.received == 100 + asked - len(done)  # only what was in flight is asked again
+    assert asked - len(done) <= CONCURRENCY
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -669,3 +671,50 @@ async def test_a_bug_fails_its_line_and_no_other(serve: Serve, upstream: FakeUps
     assert done.request_counts.to_dict() == {"total": 2, "completed": 1, "failed": 1}
     assert bad["response"]["status_code"] == 500
     assert bad["response"]["body"]["error"]["message"].startswith("internal error")
+
+
+async def test_who_lost_the_lease_stops_and_what_it_had_in_flight_is_not_written(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    upstream.latency = lambda: 0.05
+    serving = serve(composition(upstream), batch_concurrency=2, batch_lease_s=0.5)
+    async with serving as running, Desk(running) as desk:
+        batch = await desk.begin(request(i, "add") for i in range(40))
+        await upstream.arrived(6)
+        with closing(sqlite3.connect(tmp_path / ".coe" / "batches.sqlite")) as thief:
+            thief.execute("UPDATE batches SET owner = 'thief', lease_until = 9e9")
+            thief.commit()
+            while running.gateway.telemetry.batch_in_flight:
+                await asyncio.sleep(0.01)
+            stopped_at = upstream.received
+            await asyncio.sleep(0.3)
+            assert upstream.received == stopped_at < 20
+            thief.execute("UPDATE batches SET lease_until = 0")
+            thief.commit()
+        done = await desk.end(batch)
+        rows = await desk.rows(done.output_file_id)
+
+    assert [row["custom_id"] for row in rows] == [f"line-{i}" for i in range(40)]
+    assert upstream.received <= 40 + 4
+
+
+async def test_an_upload_that_its_client_gives_up_leaves_nothing(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    folder = tmp_path / ".coe" / "files"
+    async with serve(composition(upstream)) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
+            b"content-type: multipart/form-data; boundary=b\r\n\r\n"
+            b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n{"half'
+        )
+        await writer.drain()
+        while not folder.exists() or not list(folder.iterdir()):
+            await asyncio.sleep(0.01)
+        writer.close()
+        while list(folder.iterdir()):
+            await asyncio.sleep(0.01)
+
+    assert list(folder.iterdir()) == []
