@@ -97,6 +97,43 @@ class Backend(Protocol):
         """Free everything. Calls in flight fail with a `BackendError`."""
 
 
+class Residency(Protocol):
+    """What a backend also is when the gateway may decide which experts are in its memory.
+
+    A backend without these methods is not managed: its experts count as always resident. The names
+    are those of the composition; how the server calls the model or the adapter is the backend's
+    affair. All three are idempotent. `generate` keeps working meanwhile.
+    """
+
+    async def load(self, expert: str) -> None:
+        """Return when the expert is in memory; at once when it already is.
+
+        Waits as long as the server takes, so the caller sets a bound; cancelling it leaves unknown
+        whether the expert is loaded, which `resident` tells.
+
+        Raises:
+            BackendError: it is not loaded, as far as can be told; `resident` knows better.
+        """
+
+    async def unload(self, expert: str) -> None:
+        """Return when the memory of the expert is free; at once when it is not loaded.
+
+        Raises:
+            BackendError: it is still loaded, as far as can be told, for one because calls of it
+                are in flight.
+        """
+
+    async def resident(self) -> Mapping[str, int | None]:
+        """Return the bytes that each expert in memory takes; None where the server does not tell.
+
+        Only experts that this backend serves, whoever loaded them. Models that the server loads
+        when they are asked for, and that are not in memory now, are left out.
+
+        Raises:
+            BackendError: when the backend cannot say.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
     """What an encoder factory is given: the entry of the composition's `encoders` section.
