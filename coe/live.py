@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from coe.applied import expect_map
 from coe.classify import Classifier
 from coe.composition import Composition
+from coe.composition.edit import Change, Rewrite, rewriting, unchanged
 from coe.errors import CoEError, ConfigError, ExpertLoadFailed
 from coe.pipeline import Gateway, Load
 from coe.protocols import Backend
@@ -95,6 +96,7 @@ class Live:
         self._settings = settings
         self._on_failure = on_failure
         self._leaving: set[Hold] = set()
+        self._editing = asyncio.Lock()
         self._replacing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: dict[str, asyncio.Task[None]] = {}
@@ -118,6 +120,25 @@ class Live:
             gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]
             await _close(part for gateway in gateways for part in _parts(gateway))
             self.telemetry.flush()
+
+    async def edit(self, change: Change = unchanged) -> Composition:
+        """Edit the composition file and serve what it then holds: both happen, or neither.
+
+        Edits follow each other. Without a change, the file is served as it is now.
+
+        Raises:
+            RequestError: as `change` raises.
+            ConfigError, RouterUnavailable, ExpertLoadFailed: as `replacing` raises them, or the
+                file would not be one that can be served.
+            CoEError: the file cannot be written.
+        """
+        async with self._editing:
+            with ExitStack() as stack:
+                path = self.composition.source
+                edit = await asyncio.to_thread(stack.enter_context, rewriting(path, change))
+                async with self.replacing(edit.composition):
+                    await asyncio.to_thread(_commit, edit)
+                return edit.composition
 
     async def replace(self, composition: Composition) -> None:
         """Serve another composition from now on. Raises as `replacing`; nothing changes then."""
@@ -188,6 +209,13 @@ class Live:
                 self._on_failure(error)
         else:
             self.readiness[name] = "ready"
+
+
+def _commit(edit: Rewrite) -> None:
+    try:
+        edit.commit()
+    except ConfigError as error:  # that the disk does not take it says nothing of the composition
+        raise CoEError(error.message) from error
 
 
 async def _prepare(new: Gateway, old: Gateway, states: dict[str, str]) -> dict[str, str]:

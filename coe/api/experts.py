@@ -6,9 +6,7 @@ there are keys, this is for whoever is on the same machine, and only where a set
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -18,40 +16,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from coe.api import wire
 from coe.composition import Composition
 from coe.composition.draft import Draft
-from coe.composition.edit import Change, Rewrite, add_expert, remove_expert, rewriting, set_expert
+from coe.composition.edit import Change, add_expert, remove_expert, set_expert
 from coe.composition.expert_keys import ExpertKeys
-from coe.errors import CoEError, ConfigError, Forbidden, InvalidRequest, UnknownModel
+from coe.errors import ConfigError, Forbidden, InvalidRequest, UnknownModel
 from coe.live import Live
 from coe.settings import Settings
 
 HOW = "start the gateway with COE_ADMIN=loopback"
 STATUS = "canary"  # of an expert that is registered without one
 _PLACES = ("first", "last")
-
-
-class Editor:
-    """Edits the composition file and has the gateway follow it; edits follow each other."""
-
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._editing = asyncio.Lock()
-
-    async def follow(self, change: Change) -> Composition:
-        """Edit the file and serve it; both happen, or neither.
-
-        Raises:
-            InvalidRequest: the composition would not be one that can be served.
-        """
-        path = self._live.composition.source
-        async with self._editing:
-            with ExitStack() as stack:
-                try:
-                    edit = await asyncio.to_thread(stack.enter_context, rewriting(path, change))
-                    async with self._live.replacing(edit.composition):
-                        await asyncio.to_thread(_commit, edit)
-                except ConfigError as error:
-                    raise InvalidRequest(error.message) from error
-                return edit.composition
 
 
 def endpoints(live: Live, settings: Settings) -> APIRouter:
@@ -61,7 +34,12 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         tags=["experts"],
         dependencies=[Depends(partial(_admit, settings.admin))],
     )
-    editor = Editor(live)
+
+    async def follow(change: Change) -> Composition:
+        try:
+            return await live.edit(change)
+        except ConfigError as error:
+            raise InvalidRequest(error.message) from error
 
     @table.get("")
     async def list_experts() -> dict[str, Any]:
@@ -87,7 +65,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         the name is taken.
         """
         body = await _read(request, settings)
-        return _card(await editor.follow(_addition(body)), body["name"])
+        return _card(await follow(_addition(body)), body["name"])
 
     @table.patch("/{name:path}", openapi_extra=_body({}, []))
     async def change_expert(name: str, request: Request) -> dict[str, Any]:
@@ -95,7 +73,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         keys = await _read(request, settings)
         if not keys:
             raise InvalidRequest('the body names no key; such as {"status": "live"}')
-        return _card(await editor.follow(partial(_set, name=name, keys=keys)), name)
+        return _card(await follow(partial(_set, name=name, keys=keys)), name)
 
     @table.delete("/{name:path}", status_code=204)
     async def remove(name: str) -> Response:
@@ -104,7 +82,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         409 where others stand on it: it is the default, the base of another, the only expert of a
         category, or asked by a router. Requests that it answers now are answered to their end.
         """
-        await editor.follow(partial(remove_expert, name=name))
+        await follow(partial(remove_expert, name=name))
         return Response(status_code=204)
 
     return table
@@ -184,13 +162,6 @@ def _addition(body: Mapping[str, Any]) -> Change:
 
 async def _read(request: Request, settings: Settings) -> dict[str, Any]:
     return wire.parse_json(await request.body(), settings)
-
-
-def _commit(edit: Rewrite) -> None:
-    try:
-        edit.commit()
-    except ConfigError as error:  # a disk that does not take it is no mistake of the client's
-        raise CoEError(error.message) from error
 
 
 def _set(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:

@@ -139,7 +139,8 @@ class OpenAIBackend:
 
 def _request(call: Call) -> bytes:
     """Return the body to send: the client's, with the backend's name for the model."""
-    body = {**call.body, "model": call.model}
+    # Servers know a LoRA adapter by a name of its own, beside that of its base.
+    body = {**call.body, "model": call.adapter or call.model}
     if call.stream:
         body["stream"] = True
     else:

@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from pydantic import ValidationError
 from coe.api.app import App
 from coe.applied import expect_map
 from coe.composition import Composition, load
-from coe.errors import ConfigError
+from coe.errors import CoEError, ConfigError
+from coe.live import Live
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire
@@ -77,9 +79,18 @@ async def _serve(
         failures.append(error)
         server.should_exit = True
 
+    app = App(gateway, settings, on_failure=stop)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(app.live))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     server = uvicorn.Server(
         uvicorn.Config(
-            App(gateway, settings, on_failure=stop),
+            app,
             http="httptools",
             ws="none",
             lifespan="on",
@@ -107,6 +118,16 @@ async def _serve(
         )
     await server.serve(sockets=[listener])
     return failures[0] if failures else None
+
+
+async def _reload(live: Live) -> None:
+    """Serve the composition file as it is now; go on with the old one where that cannot be."""
+    try:
+        composition = await live.edit()
+    except CoEError as error:
+        logger.error("the composition was not replaced: %s", error.message)  # noqa: TRY400
+    else:
+        logger.info("serving composition %s", composition.fingerprint)
 
 
 def read_settings(config: Path | None, host: str | None, port: int | None) -> Settings:

@@ -82,6 +82,11 @@ def rewriting(
         yield Rewrite(real, before, draft.text, loading.load(path, env, text=draft.text))
 
 
+def unchanged(draft: Draft) -> Draft:
+    """Return the draft as it is: no edit, for who only wants the file to be read."""
+    return draft
+
+
 def set_key(draft: Draft, path: KeyPath, value: Any) -> Draft:
     """Return the draft with a key set, such as `("routing", "choose")`."""
     return draft.put(path, value)

@@ -26,6 +26,8 @@ def _commands(group: Any) -> Iterator[tuple[str, Any]]:
     """Yield every command with its words, those of groups after their group's name."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield name, command
             yield from ((f"{name} {word}", inner) for word, inner in _commands(command))
         else:
             yield name, command
