@@ -198,6 +198,8 @@ def _document(table: Table, happened: Happened) -> dict[str, Any]:
         **table.document(),
         "scored": sum(happened.scored.values()),
         "spent": happened.spent,
+        "prompt_tokens": happened.prompt_tokens,
+        "answer_tokens": happened.answer_tokens,
         "failures": dict(happened.failures),
         "reasons": happened.reasons,
         "stopped": happened.stopped,
@@ -210,6 +212,11 @@ def _document(table: Table, happened: Happened) -> dict[str, Any]:
 def _say(work: Work, happened: Happened) -> None:
     """Say on standard error what was spent, and what is left and why."""
     lines = []
+    if happened.prompt_tokens:
+        lines.append(
+            f"used {happened.prompt_tokens:,} tokens of prompts and {happened.answer_tokens:,} of "
+            "answers"
+        )
     if work.currency:
         lines.append(f"spent {happened.spent:.4g} {work.currency}")
     if happened.uncounted:

@@ -112,6 +112,7 @@ class Happened:
     Attributes:
         scored: outcomes that were added, by expert.
         spent: money, judges included, in the work's currency.
+        prompt_tokens, answer_tokens: as the backends counted them, judges included.
         failures: how often who failed, an expert or a judge.
         reasons: the first reason of each.
         stopped: who failed so often in a row that nobody asked any more.
@@ -122,6 +123,8 @@ class Happened:
 
     scored: Counter[str] = field(default_factory=Counter)
     spent: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
@@ -353,7 +356,11 @@ class _Scorer:
         return await self._once(job.expert, work.body(row), about(row))
 
     async def _once(self, name: str, body: Mapping[str, Any], tokens: int) -> Reply:
-        return await ask(self._work.askable, self._gateway.backends, name, body, tokens=tokens)
+        work, backends = self._work, self._gateway.backends
+        reply = await ask(work.askable, backends, name, body, tokens=tokens)
+        self._happened.prompt_tokens += reply.prompt_tokens or 0
+        self._happened.answer_tokens += reply.completion_tokens or 0
+        return reply
 
     async def _grade(self, job: _Job, reply: Reply) -> tuple[float, float | None]:
         """Return an answer's score, and what judging it cost; None where that is not known.

@@ -119,6 +119,7 @@ async def test_what_an_answer_cost_and_took_is_known(bench: Bench) -> None:
         one, other = store.read()
     assert one.cost is not None
     assert one.cost == pytest.approx(happened.spent)
+    assert one.cost == pytest.approx((happened.prompt_tokens + happened.answer_tokens) / 2e6)
     assert 0 < one.cost < 1e-3
     assert one.latency_s is not None
     assert 0 < one.latency_s < 5

@@ -86,6 +86,14 @@ def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("import os", "assert 'SOME_API_KEY' not in os.environ").passed
 
 
+@linux
+@pytest.mark.skipif(
+    not (has_landlock() or has_namespaces()), reason="this kernel keeps no process apart"
+)
+def test_our_own_environment_cannot_be_read() -> None:
+    assert "PermissionError" in run(f"open('/proc/{os.getpid()}/environ').read()").why
+
+
 def test_its_folder_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
