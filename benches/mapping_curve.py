@@ -96,6 +96,7 @@ def draw(pictures: Sequence[Picture], path: Path) -> str:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, axes = plt.subplots(
         1, len(pictures), figsize=(6.2 * len(pictures), 4.6), layout="constrained", squeeze=False
@@ -110,9 +111,10 @@ def draw(pictures: Sequence[Picture], path: Path) -> str:
         for name, (quality, cost) in picture.singles.items():
             if quality >= least:
                 axis.plot(cost, quality, "o", color="0.45", markersize=4)
-                axis.annotate(name, (cost, quality), fontsize=6, color="0.35")
+                axis.annotate(name.split("/")[-1], (cost, quality), fontsize=6, color="0.35")
         axis.axhline(good, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(picture.title, fontsize=10)
         axis.set_xlabel(f"cost of a request, {picture.unit}")
         axis.set_ylabel("mean score")

@@ -7,6 +7,7 @@ greatest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,11 @@ from coe.mapping.estimates import estimate, values
 
 Floats = NDArray[np.float64]
 Method = Callable[[OutcomeMatrix, OutcomeMatrix], Floats]
+Option = TypeVar("Option", int, float)
 
 NEIGHBOURS = (10, 20, 40, 80, 160, 320, 640)
 CLUSTERS = (32, 64)
+STRENGTHS = (0.01, 0.03, 0.1, 1.0)
 FOLDS = 3
 NEAREST_CLUSTERS, SHARPNESS = 3, 9.0  # Avengers-Pro's p and b
 
@@ -72,10 +75,11 @@ def clusters_tuned(train: OutcomeMatrix, asked: OutcomeMatrix) -> Floats:
     return clusters(train, asked, _best(train, CLUSTERS, clusters))
 
 
-def logistic(train: OutcomeMatrix, asked: OutcomeMatrix) -> Floats:
+def logistic(train: OutcomeMatrix, asked: OutcomeMatrix, strength: float = 0.1) -> Floats:
     """Expect of each expert what a logistic regression of its own on the embedding says.
 
-    A score between 0 and 1 is a row of each outcome, with that weight.
+    The strength is one over the ridge penalty. A score between 0 and 1 is a row of each outcome,
+    with that weight.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -85,11 +89,16 @@ def logistic(train: OutcomeMatrix, asked: OutcomeMatrix) -> Floats:
     for column, scores in enumerate(train.scores.T):
         weights = np.concatenate([scores, 1.0 - scores])
         rows = weights > 0
-        fitted = LogisticRegression(C=1.0, max_iter=200).fit(
+        fitted = LogisticRegression(C=strength, max_iter=200).fit(
             twice[rows], outcome[rows], sample_weight=weights[rows]
         )
         found[:, column] = fitted.predict_proba(_vectors(asked))[:, 1]
     return found
+
+
+def logistic_tuned(train: OutcomeMatrix, asked: OutcomeMatrix) -> Floats:
+    """Expect the same, with the strength that is best on a third of the rows, left out."""
+    return logistic(train, asked, _best(train, STRENGTHS, logistic, folds=1))
 
 
 PEERS: dict[str, Method] = {
@@ -98,18 +107,19 @@ PEERS: dict[str, Method] = {
     "kNN, k = 5": neighbours,
     "kNN, k tuned": neighbours_tuned,
     "k-means (Avengers-Pro's rule)": clusters_tuned,
-    "logistic per expert": logistic,
+    "logistic per expert": logistic_tuned,
 }
 
 
 def _best(
     train: OutcomeMatrix,
-    options: Sequence[int],
-    method: Callable[[OutcomeMatrix, OutcomeMatrix, int], Floats],
-) -> int:
+    options: Sequence[Option],
+    method: Callable[[OutcomeMatrix, OutcomeMatrix, Option], Floats],
+    folds: int = FOLDS,
+) -> Option:
     fold = np.random.default_rng(0).permutation(len(train.prompts)) % FOLDS
     total = dict.fromkeys(options, 0.0)
-    for number in range(FOLDS):
+    for number in range(folds):
         inside, outside = (
             train.rows(np.flatnonzero(rows)) for rows in (fold != number, fold == number)
         )
