@@ -1,11 +1,11 @@
 """Kills a process at the k-th statement of the database that begins or ends a transaction.
 
-    python batch_crashes.py FOLDER
+    python batch_crashes.py FOLDER STEP
 
-For k = 1, 2, ...: a child works a fresh batch off and is killed at its k-th `BEGIN` or `COMMIT`;
-another child goes on from what is left. Ends once a first child is through before it is killed.
-Prints one JSON line for each k: what had been recorded at the kill, what was asked, what came out.
-Children are forked, so that hundreds of deaths take seconds.
+For k = 1, 1 + STEP, ...: a child works a fresh batch off and is killed at its k-th `BEGIN` or
+`COMMIT`; another child goes on from what is left. Ends once a first child is through before it is
+killed. Prints one JSON line for each k: what had been recorded at the kill, what was asked, what
+came out. Children are forked, so that hundreds of deaths take seconds.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def output(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     base = Path(sys.argv[1])
-    for kill_at in range(1, 1000):
+    for kill_at in range(1, 1000, int(sys.argv[2])):
         folder = base / f"{kill_at}"
         begin(folder)
         was_killed = child(folder, kill_at)

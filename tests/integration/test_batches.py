@@ -275,14 +275,13 @@ async def test_too_many_lines(serve: Serve, upstream: FakeUpstream) -> None:
 
 
 async def test_what_fails_for_a_while_is_tried_again(serve: Serve, upstream: FakeUpstream) -> None:
-    upstream.plan(["error-429-retry-after-ms-50", "error-503-retry-after-ms-20", "reset"])
-    async with serve(composition(upstream), batch_concurrency=1) as running, Desk(running) as desk:
+    upstream.plan(["error-429-retry-after-ms-50", "reset"])
+    async with serve(composition(upstream)) as running, Desk(running) as desk:
         done = await desk.end(await desk.begin([request(0, "add"), request(1, "plus")]))
 
     assert done.request_counts is not None
     assert done.request_counts.to_dict() == {"total": 2, "completed": 2, "failed": 0}
-    assert upstream.received == 5
-    assert [received.json["model"] for received in upstream.requests] == ["sums"] * 5
+    assert [received.json["model"] for received in upstream.requests] == ["sums"] * 4
 
 
 async def test_a_fallback_answers_a_line_that_its_expert_cannot(
@@ -366,7 +365,7 @@ async def test_a_batch_yields_to_interactive_requests(serve: Serve, upstream: Fa
 async def test_progress_and_eta(serve: Serve, upstream: FakeUpstream) -> None:
     upstream.latency = lambda: 0.03
     async with serve(composition(upstream), batch_concurrency=2) as running, Desk(running) as desk:
-        batch = await desk.begin(request(i, "add") for i in range(100))
+        batch = await desk.begin(request(i, "add") for i in range(60))
         seen = []
         while batch.status != "completed":
             raw = await desk.api.batches.with_raw_response.retrieve(batch.id)
@@ -382,9 +381,7 @@ async def test_progress_and_eta(serve: Serve, upstream: FakeUpstream) -> None:
     assert all(eta < 30 for eta in etas)
     assert etas[-1] == 0
     assert float(seen[-1][1]["x-coe-batch-progress"]) == 1
-    assert seen[-1][0]["experts"] == [
-        {"expert": "sums", "backend": "up", "lines": 100, "done": 100}
-    ]
+    assert seen[-1][0]["experts"] == [{"expert": "sums", "backend": "up", "lines": 60, "done": 60}]
 
 
 async def test_batches_are_listed_page_by_page(serve: Serve, upstream: FakeUpstream) -> None:
