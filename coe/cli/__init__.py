@@ -34,6 +34,21 @@ RouterName = Annotated[
     str | None, typer.Option(help="A router of the file; default: the one that decides.")
 ]
 
+Slots = Annotated[int, typer.Option(min=1, help="Experts that memory holds at once.")]
+Width = Annotated[
+    int | None, typer.Option(min=1, help="Of those, how many may work at once; default: all.")
+]
+SlotsEach = Annotated[int, typer.Option(min=1, help="Calls that an expert runs at once.")]
+LoadS = Annotated[float, typer.Option(min=0.0, help="Seconds that a load takes.")]
+CallS = Annotated[float, typer.Option(min=0.001, help="Seconds of a call, where not recorded.")]
+Slowdown = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="What each further call adds to all that run, as a share of one."),
+]
+Goal = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="0: the shortest waits, 1: the fewest loads.")
+]
+
 MINUTES = 15.0  # of tuning, unless it is said
 
 router_app = typer.Typer(
@@ -565,6 +580,53 @@ def experts_retire(
     from coe.cli.experts import set_status
 
     set_status(config, name, "draining" if drain else "retired")
+
+
+@app.command()
+def sim(  # noqa: PLR0913 - an option each
+    arrivals: Annotated[str, typer.Argument(help="poisson, bursty or sessions.")] = "poisson",
+    *,
+    experts: Annotated[int, typer.Option(min=1, help="Experts, of Zipf(1) popularity.")] = 8,
+    rate: Annotated[float, typer.Option(min=0.001, help="Calls per second.")] = 1.0,
+    calls: Annotated[int, typer.Option(min=1)] = 2000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    slots: Slots = 1,
+    width: Width = None,
+    concurrency: SlotsEach = 16,
+    load: LoadS = 0.8,
+    call: CallS = 4.0,
+    slowdown: Slowdown = None,
+    goal: Goal = 0.5,
+    json: Json = False,
+) -> None:
+    """Show what each rule of scheduling would do with made-up calls."""
+    from coe.cli.plan import Place, compare, make_trace
+
+    trace = make_trace(arrivals, experts=experts, rate=rate, calls=calls, call_s=call, seed=seed)
+    place = Place(slots=slots, width=width, concurrency=concurrency, load_s=load, slowdown=slowdown)
+    compare(trace, place, goal=goal, as_json=json)
+
+
+@app.command()
+def plan(  # noqa: PLR0913 - an option each
+    trace: Annotated[
+        Path, typer.Argument(help='JSON lines: {"at_s": 12.5, "expert": "sql", "work_s": 3.2}.')
+    ],
+    *,
+    slots: Slots = 1,
+    width: Width = None,
+    concurrency: SlotsEach = 16,
+    load: LoadS = 0.8,
+    call: CallS = 4.0,
+    slowdown: Slowdown = None,
+    goal: Goal = 0.5,
+    json: Json = False,
+) -> None:
+    """Show what each rule of scheduling would have done with recorded calls."""
+    from coe.cli.plan import Place, compare, read_trace
+
+    place = Place(slots=slots, width=width, concurrency=concurrency, load_s=load, slowdown=slowdown)
+    compare(read_trace(trace, call), place, goal=goal, as_json=json)
 
 
 @app.command()

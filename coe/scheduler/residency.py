@@ -16,7 +16,7 @@ from coe.scheduler.memory import fewest
 from coe.scheduler.options import Options
 from coe.scheduler.rooms import HostCopies, Incoming, Occupant, Room
 
-CLOSED = -math.inf  # nothing arrived before this
+CLOSED = -math.inf  # no call's number is smaller
 HARD = 1.5
 """After so many times its patience, an expert that presses also closes one that fills its slots."""
 
@@ -41,7 +41,7 @@ class Residency:
 
     def settle(self, room: Room, now_s: float) -> None:
         """Move on who is on the way, and choose the next one."""
-        if room.owner and (room.owner.status != "ready" or room.owner.before_s < math.inf):
+        if room.owner and (room.owner.status != "ready" or room.owner.before < math.inf):
             self._stand_by(room)
             return
         while True:
@@ -57,7 +57,7 @@ class Residency:
                 return
             room.incoming = incoming
             for victim in incoming.victims:
-                victim.before_s = CLOSED if incoming.is_overdue else incoming.before_s
+                victim.before = CLOSED if incoming.is_overdue else incoming.before
 
     def _stand_by(self, room: Room) -> None:
         """Begin nothing for the adapters of a base that is about to leave; it has to be still."""
@@ -87,7 +87,7 @@ class Residency:
         if any(victim.status == "unloading" for victim in incoming.victims):
             return
         room.incoming = None
-        if _is_called_for(target) and target.size <= room.free:
+        if _is_called_for(target):
             room.incoming = incoming
             self._load(incoming, now_s)
 
@@ -97,7 +97,7 @@ class Residency:
         room.is_stuck = False
         for victim in incoming.victims if incoming else ():
             if victim.status == "ready":
-                victim.before_s = math.inf
+                victim.before = math.inf
                 self.reopened.append(victim)
 
     def is_overdue(self, unit: Occupant, now_s: float) -> bool:
@@ -130,7 +130,7 @@ class Residency:
             times += (arrived_s + patience_s, arrived_s + HARD * patience_s)
             if arrived_s + patience_s > now_s:
                 break
-        if options.min_residency_s and room.waiting["interactive"]:
+        if options.min_residency_s and any(room.waiting.values()):
             residents = room.residents.values()
             times += (one.loaded_s + options.min_residency_s for one in residents)
         times += (one.retry_s for one in room.pins if one.status == "out")
@@ -163,16 +163,22 @@ class Residency:
 
         A bulk call that waited for long enough is not made to wait for that.
         """
-        bulk = room.heads["bulk"]
-        if bulk and bulk[0][0] + self.options.bulk_max_wait_s <= now_s:
+        if self._is_bulk_due(room, now_s):
             yield "bulk"
         first = next(room.absent("interactive"), None)
         yield "interactive" if first else "bulk"
+
+    def _is_bulk_due(self, room: Room, now_s: float) -> bool:
+        bulk = room.heads["bulk"]
+        due_s = bulk[0][0] + self.options.bulk_max_wait_s if bulk else math.inf
+        return self.ordering.groups and due_s <= now_s
 
     def _pressing(self, room: Room, lane: Lane, now_s: float) -> Incoming | None:
         first = next(room.absent(lane), None)
         if first is None:
             return None
+        if lane == "bulk" and room.waiting["interactive"] and not self._is_bulk_due(room, now_s):
+            return None  # bulk closes nobody who serves others
         if self.presses(room, first[1], lane, now_s):
             return self._plan(room, first[1], lane, now_s, is_forced=True)
         for unit in [one for one in room.urgent if not one.has_waiting(lane)]:
@@ -212,7 +218,8 @@ class Residency:
             target=target,
             victims=victims,
             is_overdue=is_overdue,
-            before_s=_oldest_s(target, lane) if is_forced and lane == "interactive" else CLOSED,
+            before=_oldest(target, lane) if is_forced else CLOSED,
+            is_promoted=is_forced and lane == "bulk",
         )
 
     def _leavers(
@@ -266,6 +273,8 @@ class Residency:
             return False
         if lane == "bulk":
             return one.is_idle and not one.is_wanted()
+        if one.stay > 0 and one.has_waiting("bulk"):
+            return False  # bulk that waited for long enough brought it in
         return one.in_flight == one.bulk_in_flight and not one.has_waiting("interactive")
 
     def _leaves_for_more(self, room: Room, one: Occupant) -> bool:
@@ -292,7 +301,7 @@ class Residency:
         if not incoming.is_overdue and self.is_overdue(incoming.target, now_s):
             incoming.is_overdue = True
             for victim in incoming.victims:
-                victim.before_s = CLOSED
+                victim.before = CLOSED
 
     # ------------------------------------------------------------ moving
 
@@ -363,6 +372,12 @@ def _later(room: Room, lane: Lane, most_s: float, now_s: float) -> float:
 
 def _is_called_for(target: Occupant) -> bool:
     return target.is_wanted() or target.expert.pinned
+
+
+def _oldest(occupant: Occupant, lane: Lane) -> float:
+    """Return the number of the oldest call that waits for an expert or its adapters."""
+    oldest = (member.lanes[lane].oldest for member in occupant.members)
+    return min((one.number for one in oldest if one), default=math.inf)
 
 
 def _oldest_s(occupant: Occupant, lane: Lane) -> float:

@@ -38,14 +38,14 @@ class Occupant:
         stay: calls that it is still owed before it may be asked to leave.
         turn: calls that it is still owed before another resident expert may work.
         is_turn_over: takes no more calls, so that another resident expert can work.
-        before_s: only calls that arrived before this may start; infinite while it is open.
+        before: only calls whose number is smaller may start; infinite while it is open.
         owed: reports of loads and unloads that it was lost in the middle of; it is not loaded
             before they came.
         kept_s: until then it is not asked to leave: an unload of it failed.
     """
 
     __slots__ = (
-        "adapters", "before_s", "bulk_in_flight", "call_s", "calls", "expert", "failures",
+        "adapters", "before", "bulk_in_flight", "call_s", "calls", "expert", "failures",
         "fetch_s", "fetches", "in_flight", "inner", "is_turn_over", "kept_s", "lanes", "load_s",
         "loaded_s", "loading_s", "loads", "members", "memory", "owed", "retry_s", "room", "size",
         "status", "stay", "turn", "unit", "used_s", "uses",
@@ -65,7 +65,7 @@ class Occupant:
         self.in_flight = self.bulk_in_flight = 0
         self.stay = self.turn = self.owed = 0
         self.is_turn_over = False
-        self.before_s = math.inf
+        self.before = math.inf
         self.loaded_s = self.loading_s = self.used_s = -math.inf
         self.retry_s = self.kept_s = -math.inf
         self.failures = self.calls = self.loads = self.fetches = 0
@@ -99,16 +99,16 @@ class Occupant:
             return len(self.lanes[lane])
         return sum(len(member.lanes[lane]) for member in self.members)
 
-    def startable_s(self, lane: Lane) -> float:
-        """Return when the oldest call arrived that could start here; infinite where none could."""
+    def first(self, lane: Lane) -> float:
+        """Return the number of the oldest call that could start here; infinite where none could."""
         if self.status != "ready":
             return math.inf
         oldest = self.lanes[lane].oldest
-        oldest_s = oldest.arrived_s if oldest else math.inf
+        number = oldest.number if oldest else math.inf
         for adapter in self.adapters:
             if adapter.status == "ready" and (other := adapter.lanes[lane].oldest):
-                oldest_s = min(oldest_s, other.arrived_s)
-        return oldest_s
+                number = min(number, other.number)
+        return number if number < self.before else math.inf
 
     def has_waiting(self, lane: Lane) -> bool:
         """Whether any call of the lane waits for it or its adapters."""
@@ -199,7 +199,8 @@ class Incoming:
     Attributes:
         victims: those that leave for it.
         is_overdue: it has a call that waited for `max_wait_s`.
-        before_s: the victims still start calls that arrived before this.
+        before: the victims still start calls whose number is smaller.
+        is_promoted: bulk calls that waited for long enough bring it in.
     """
 
     target: Occupant
@@ -207,7 +208,8 @@ class Incoming:
     phase: Literal["draining", "unloading", "loading"] = "draining"
     source: Source = "host"
     is_overdue: bool = False
-    before_s: float = -math.inf
+    before: float = -math.inf
+    is_promoted: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -299,7 +301,7 @@ class Room:
         occupant.status = "out"
         occupant.stay = occupant.turn = 0
         occupant.is_turn_over = False
-        occupant.before_s = math.inf
+        occupant.before = math.inf
         if occupant.inner:
             for adapter in list(occupant.inner.residents.values()):
                 occupant.inner.dismiss(adapter)

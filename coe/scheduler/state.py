@@ -142,6 +142,8 @@ class Scheduler:
         if self.options.max_wait_s is not None:
             for room in self._pools:
                 self._refuse_late(room, self.options.max_wait_s)
+        if not self.ordering.groups:  # whoever held the others back may be gone
+            self._relieved.update(self._pools)
         while self._relieved:
             self._start_everybody(self._relieved.pop())
         return self._actions
@@ -250,7 +252,8 @@ class Scheduler:
         occupant.loaded_s = self._now_s
         occupant.failures = 0
         if self.ordering.groups:
-            occupant.stay = occupant.waiting("interactive")  # 5d
+            lane: Lane = "bulk" if incoming.is_promoted else "interactive"
+            occupant.stay = occupant.waiting(lane)  # 5d
         room.incoming = None
 
     def _load_failed(self, occupant: Occupant) -> None:
@@ -370,7 +373,7 @@ class Scheduler:
             return True  # as much as its base is; it follows on the base's heels
         if room.incoming and room.incoming.target is occupant:
             return room.heir is None  # it would wait for that one's turn, too
-        if occupant.status != "ready" or occupant.before_s == CLOSED:
+        if occupant.status != "ready" or occupant.before == CLOSED:
             return False
         if room.width is None:
             return True
@@ -430,16 +433,17 @@ class Scheduler:
             if lane == "bulk" and not self._may_start_bulk(unit):
                 return None
             best: tuple[Occupant, Waiter] | None = None
+            last = math.inf if self.ordering.groups else _first_absent(unit.room, lane)
             for member in unit.members:
                 oldest = member.lanes[lane].oldest
-                before_s = min(member.before_s, unit.before_s)
-                if oldest is None or member.status != "ready" or oldest.arrived_s >= before_s:
+                before = min(member.before, unit.before, last)
+                if oldest is None or member.status != "ready" or oldest.number >= before:
                     continue
                 if best is None or oldest.number < best[1].number:
                     best = (member, oldest)
             if best:
                 member, oldest = best
-                if self._is_overdue(oldest) or min(member.before_s, unit.before_s) < math.inf:
+                if self._is_overdue(oldest) or min(member.before, unit.before) < math.inf:
                     return best
                 return member, member.lanes[lane].next_in_turn() or oldest
         return None
@@ -448,7 +452,7 @@ class Scheduler:
         if not unit.room.waiting["interactive"]:
             return True
         most = max(1, int(self.options.bulk_share * unit.expert.concurrency))
-        return unit.before_s == math.inf and unit.bulk_in_flight < most
+        return unit.before == math.inf and unit.bulk_in_flight < most
 
     def _is_overdue(self, waiter: Waiter) -> bool:
         most_s = self.options.max_wait_s
@@ -462,11 +466,10 @@ class Scheduler:
             one.in_flight += 1
             one.bulk_in_flight += ticket.lane == "bulk"
             one.use(now_s)
-            if ticket.lane == "interactive":
-                if one.stay == 1:
-                    one.room.is_stuck = False  # it may be asked to leave from now on
-                one.stay = max(0, one.stay - 1)
-                one.turn = max(0, one.turn - 1)
+            if one.stay == 1:
+                one.room.is_stuck = False  # it may be asked to leave from now on
+            one.stay = max(0, one.stay - 1)
+            one.turn = max(0, one.turn - 1)
         waited_s = now_s - waiter.arrived_s
         loaded_s = max(occupant.loaded_s, unit.loaded_s)
         swap_s = max(0.0, loaded_s - max(waiter.arrived_s, occupant.loading_s))
@@ -490,6 +493,12 @@ class Scheduler:
     def _retry_after_s(self) -> float:
         """Return when the queue of now should be gone, at the rate of late; 1 to 60 s."""
         return min(max(len(self._waiting) / max(self._start_rate, 1e-3), 1.0), LONGEST_RETRY_S)
+
+
+def _first_absent(room: Room, lane: Lane) -> float:
+    """Return the number of the oldest call whose expert is not ready; none after it may pass."""
+    numbers = (number for _, number, one in room.heads[lane] if room.here(one).status != "ready")
+    return next(numbers, math.inf)
 
 
 def _rooms_of(occupant: Occupant) -> tuple[Room, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from coe.protocols import Ordering
 from coe.scheduler.events import LANES, Lane
@@ -91,7 +92,7 @@ class Turns:
 
 
 def _lane(ready: Sequence[Occupant]) -> Lane:
-    return "interactive" if ready[0].startable_s("interactive") < math.inf else "bulk"
+    return "interactive" if ready[0].first("interactive") < math.inf else "bulk"
 
 
 def _contenders(room: Room) -> list[Occupant]:
@@ -101,11 +102,10 @@ def _contenders(room: Room) -> list[Occupant]:
     """
     for lane in LANES:
         found = [
-            (oldest_s, i, one)
-            for i, one in enumerate(room.residents.values())
-            if (oldest_s := one.startable_s(lane)) < one.before_s == math.inf
-            and one not in room.floor
+            (number, one)
+            for one in room.residents.values()
+            if (number := one.first(lane)) < math.inf and one not in room.floor
         ]
         if found:
-            return [one for _, _, one in sorted(found)]
+            return [one for _, one in sorted(found, key=itemgetter(0))]
     return []

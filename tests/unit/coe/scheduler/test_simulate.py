@@ -13,6 +13,7 @@ from coe.scheduler.baselines import FirstCome, LlamaSwap
 from coe.scheduler.events import Action, Arrive, Event, Load, Loaded, Start, Unload, Why
 from coe.scheduler.measures import best_hit_rates, figures, least_loads
 from coe.scheduler.memory import Expert, Layout, Pool
+from coe.scheduler.policies import Fifo
 from coe.scheduler.simulate import Engine, Foul, run
 from coe.scheduler.state import Scheduler
 from coe.scheduler.traces import Arrival, at_once, bursty, names, panels, poisson, sessions
@@ -68,8 +69,10 @@ def test_strict_order_swaps_at_every_change_and_llama_swap_when_idle() -> None:
     coalescing = run(trace, FirstCome(slots=1, batch=2, coalesces=True), LAYOUT)
     llama = run(trace, LlamaSwap(batch=2), LAYOUT)
     ours = run(trace, Scheduler(LAYOUT), LAYOUT)
+    ours_strict = run(trace, Scheduler(LAYOUT, ordering=Fifo()), LAYOUT)
 
     assert [len(o.loads) for o in (fifo, coalescing, llama, ours)] == [8, 4, 2, 2]
+    assert [expert for _, expert in ours_strict.loads] == ["a", "b"] * 4
 
 
 class Script:

@@ -183,13 +183,14 @@ def test_an_expert_that_fills_its_slots_is_closed_later_than_one_that_does_not()
 
 
 def test_an_expert_stays_for_the_calls_that_waited_for_it() -> None:
-    """5d: however late somebody else is by then."""
+    """5d: however late somebody else is by then, and though that one came first."""
     driver = serving("a", "1", layout=one_slot(concurrency=1))
-    for n in range(3):
-        driver.arrive(f"b{n}", "b")
+    driver.arrive("b0", "b")
     driver.tell(Finished("1"))
     driver.tell(Unloaded("a"))
     driver.at(0.5).arrive("c", "c")
+    for n in (1, 2):
+        driver.at(0.6).arrive(f"b{n}", "b")
     assert started(driver.at(1000).load("b")) == ["b0"]
 
     assert started(driver.tell(Finished("b0"))) == ["b1"]
