@@ -112,11 +112,14 @@ class Residency(Protocol):
         whether the expert is loaded, which `resident` tells.
 
         Raises:
-            BackendError: it is not loaded, as far as can be told; `resident` knows better.
+            ExpertLoadFailed: the server says that it cannot, and why.
+            BackendError: the server did not say; `resident` tells whether it is loaded.
         """
 
     async def unload(self, expert: str) -> None:
-        """Return when the memory of the expert is free; at once when it is not loaded.
+        """Return when others may have the expert's memory; at once when it is not loaded.
+
+        Adapters on it are unloaded with it.
 
         Raises:
             BackendError: it is still loaded, as far as can be told, for one because calls of it

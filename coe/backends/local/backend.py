@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -44,6 +44,34 @@ class LocalBackend:
         """
         await self._engine.load()
 
+    async def load(self, expert: str) -> None:
+        """See `coe.protocols.Residency`; the base comes with its adapter.
+
+        Raises:
+            ExpertLoadFailed: the weights could not be loaded.
+            BackendError: no such expert, or the engine is closed.
+        """
+        self._check_expert(expert)
+        await self._engine.bring(expert)
+
+    async def unload(self, expert: str) -> None:
+        """See `coe.protocols.Residency`; a base leaves with the last expert that needs it.
+
+        Raises:
+            BackendError: it is at work, there is no such expert, or the engine is closed.
+        """
+        self._check_expert(expert)
+        await self._engine.drop(expert)
+
+    async def resident(self) -> Mapping[str, int | None]:
+        """Return the bytes of each expert's weights; a base's are told once.
+
+        Raises:
+            BackendError: the engine is closed.
+        """
+        self._check_open()
+        return dict(self._engine.sizes)
+
     def serve(self, experts: tuple[ExpertSite, ...]) -> bool:
         """Serve these experts, too, beside those in memory; False where that needs a new engine.
 
@@ -72,10 +100,7 @@ class LocalBackend:
         call = dispatch.call
         if call.endpoint != "chat/completions":
             raise BackendRejected("the embedded engine only chats", backend_status=400)
-        if call.expert not in self._experts:
-            raise BackendRejected(
-                f"backend {self.name!r} has no expert {call.expert!r}", backend_status=404
-            )
+        self._check_expert(call.expert)
         ticket, events = self._engine.submit(call.expert, parse(call.body))
         chunks = Chunks(ticket, answer_id=f"chatcmpl-{dispatch.query_id}", created=int(time.time()))
         whole = Fold()
@@ -103,13 +128,22 @@ class LocalBackend:
         Raises:
             BackendError: the engine is closed.
         """
-        if self._engine.is_closed:
-            raise BackendError(f"backend {self.name!r} is closed")
+        self._check_open()
         return tuple(name for name in self._experts if name not in self._engine.failures)
 
     async def aclose(self) -> None:
         """End the engine's thread. Calls in flight fail with a `BackendError`."""
         await self._engine.aclose()
+
+    def _check_expert(self, expert: str) -> None:
+        if expert not in self._experts:
+            raise BackendRejected(
+                f"backend {self.name!r} has no expert {expert!r}", backend_status=404
+            )
+
+    def _check_open(self) -> None:
+        if self._engine.is_closed:
+            raise BackendError(f"backend {self.name!r} is closed")
 
     async def _pieces(
         self, ticket: Ticket, events: Events, timeouts: Timeouts

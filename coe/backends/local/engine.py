@@ -7,13 +7,14 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from coe.backends.local.hub import fetched
 from coe.backends.local.options import Options
 from coe.backends.local.places import Place
 from coe.backends.local.request import Request
-from coe.backends.local.ticket import Load, Piece, Ticket
+from coe.backends.local.ticket import Load, Piece, Ticket, Unload
 from coe.errors import BackendError, CoEError, ExpertLoadFailed
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Engine:
 
     Attributes:
         failures: experts that could not be loaded, and why; written by the threads.
+        sizes: the bytes that each expert in memory takes; replaced by the thread.
     """
 
     def __init__(self, name: str, places: Mapping[str, Place], options: Options) -> None:
@@ -43,9 +45,10 @@ class Engine:
         self._inbox: Inbox = queue.SimpleQueue()
         self._to_fetch: Inbox = queue.SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
-        self._open: set[Ticket | Load] = set()
+        self._open: set[Ticket | Load | Unload] = set()
         self._closed = False
         self.failures: dict[str, CoEError] = {}
+        self.sizes: Mapping[str, int] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -101,6 +104,26 @@ class Engine:
         if failed:
             raise ExpertLoadFailed("\n".join(error.message for error in failed))
 
+    async def bring(self, expert: str) -> None:
+        """Load one expert, anew if it could not be loaded before.
+
+        Raises:
+            ExpertLoadFailed: it could not be loaded.
+            BackendError: the engine is closed.
+        """
+        self.failures.pop(expert, None)
+        outcome: asyncio.Queue[CoEError | None] = asyncio.Queue()
+        await self._done(Load(expert=expert, done=_deliver_to(outcome)), outcome)
+
+    async def drop(self, expert: str) -> None:
+        """Unload one expert, after what was asked for before.
+
+        Raises:
+            BackendError: it is at work, or the engine is closed.
+        """
+        outcome: asyncio.Queue[CoEError | None] = asyncio.Queue()
+        await self._done(Unload(expert=expert, done=_deliver_to(outcome)), outcome)
+
     async def aclose(self) -> None:
         """End the thread; calls in flight fail at once."""
         self._closed = True
@@ -112,11 +135,21 @@ class Engine:
             # A thread that is still reading a large model is left behind: it is a daemon.
             await asyncio.to_thread(thread.join, _JOIN_S)
 
-    def _send(self, wish: Ticket | Load) -> None:
+    async def _done(self, wish: Load | Unload, outcome: asyncio.Queue[CoEError | None]) -> None:
+        self._send(wish)
+        self._open.add(wish)
+        try:
+            error = await outcome.get()
+        finally:
+            self._open.discard(wish)
+        if error is not None:
+            raise error
+
+    def _send(self, wish: Ticket | Load | Unload) -> None:
         if self._closed:
             raise BackendError(f"backend {self._name!r} is closed")
         self._ensure_thread(self._name, self._run)
-        if self._places[wish.expert].is_local:
+        if isinstance(wish, Unload) or self._places[wish.expert].is_local:
             self._inbox.put(wish)
         else:
             self._ensure_thread(f"{self._name}-hub", self._fetch)
@@ -143,7 +176,12 @@ class Engine:
             from coe.backends.local.loop import Loop
             from coe.backends.local.weights import Weights
 
-            weights = Weights(places=self._places, options=self._options, failures=self.failures)
+            weights = Weights(
+                places=self._places,
+                options=self._options,
+                failures=self.failures,
+                tell=partial(setattr, self, "sizes"),
+            )
             Loop(self._inbox, weights, self._options).run()
         except Exception as error:
             self._closed = True

@@ -23,11 +23,11 @@ from coe.backends.local.options import Options
 from coe.backends.local.prompt import PLAIN_STOPS, encode
 from coe.backends.local.row import Row
 from coe.backends.local.sampling import logprob_entry, penalized, pick
-from coe.backends.local.ticket import Load, Ticket
+from coe.backends.local.ticket import Load, Ticket, Unload
 from coe.backends.local.weights import Base, Seat, Weights
-from coe.errors import BackendError, CoEError, ContextTooLong
+from coe.errors import BackendError, BackendRejected, CoEError, ContextTooLong
 
-Inbox = queue.SimpleQueue[Ticket | Load | None]
+Inbox = queue.SimpleQueue[Ticket | Load | Unload | None]
 """What the thread is asked for; None ends it."""
 
 
@@ -38,7 +38,7 @@ class Loop:
         self._inbox = inbox
         self._weights = weights
         self._options = options
-        self._loads: deque[Load] = deque()
+        self._wishes: deque[Load | Unload] = deque()
         self._waiting: deque[tuple[Base, Row]] = deque()
         self._batches: list[Batch] = []
         self._next: dict[Row, int] = {}
@@ -67,24 +67,39 @@ class Loop:
             if asked is None:
                 self._open = False
                 return
-            if isinstance(asked, Load):
-                self._loads.append(asked)
+            if isinstance(asked, Load | Unload):
+                self._wishes.append(asked)
             elif not asked.closed:
                 self._seat(asked)
-        if self._loads and not self._waiting:
-            self._load(self._loads.popleft())
+        if self._wishes and not self._waiting:
+            self._fulfil(self._wishes.popleft())
 
     @property
     def _busy(self) -> bool:
-        return bool(self._batches or self._waiting or self._loads)
+        return bool(self._batches or self._waiting or self._wishes)
 
-    def _load(self, wish: Load) -> None:
+    def _fulfil(self, wish: Load | Unload) -> None:
         try:
-            self._weights.seat(wish.expert)
+            if isinstance(wish, Load):
+                self._weights.seat(wish.expert)
+            else:
+                self._unload(wish.expert)
         except CoEError as error:
             wish.done(error)
         else:
             wish.done(None)
+
+    def _unload(self, expert: str) -> None:
+        rows = [row for batch in self._batches for row in batch.rows]
+        busy = {row.ticket.expert for row in rows if not row.ticket.closed}
+        working = sorted(busy & self._weights.leavers(expert))
+        if working:
+            raise BackendRejected(
+                f"expert {expert!r} is not unloaded: {', '.join(working)} is at work",
+                backend_status=409,
+            )
+        self._release()  # rows of callers that have left hold on to what they used
+        self._weights.unload(expert)
 
     def _seat(self, ticket: Ticket) -> None:
         """Turn a ticket into waiting rows, one per choice."""

@@ -76,6 +76,14 @@ class AdaptedLayer:
         """Add the pair of an adapter."""
         self._pairs[slot] = (down, up)
 
+    def drop(self, slot: int) -> None:
+        """Forget the pair of an adapter, if there is one; it must not be selected."""
+        self._pairs.pop(slot, None)
+
+    def size(self, slot: int) -> int:
+        """Return the bytes that the pair of an adapter takes."""
+        return sum(half.nbytes for half in self._pairs.get(slot, ()))
+
     def select(self, slots: Sequence[int]) -> None:
         """Set which adapter each row of the batch uses; one slot alone stands for every row."""
         pairs = [self._pairs.get(slot) for slot in slots]
@@ -140,6 +148,16 @@ class AdapterBank:
             self._layers[name].put(slot, down.to(weight), up.to(weight))
         self._count = slot
         return slot
+
+    def remove(self, slot: int) -> None:
+        """Let an adapter go. Its slot is not given to another one."""
+        self.select((0,))  # what was selected last holds a copy of it
+        for layer in self._layers.values():
+            layer.drop(slot)
+
+    def size(self, slot: int) -> int:
+        """Return the bytes that an adapter takes."""
+        return sum(layer.size(slot) for layer in self._layers.values())
 
     def select(self, slots: Sequence[int]) -> None:
         """Set which adapter each row of the next forward pass uses."""

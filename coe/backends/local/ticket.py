@@ -79,3 +79,15 @@ class Load:
     def fail(self, error: CoEError) -> None:
         """Say that it cannot be had."""
         self.done(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload:
+    """A wish to have the memory of an expert's weights back; `done` as of `Load`."""
+
+    expert: str
+    done: Callable[[CoEError | None], None]
+
+    def fail(self, error: CoEError) -> None:
+        """Say that they stay."""
+        self.done(error)

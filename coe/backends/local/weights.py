@@ -1,13 +1,14 @@
-"""Loading: each base model once, each adapter once, each failure translated.
+"""Loading and unloading: each base model once, each adapter once, each failure translated.
 
 Owned by the engine's thread, which is the only one that imports this.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,12 @@ class Base:
     mixable: bool
     accepts: frozenset[str]
 
+    @property
+    def size(self) -> int:
+        """The bytes that its weights take, without those of adapters."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(storage.nbytes() for storage in _storages(tensors).values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
@@ -75,11 +82,13 @@ class Weights:
 
     Attributes:
         failures: experts that could not be loaded, and why; others may read it.
+        tell: called with the bytes that each expert takes, whenever that has changed.
     """
 
     places: Mapping[str, Place]
     options: Options
     failures: dict[str, CoEError]
+    tell: Callable[[Mapping[str, int]], None]
     _bases: dict[str, Base] = field(default_factory=dict)
     _seats: dict[str, Seat] = field(default_factory=dict)
 
@@ -101,7 +110,47 @@ class Weights:
             except ExpertLoadFailed as error:
                 self.failures[expert] = error
                 raise
+            self.tell(self._sizes())
         return self._seats[expert]
+
+    def leavers(self, expert: str) -> frozenset[str]:
+        """Return who leaves when an expert is unloaded: with a base, the adapters on it."""
+        seat = self._seats.get(expert)
+        if seat is None:
+            return frozenset()
+        there = {name for name, other in self._seats.items() if other.base is seat.base}
+        bare = {name for name in there if self.places[name].adapter is None}
+        return frozenset(there) if bare == {expert} else frozenset({expert})
+
+    def unload(self, expert: str) -> None:
+        """Let go of an expert, of who leaves with it, and of a base that nobody is left on."""
+        leavers = self.leavers(expert)
+        for name in leavers:
+            seat = self._seats.pop(name)
+            if seat.slot:
+                seat.base.bank.remove(seat.slot)
+        seated = {id(seat.base) for seat in self._seats.values()}
+        self._bases = {source: b for source, b in self._bases.items() if id(b) in seated}
+        if leavers:
+            gc.collect()  # a model is full of references in circles
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.tell(self._sizes())
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the bytes that each expert takes; together they are all that is taken.
+
+        Those of a base are the first expert's that is nothing but the base, where one is loaded,
+        and else those of the first adapter on it.
+        """
+        sizes = {name: seat.base.bank.size(seat.slot) for name, seat in self._seats.items()}
+        counted = set()
+        for name in sorted(self._seats, key=lambda name: self.places[name].adapter is not None):
+            base = self._seats[name].base
+            if id(base) not in counted:
+                counted.add(id(base))
+                sizes[name] += base.size
+        return sizes
 
     def _load(self, place: Place) -> Seat:
         with _told(place, "model", place.model):
@@ -184,6 +233,11 @@ def _read_model(source: str, options: Options) -> Any:
     if lacking:
         raise ValueError(f"its files lack {len(lacking)} tensors, first {lacking[0]}")
     return model
+
+
+def _storages(tensors: Sequence[torch.Tensor]) -> dict[int, torch.UntypedStorage]:
+    """Return the memory behind tensors, each piece once: embeddings may be tied to the output."""
+    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
 
 
 def _own_tokenizer(adapter: str) -> Any:

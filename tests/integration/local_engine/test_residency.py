@@ -1,0 +1,135 @@
+"""Experts that are loaded and unloaded while the engine runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coe.errors import BackendRejected, ExpertLoadFailed
+from coe.protocols import ExpertSite
+from coe.testing.residency import RESIDENCY_CHECKS, ResidencyCheck, ResidencySubject
+
+pytestmark = [
+    pytest.mark.anyio,
+    # peft 0.21 reads a property that transformers 5.23 has renamed.
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+]
+
+PLAIN = ExpertSite(expert="plain", model="base")
+OTHER = ExpertSite(expert="else", model="other")
+RED = ExpertSite(expert="red", model="base", adapter="red")
+GREEN = ExpertSite(expert="green", model="base", adapter="green")
+WRONG = ExpertSite(expert="wrong", model="base", adapter="misfit")
+PAIRS = {"models": (PLAIN, OTHER), "adapters": (RED, GREEN), "both": (RED, OTHER)}
+
+
+@asynccontextmanager
+async def subject(lab: Any, pair: str) -> AsyncIterator[ResidencySubject]:
+    async with lab.running(*PAIRS[pair], WRONG) as backend:
+        yield ResidencySubject(
+            backend=backend, sites=PAIRS[pair], broken="wrong", body={"max_tokens": 200}
+        )
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("check", RESIDENCY_CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
+async def test_the_engine_keeps_the_contract(lab: Any, check: ResidencyCheck, pair: str) -> None:
+    async with subject(lab, pair) as made:
+        await check(made)
+
+
+async def test_sizes_are_those_of_the_weights_and_a_base_counts_once(lab: Any) -> None:
+    async with lab.running() as backend:
+        await backend.load("red")
+        alone = await backend.resident()
+        await backend.load("plain")
+        await backend.load("green")
+        sizes = await backend.resident()
+
+    floats = (lab.folder / "base" / "model.safetensors").stat().st_size
+    assert 0.9 * floats < sizes["plain"] < 1.3 * floats
+    assert alone == {"red": sizes["plain"] + sizes["red"]}
+    # Rank 4 and 6 on the same layers.
+    assert sizes["green"] / sizes["red"] == pytest.approx(6 / 4)
+
+
+async def test_a_base_takes_its_adapters_along_unless_one_is_at_work(lab: Any) -> None:
+    async with lab.running() as backend:
+        for name in ("plain", "red", "green", "else"):
+            await backend.load(name)
+        call = backend.generate(lab.dispatch("red", stream=True, max_tokens=500))
+        await anext(call)
+
+        with pytest.raises(BackendRejected, match="'plain' is not unloaded: red is at work"):
+            await backend.unload("plain")
+        await backend.unload("green")
+        assert (await backend.resident()).keys() == {"plain", "red", "else"}
+        await call.aclose()
+        await backend.unload("plain")
+
+        assert (await backend.resident()).keys() == {"else"}
+        assert await lab.tell(backend, "red") == lab.oracle("base", "red")
+
+
+async def test_two_experts_on_the_same_weights_hold_them_together(lab: Any) -> None:
+    async with lab.running(PLAIN, replace(PLAIN, expert="twin"), RED) as backend:
+        for name in ("plain", "twin", "red"):
+            await backend.load(name)
+        whole = sum((await backend.resident()).values())
+
+        await backend.unload("plain")
+
+        left = await backend.resident()
+        assert left.keys() == {"twin", "red"}
+        assert sum(left.values()) == whole
+
+
+async def test_who_is_unloaded_leaves_the_others_answers_as_they_were(lab: Any) -> None:
+    async with lab.running() as backend:
+        await asyncio.gather(*(lab.tell(backend, name) for name in lab.skills))
+        answering = asyncio.ensure_future(lab.tell(backend, "blue"))
+        await backend.unload("red")
+
+        assert await answering == lab.oracle("base", "blue")
+        assert await lab.tell(backend, "green") == lab.oracle("base", "green")
+        assert await lab.tell(backend, "red") == lab.oracle("base", "red")  # comes back by itself
+
+
+async def test_an_expert_that_could_not_be_loaded_is_tried_again(lab: Any, tmp_path: Path) -> None:
+    adapter = shutil.copytree(lab.folder / "red", tmp_path / "late")
+    weights = (adapter / "adapter_model.safetensors").read_bytes()
+    (adapter / "adapter_model.safetensors").write_bytes(b"half of it")
+    site = ExpertSite(expert="late", model="base", adapter=str(adapter))
+
+    async with lab.running(site) as backend:
+        with pytest.raises(ExpertLoadFailed, match="late"):
+            await backend.load("late")
+        (adapter / "adapter_model.safetensors").write_bytes(weights)
+        await backend.load("late")
+
+        assert await lab.tell(backend, "late") == lab.oracle("base", "red")
+
+
+def test_the_memory_is_given_back(lab: Any) -> None:
+    from coe.backends.local.options import Options
+    from coe.backends.local.places import find
+    from coe.backends.local.weights import Weights
+
+    places = {site.expert: find(site, lab.folder) for site in (PLAIN, RED)}
+    weights = Weights(places=places, options=Options(), failures={}, tell=lambda _: None)
+    model = weakref.ref(weights.seat("plain").base.model)
+    weights.seat("red").base.bank.select((1,))
+
+    weights.unload("plain")
+
+    gc.collect()
+    assert model() is None
