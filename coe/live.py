@@ -114,7 +114,7 @@ class Live:
         try:
             yield
         finally:
-            for task in tuple(self._tasks):
+            for task in self._loading.values():
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]

@@ -204,14 +204,17 @@ def _sessions_before(before: Gateway | None, composition: Composition) -> Sessio
 def _text_parts(composition: Composition, name: str) -> object:
     """Return all that the scores of a router depend on, to be compared.
 
-    Files that the entries name count with their content. The experts do not count where no stage
-    looks at them: they come and go without the router being built again.
+    Files that the entries name count with their content, and the experts that are asked with their
+    entries. The others do not count where no stage looks at them: they come and go without the
+    router being built again.
     """
     specs = tuple(_reached(composition, name))
+    asked = [composition.experts.get(str(s.options.get(k))) for s in specs for k in RouterKeys.ASKS]
+    judges = [(expert, composition.backends[expert.backend]) for expert in asked if expert]
     if all(spec.type in OF_TEXT for spec in specs):
         categories = tuple(replace(spec, experts=()) for spec in specs[0].categories)
         specs = tuple(replace(spec, experts=(), categories=categories) for spec in specs)
-    return specs, parts(composition, name)
+    return specs, judges, parts(composition, name)
 
 
 def build_backend(

@@ -142,6 +142,26 @@ async def test_a_router_that_looks_at_experts_is_built_again(site: Site) -> None
         assert after.encoders["small"] is before.encoders["small"]
 
 
+async def test_a_judge_that_is_another_one_now_is_asked_anew(site: Site) -> None:
+    """What the router remembers of texts is the old judge's word."""
+    judge = "routers: {default: {type: llm, expert: general}}"
+    lines = site.text.splitlines(keepends=True)
+    text = "".join(f"{judge}\n" if line.startswith("routers:") else line for line in lines)
+    site.upstream.says = lambda body: "code" if "categor" in str(body).lower() else None
+    async with site._serve(text, admin="loopback") as running:
+        await ready(running)
+        before = running.live.current.gateway.classifier
+        await site.add(running, name="other", backend="up", model="ok")
+        same = running.live.current.gateway.classifier
+        url = f"{running.url}/experts/general"
+        changed = await running.request("PATCH", url, json={"defaults": {"temperature": 0.5}})
+        after = running.live.current.gateway.classifier
+
+        assert changed.status == 200
+        assert same is before
+        assert after is not before
+
+
 async def test_sessions_outlive_a_swap(site: Site) -> None:
     async with site.running() as running:
         await ready(running)
