@@ -17,8 +17,8 @@ class Options:
         bulk_max_wait_s: a bulk call that waited for so long counts as interactive.
         bulk_share: of an expert's slots, what bulk calls may take while interactive ones wait.
         min_residency_s: an expert that was loaded is not asked to leave before, unless idle.
-        prefetch: whether an idle expert that calls wait for may leave for one that is wanted more,
-            while a third one works; only where not every resident expert may work.
+        prefetch: whether the next expert is loaded while another one works, where not every
+            resident one may: shorter waits, and more loads, which cost nobody anything.
         fair_share: whether the keys that wait for an expert take turns.
         max_queue: calls that may wait, in all.
         max_queue_per_key: calls of one key that may wait.

@@ -20,7 +20,6 @@ CLOSED = -math.inf  # no call's number is smaller
 HARD = 1.5
 """After so many times its patience, an expert that presses also closes one that fills its slots."""
 
-MOST_WANTED = 4  # experts that calls wait for, that may leave for one that is wanted more
 LOOK_AHEAD = 4  # heads of a room's queue that are asked when they will press
 
 
@@ -147,7 +146,7 @@ class Residency:
         for lane in self._lanes(room, now_s):
             if incoming := self._pressing(room, lane, now_s):  # 5b
                 return incoming
-            if not self._may_fit(room, lane):
+            if not self._may_fit(room, lane) or (room.floor and not self.options.prefetch):
                 continue
             absent = islice(room.absent(lane), self.options.candidates)
             pending = [one.pending(lane, now_s) for _, one in absent]
@@ -239,33 +238,21 @@ class Residency:
             if one.status == "ready" and not one.expert.pinned and one.kept_s <= now_s
         ]
         free = [one for one in movable if self._leaves_freely(one, lane)]
-        if is_forced:
-            least_s = self.options.min_residency_s
-            is_hard = self.presses(room, target, lane, now_s, times=HARD)
-            rest = [
-                one
-                for one in movable
-                if one not in free
-                and (
-                    now
-                    or (
-                        one.stay <= 0
-                        and one.loaded_s + least_s <= now_s
-                        and (is_hard or not one.has_waiting("interactive"))
-                    )
-                )
-            ]
-        elif lane == "interactive" and target.has_waiting(lane):
-            mine = target.pending(lane, now_s)
-            maybe = [one for one in movable if one not in free and self._leaves_for_more(room, one)]
-            rest = [
-                one
-                for one in self._ranked(maybe, now_s)[:MOST_WANTED]
-                if self.ordering.pick((one.pending(lane, now_s), mine), now_s) is mine
-            ]
-        else:
-            rest = []
+        if not is_forced:
+            return self._ranked(free, now_s)
+        is_hard = self.presses(room, target, lane, now_s, times=HARD)
+        rest = [
+            one
+            for one in movable
+            if one not in free and (now or self._may_be_closed(one, now_s, is_hard=is_hard))
+        ]
         return [*self._ranked(free, now_s), *self._ranked(rest, now_s)]
+
+    def _may_be_closed(self, one: Occupant, now_s: float, *, is_hard: bool) -> bool:
+        """5b, 5d. Whether an expert had what it was owed, and no longer fills its slots."""
+        if one.stay > 0 or one.loaded_s + self.options.min_residency_s > now_s:
+            return False
+        return is_hard or not one.has_waiting("interactive")
 
     def _leaves_freely(self, one: Occupant, lane: Lane) -> bool:
         """5c. Whether an expert does nothing that counts; bulk does not where others wait."""
@@ -276,19 +263,6 @@ class Residency:
         if one.stay > 0 and one.has_waiting("bulk"):
             return False  # bulk that waited for long enough brought it in
         return one.in_flight == one.bulk_in_flight and not one.has_waiting("interactive")
-
-    def _leaves_for_more(self, room: Room, one: Occupant) -> bool:
-        """Whether an expert that calls wait for may leave: it is not its turn, and it had one."""
-        return (
-            self.options.prefetch
-            and room.width is not None
-            and one.status == "ready"
-            and one.is_idle
-            and one.stay <= 0
-            and one is not room.heir
-            and not one.expert.pinned
-            and one.has_waiting("interactive")
-        )
 
     def _ranked(self, some: Sequence[Occupant], now_s: float) -> list[Occupant]:
         if len(some) < 2:  # noqa: PLR2004 - one needs no order

@@ -323,6 +323,15 @@ def test_a_report_about_an_expert_that_was_lost_meanwhile_is_ignored() -> None:
     assert loaded(driver.at(10).arrive("2", "a")) == ["a"]
 
 
+def test_a_lost_expert_is_not_loaded_before_the_report_that_is_due_has_come() -> None:
+    driver = Driver(one_slot())
+    driver.arrive("1", "a")
+    driver.tell(Lost("a"))
+
+    assert loaded(driver.at(10).arrive("2", "a")) == []
+    assert loaded(driver.tell(LoadFailed("a"))) == ["a"]
+
+
 def test_what_cannot_have_happened_is_an_error() -> None:
     driver = serving("a", "1")
     for event in (
@@ -387,6 +396,16 @@ def test_a_deadline_closes_the_expert_in_memory_in_time_to_load_another() -> Non
 
     assert driver.arrive("3", "a") == []
     assert unloaded(driver.tell(Finished("1"))) == ["a"]
+
+
+def test_a_deadline_goes_before_older_calls_that_have_none() -> None:
+    driver = serving("a", "1")
+    driver.arrive("2", "b")
+    driver.at(1).arrive("3", "c", deadline_s=5)
+    driver.at(4).tell(Tick())
+    driver.tell(Finished("1"))
+
+    assert loaded(driver.tell(Unloaded("a"))) == ["c"]
 
 
 def test_an_expert_that_can_never_fit_is_refused() -> None:
@@ -624,6 +643,28 @@ def test_the_next_expert_is_loaded_while_the_present_one_works() -> None:
     assert loaded(driver.arrive("2", "b")) == ["b"]
     assert driver.load("b") == [], "it waits for its turn"
     assert started(driver.tell(Finished("1"))) == ["2"]
+
+
+def test_without_prefetch_nobody_is_loaded_while_another_one_works() -> None:
+    layout = one_slot(memory=2, width=1)
+    driver = Driver(layout, Options(prefetch=False), resident=["a"])
+    driver.arrive("1", "a")
+
+    assert driver.arrive("2", "b") == []
+    assert loaded(driver.tell(Finished("1"))) == ["b"]
+
+
+def test_an_expert_is_not_closed_before_its_least_residency() -> None:
+    driver = Driver(one_slot(), Options(min_residency_s=100))
+    driver.arrive("1", "a")
+    driver.load("a")
+    driver.arrive("2", "b")
+    driver.at(50).tell(Tick())
+    assert started(driver.arrive("3", "a")) == ["3"]
+
+    assert driver.scheduler.wake_s == 100
+    driver.at(100).tell(Tick())
+    assert driver.arrive("4", "a") == []
 
 
 def test_a_turn_ends_when_another_resident_expert_is_wanted_more() -> None:
