@@ -134,8 +134,6 @@ class Chooser:
                 row = self._rows.get(name)
                 if row is not None:
                     found[row] = probability
-            if category is None:
-                found *= decision.ranked[0].probability
         elif category is not None:
             found[self._rows[category]] = 1.0
         found[self._rows[NONE]] = max(0.0, 1.0 - found.sum())

@@ -48,8 +48,7 @@ class Standing:
     def decided(self, matrix: OutcomeMatrix) -> Places:
         """Return the category of each prompt, shape (n,): its place, C where it is none.
 
-        The probabilities are those that a map reads (`coe.scoring.routing.believed`): where the
-        router abstained they are less than it said, and it abstains here, too.
+        The probabilities are the router's own (`coe.scoring.routing.believed`).
         """
         count = len(matrix.categories)
         if not count:

@@ -82,12 +82,12 @@ async def _decide(gateway: Gateway, row: Row) -> Decision:
 def believed(decision: Decision) -> dict[str, float]:
     """Return how much a prompt belongs to each category, as a fitted map reads its decision.
 
-    Scores that are no probabilities say nothing but which category was chosen. An abstained
-    decision counts as far as its best category is probable; the rest is none of them.
+    Scores that are no probabilities say nothing but which category was chosen. Probabilities count
+    as they are, whether the router abstained or not: what is missing to 1 says already how likely
+    none of the categories is.
 
     See also `coe.mapping.choose.Chooser.memberships`, which reads live decisions.
     """
     if not decision.calibrated:
         return {row.name: float(row.name == decision.category) for row in decision.ranked}
-    share = 1.0 if decision.category is not None else (decision.probability or 0.0)
-    return {row.name: share * row.probability for row in decision.ranked}
+    return {row.name: row.probability for row in decision.ranked}

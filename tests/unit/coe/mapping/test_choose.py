@@ -88,10 +88,11 @@ def test_what_is_missing_to_one_is_none_of_them() -> None:
     assert found == pytest.approx([0.5, 0.2, 0.3])
 
 
-def test_an_abstained_decision_is_believed_as_far_as_its_best_category_is_probable() -> None:
+def test_the_probabilities_of_an_abstained_decision_count_as_they_are() -> None:
+    """That nothing was probable enough to be chosen is no evidence about the text."""
     found = Chooser(fitted(TWO)).memberships(routed(0.5, 0.4, category=None))
 
-    assert found == pytest.approx([0.25, 0.2, 0.55])
+    assert found == pytest.approx([0.5, 0.4, 0.1])
 
 
 @pytest.mark.parametrize(
