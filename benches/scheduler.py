@@ -111,7 +111,7 @@ def one_slot(console: Console) -> list[Metric]:
     by_load: dict[int, Runs] = {}
     for load, rate in ((25, 1.0), (50, 2.0)):
         runs: Runs = {"fifo": [], "llama-swap's rule": [], OURS: []}
-        for seed in range(12):
+        for seed in range(24):
             plain = poisson(names(8), rate=rate, calls=2000, seed=seed)
             trace = with_lognormal_work(plain, mean_s=4.0, sigma=0.75, seed=seed + 100)
             rules: dict[str, Rule] = {
@@ -121,7 +121,7 @@ def one_slot(console: Console) -> list[Metric]:
             }
             for name, rule in rules.items():
                 runs[name].append(figures(run(trace, rule, layout), slots=1))
-        console.print(_table(f"one slot, {rate:g} calls/s, 12 seeds of 2,000 calls", runs))
+        console.print(_table(f"one slot, {rate:g} calls/s, 24 seeds of 2,000 calls", runs))
         by_load[load] = runs
     ours = {load: runs[OURS] for load, runs in by_load.items()}
     half = by_load[50]

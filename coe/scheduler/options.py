@@ -62,6 +62,6 @@ class Options:
             load_s: of the expert that waits.
             call_s: of one call of it.
         """
-        follows_s = (0.4 + 0.8 * self.goal) * p95_wait_s + 15.0 * self.goal * call_s
+        follows_s = (0.2 + 0.8 * self.goal) * p95_wait_s + 22.0 * self.goal * call_s
         patience_s = max(follows_s, (2.0 + 4.0 * self.goal) * load_s)
         return patience_s if self.max_wait_s is None else min(patience_s, self.max_wait_s)

@@ -705,5 +705,5 @@ def test_the_goal_sets_the_patience() -> None:
         Options(goal=goal).patience_s(p95_wait_s=100, load_s=2, call_s=4) for goal in (0, 0.5, 1)
     )
 
-    assert (quick, middle, slow) == pytest.approx((40, 110, 180))
+    assert (quick, middle, slow) == pytest.approx((20, 104, 188))
     assert Options(max_wait_s=20).patience_s(100, 2, 4) == 20
