@@ -1,0 +1,389 @@
+"""The owner of the scheduler, with a memory that does, or does not do, what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from coe.errors import (
+    BackendUnreachable,
+    CapacityError,
+    DeadlineExceeded,
+    ExpertLoadFailed,
+    QueueFull,
+)
+from coe.scheduler.loop import Setup, Slot, Slots
+from coe.scheduler.memory import Expert, Layout, Pool
+from coe.scheduler.options import Options
+from coe.scheduler.policies import Affinity
+
+pytestmark = pytest.mark.anyio
+
+
+class Memory:
+    """A `Residency` that notes what it is told, and obeys unless told otherwise."""
+
+    def __init__(self, *resident: str) -> None:
+        self.inside: dict[str, int | None] = dict.fromkeys(resident)
+        self.moves: list[str] = []
+        self.failing: set[str] = set()
+        self.hanging: set[str] = set()
+        self.is_gone = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def load(self, expert: str) -> None:
+        self.moves.append(f"+{expert}")
+        await self.gate.wait()
+        if expert in self.hanging:
+            await asyncio.Event().wait()
+        if self.is_gone or expert in self.failing:
+            raise BackendUnreachable("the server is gone")
+        self.inside[expert] = None
+
+    async def unload(self, expert: str) -> None:
+        self.moves.append(f"-{expert}")
+        if self.is_gone:
+            raise BackendUnreachable("the server is gone")
+        self.inside.pop(expert, None)
+
+    async def resident(self) -> Mapping[str, int | None]:
+        if self.is_gone:
+            raise BackendUnreachable("the server is gone")
+        return dict(self.inside)
+
+
+def setup(*names: str, memory: int = 1, options: Options | None = None, **more: object) -> Setup:
+    return Setup(
+        layout=Layout(
+            pools=(Pool(name="p", memory=memory),),
+            experts=tuple(Expert(name=n, pool="p", memory=1, concurrency=2) for n in names),
+        ),
+        options=options or Options(),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@asynccontextmanager
+async def opened(memory: Memory, given: Setup) -> AsyncIterator[Slots]:
+    slots = Slots("box", memory, given)
+    await slots.open()
+    try:
+        yield slots
+    finally:
+        await slots.aclose()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the loop turn until something holds; the test's own timeout is the limit."""
+    while not holds():
+        await asyncio.sleep(0)
+
+
+def ask(slots: Slots, expert: str, **more: object) -> asyncio.Task[Slot]:
+    return asyncio.ensure_future(slots.take(expert, **more))  # type: ignore[arg-type]
+
+
+async def test_a_call_waits_for_its_expert_and_says_how_long() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b")) as slots:
+        slot = await slots.take("a")
+
+        assert memory.moves == ["+a"]
+        assert slot.is_running
+        assert 0 < slot.swap_s <= slot.queued_s
+
+
+async def test_who_is_in_memory_already_is_not_loaded() -> None:
+    memory = Memory("b")
+    async with opened(memory, setup("a", "b")) as slots:
+        slot = await slots.take("b")
+
+        assert memory.moves == []
+        assert slot.swap_s == 0
+
+
+async def test_calls_that_come_before_it_is_open_are_let_in_then() -> None:
+    memory = Memory()
+    slots = Slots("box", memory, setup("a"))
+    call = ask(slots, "a")
+    await asyncio.sleep(0)
+
+    await slots.open()
+
+    assert (await call).is_running
+    await slots.aclose()
+
+
+async def test_interleaved_calls_are_grouped_by_expert() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b", "c")) as slots:
+
+        async def one(expert: str) -> None:
+            slot = await slots.take(expert)
+            await asyncio.sleep(0)
+            slot.release()
+
+        await asyncio.gather(*(one(expert) for expert in "abcabcabcabc"))
+
+        assert sorted(move for move in memory.moves if move[0] == "+") == ["+a", "+b", "+c"]
+
+
+async def test_a_cancelled_call_causes_no_load() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b")) as slots:
+        running = await slots.take("a")
+        waiting = ask(slots, "b")
+        await asyncio.sleep(0)
+
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        running.release()
+        (await slots.take("a")).release()
+
+        assert memory.moves == ["+a"]
+        assert slots.views()[1].interactive == 0
+
+
+async def test_a_call_cancelled_just_as_it_is_let_in_gives_its_slot_back() -> None:
+    memory = Memory("a")
+    async with opened(memory, setup("a")) as slots:
+        first, second = await slots.take("a"), await slots.take("a")
+        third = ask(slots, "a")
+        await asyncio.sleep(0)
+
+        first.release()  # lets the third one in, which does not know it yet
+        third.cancel()
+        await asyncio.gather(third, return_exceptions=True)
+
+        assert slots.views()[0].running == 1
+        await slots.take("a")
+        second.release()
+        second.release()
+        assert slots.views()[0].running == 1
+
+
+async def test_a_load_that_fails_refuses_who_waits_and_says_why() -> None:
+    memory = Memory()
+    memory.failing.add("a")
+    async with opened(memory, setup("a", "b")) as slots:
+        with pytest.raises(ExpertLoadFailed, match="server is gone") as caught:
+            await slots.take("a")
+
+        assert caught.value.retry_after_s
+        with pytest.raises(ExpertLoadFailed):  # at once: it is left alone for a while
+            await slots.take("a")
+        assert (await slots.take("b")).is_running
+
+
+async def test_a_load_that_hangs_is_given_up() -> None:
+    memory = Memory()
+    memory.hanging.add("a")
+    async with opened(memory, setup("a", "b", load_limit_s=0.01)) as slots:
+        call, other = ask(slots, "a"), ask(slots, "b")
+
+        with pytest.raises(ExpertLoadFailed, match="took longer than"):
+            await call
+
+        assert (await other).is_running
+        assert memory.moves == ["+a", "-a", "+b"]
+
+
+async def test_a_server_that_is_gone_leaves_nobody_waiting() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b", "c")) as slots:
+        running = await slots.take("a")
+        waiting = [ask(slots, "b"), ask(slots, "c")]
+        await asyncio.sleep(0)
+
+        memory.is_gone = True
+        running.release(failed=True)
+
+        # `a` cannot be unloaded, so nobody comes in its place until that is tried again.
+        await until(lambda: "-a" in memory.moves)
+        memory.is_gone = False
+        memory.inside.clear()
+        (await slots.take("a")).release(failed=True)
+        assert all(slot.is_running for slot in [await waiting[0]])
+        (await waiting[0]).release()
+        assert (await waiting[1]).is_running
+
+
+async def test_an_expert_that_was_lost_is_loaded_again() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b")) as slots:
+        slot = await slots.take("a")
+        memory.inside.clear()
+        slot.release(failed=True)
+        await until(lambda: slots.views()[0].state == "out")
+
+        assert (await slots.take("a")).is_running
+        assert memory.moves == ["+a", "+a"]
+
+
+async def test_a_full_queue_is_told_so() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b", options=Options(max_queue=1))) as slots:
+        await slots.take("a")
+        waiting = ask(slots, "b")
+        await asyncio.sleep(0)
+
+        with pytest.raises(QueueFull, match=r"batching\.queue\.max") as caught:
+            await slots.take("b")
+
+        assert caught.value.retry_after_s
+        waiting.cancel()
+
+
+async def test_a_deadline_that_passes_in_the_queue_is_told() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b")) as slots:
+        await slots.take("a")
+
+        with pytest.raises(DeadlineExceeded, match="queue of `b`"):
+            await slots.take("b", deadline_s=0.01)
+
+        assert memory.moves == ["+a"]
+
+
+async def test_streams_are_told_what_they_wait_for() -> None:
+    memory = Memory()
+    memory.gate.clear()
+    said: list[str] = []
+
+    async def told(words: str) -> None:
+        said.append(words)
+        if len(said) == 2:
+            memory.gate.set()
+
+    async with opened(memory, setup("a")) as slots:
+        await slots.take("a", told=told, tell_every_s=0.001)
+
+    assert said[0] == "a is being loaded"
+
+
+async def test_a_caller_that_cannot_be_told_gives_its_place_up() -> None:
+    memory = Memory()
+    memory.gate.clear()
+
+    async def told(words: str) -> None:
+        raise ConnectionError(words)
+
+    async with opened(memory, setup("a")) as slots:
+        with pytest.raises(ConnectionError):
+            await slots.take("a", told=told, tell_every_s=0.001)
+
+        assert slots.views()[0].interactive == 0
+
+
+async def test_another_setup_takes_over_calls_that_wait_and_run() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b")) as slots:
+        running = await slots.take("a")
+        waiting = ask(slots, "b")
+        await asyncio.sleep(0)
+
+        slots.change(setup("b", "c", memory=2))
+
+        assert (await waiting).is_running  # there is room for two now
+        assert {view.expert: view.running for view in slots.views()} == {"b": 1, "c": 0, "a": 1}
+        running.release()
+        assert (await slots.take("c")).is_running  # `a`, which nobody knows any more, left
+        assert memory.moves == ["+a", "+b", "-a", "+c"]
+
+
+async def test_less_memory_waits_for_who_works_and_unloads_who_does_not() -> None:
+    memory = Memory()
+    async with opened(memory, setup("a", "b", "c", memory=2)) as slots:
+        running = await slots.take("a")
+        (await slots.take("b")).release()
+
+        slots.change(setup("a", "b", "c", memory=1))
+        call = ask(slots, "c")
+        await until(lambda: "-b" in memory.moves)
+        assert not call.done()
+        running.release()
+
+        assert (await call).is_running
+        assert set(memory.inside) == {"c"}
+
+
+async def test_a_change_during_a_load_waits_for_it() -> None:
+    memory = Memory()
+    memory.gate.clear()
+    async with opened(memory, setup("a", "b")) as slots:
+        call = ask(slots, "a")
+        await until(lambda: memory.moves == ["+a"])
+
+        slots.change(setup("a", "c"))
+        memory.gate.set()
+
+        assert (await call).is_running
+        assert memory.moves == ["+a"]
+
+
+class Broken(Affinity):
+    """An ordering with a bug."""
+
+    def pick(self, pending, now_s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+        raise ZeroDivisionError
+
+
+async def test_a_bug_of_a_plugin_refuses_calls_and_does_not_keep_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    memory = Memory("a")
+    async with opened(memory, replace(setup("a", "b"), ordering=Broken())) as slots:
+        (await slots.take("a")).release()
+
+        with pytest.raises(CapacityError, match="scheduler failed"):
+            await slots.take("b")
+
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_closing_refuses_who_waits() -> None:
+    memory = Memory()
+    slots = Slots("box", memory, setup("a", "b"))
+    await slots.open()
+    await slots.take("a")
+    waiting = ask(slots, "b")
+    await asyncio.sleep(0)
+
+    await slots.aclose()
+
+    with pytest.raises(CapacityError, match="being closed"):
+        await waiting
+    with pytest.raises(CapacityError, match="being closed"):
+        await slots.take("a")
+
+
+async def test_strangers_in_memory_leave_when_it_opens() -> None:
+    memory = Memory("a", "stranger")
+
+    async with opened(memory, setup("a", "b")):
+        assert memory.moves == ["-stranger"]
+
+
+async def test_too_much_in_memory_leaves_when_it_opens() -> None:
+    memory = Memory("a", "b")
+
+    async with opened(memory, setup("a", "b")) as slots:
+        assert (await slots.take("a")).is_running
+        assert len(memory.inside) == 1
+
+
+async def test_a_pinned_expert_is_loaded_though_nobody_asks() -> None:
+    memory = Memory()
+    given = setup("a", "b", memory=2)
+    pinned = tuple(replace(one, pinned=one.name == "b") for one in given.layout.experts)
+    layout = Layout(pools=given.layout.pools, experts=pinned)
+
+    async with opened(memory, Setup(layout=layout)) as slots:
+        await until(lambda: slots.views()[1].state == "ready")
+
+    assert memory.moves == ["+b"]
