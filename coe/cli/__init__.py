@@ -296,6 +296,89 @@ def score(  # noqa: PLR0913 - an option each
     )
 
 
+@app.command()
+def evaluate(  # noqa: PLR0913 - an option each
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON lines with answers or checks, as `coe score` reads.")
+    ],
+    config: Config = None,
+    *,
+    model: Annotated[str, typer.Option(help="As a client would ask for.")] = "coe/auto",
+    url: Annotated[
+        str | None, typer.Option(help="A running gateway; without it one answers in this process.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Prompts in flight; default: 8.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
+    ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write decisions and scores: one JSON line a prompt.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with what --save wrote before.")
+    ] = None,
+    keep_prompts: Annotated[
+        bool, typer.Option("--keep-prompts", help="Save the prompts' texts, too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Send prompts whose answers can be checked through the gateway: how right are its answers?"""
+    from coe.cli.evaluate import Wish, run
+
+    run(
+        Wish(
+            files=tuple(files),
+            config=config,
+            model=model,
+            url=url,
+            limit=limit,
+            concurrency=concurrency,
+            max_tokens=max_tokens,
+            run_code=run_code,
+            save=save,
+            against=against,
+            keep_prompts=keep_prompts,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def replay(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The changed composition.")],
+    *,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recorded decisions (.jsonl), or outcomes (.jsonl, .parquet, .sqlite); default: "
+            "what `coe score` kept."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="The composition of now; default: COE_CONFIG, or experts.yaml."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the intervals.", min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Say what a changed composition would have done on recorded requests. Calls no model.
+
+    Which requests move, from whom to whom; what is gained, by scores where there are any; money;
+    how often the expert changes.
+    """
+    from coe.cli.replay import Wish, run
+
+    run(Wish(config=config, on=on, against=against, seed=seed, as_json=json))
+
+
 @map_app.command("fit")
 def map_fit(  # noqa: PLR0913 - an option each
     config: Config = None,

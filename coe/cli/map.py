@@ -94,7 +94,7 @@ def fit_map(wish: Wish) -> None:
     incumbent = _incumbent(place)
     task = Task(
         matrix=found,
-        standing=_standing(composition),
+        standing=standing_of(composition),
         constraints=read_budget(wish.budgets, composition, experts),
         incumbent=incumbent,
         seed=wish.seed,
@@ -163,7 +163,7 @@ def diff_map(config: Path | None, *, as_json: bool) -> None:
     place = Place.of(read_settings(config, None, None))
     fitted = _proposal(place)
     live = _incumbent(place)
-    before = _standing(place.composition).first if live is None else _answers(live)
+    before = standing_of(place.composition).first if live is None else _answers(live)
     against = _against(place, fitted)
     if as_json:
         now = _answers(fitted)
@@ -265,7 +265,7 @@ def _candidates(composition: Composition, outcomes: Sequence[Outcome]) -> tuple[
     return found
 
 
-def _standing(composition: Composition) -> Standing:
+def standing_of(composition: Composition) -> Standing:
     """Return how the composition decides without a map."""
     routing, experts = composition.routing, composition.experts
     lock = read_lock(composition)
