@@ -14,7 +14,18 @@ from coe.composition.report import Report, suggestion
 # Types that run in this process or find their servers by themselves; what a third party's type
 # needs is for its factory to say.
 WITHOUT_SERVER = "local"
-WITH_URL = frozenset({"openai", "vllm", "ollama", "llamacpp", "llama_swap"})
+WITH_URL = frozenset(
+    {
+        "openai",
+        "vllm",
+        "sglang",
+        "lorax",
+        "ollama",
+        "llamacpp",
+        "llama_cpp_python",
+        "llama_swap",
+    }
+)
 
 
 def check_plugins(file: FileKeys, report: Report) -> None:
