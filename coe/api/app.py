@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from coe import __version__, pipeline
 from coe.api import embeddings, errors, experts, wire
+from coe.api.body import Receive, Scope
 from coe.api.bulk import Bulk
-from coe.api.inference import Inference, Receive, Scope, Send
+from coe.api.inference import Inference, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
 from coe.errors import CoEError, ConfigError, InvalidRequest

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from coe.api import wire
+from coe.api.body import read_json
 from coe.api.files import listed
 from coe.batching.checks import ENDPOINTS
 from coe.batching.desk import Shelf
@@ -67,7 +68,7 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
 
         `completion_window` is OpenAI's `24h`, or another time such as `30m` or `7d`.
         """
-        body = wire.parse_json(await request.body(), settings)
+        body = await read_json(request, settings)
         state = await asyncio.to_thread(shelf.open)
         batch = await asyncio.to_thread(create_batch, state, body, time.time())
         runner.wake()

@@ -13,9 +13,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from coe.api import wire
+from coe.api.body import read_json
 from coe.composition import Composition
-from coe.composition.draft import Draft
 from coe.composition.edit import Change, add_expert, remove_expert, set_expert
 from coe.composition.expert_keys import ExpertKeys
 from coe.errors import ConfigError, Forbidden, InvalidRequest, UnknownModel
@@ -64,16 +63,16 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         answers its share of the conversations of those categories, and who names it. 409 where
         the name is taken.
         """
-        body = await _read(request, settings)
+        body = await read_json(request, settings)
         return _card(await follow(_addition(body)), body["name"])
 
     @table.patch("/{name:path}", openapi_extra=_body({}, []))
     async def change_expert(name: str, request: Request) -> dict[str, Any]:
         """Set keys of an expert, such as its `status`; null removes a key."""
-        keys = await _read(request, settings)
+        keys = await read_json(request, settings)
         if not keys:
             raise InvalidRequest('the body names no key; such as {"status": "live"}')
-        return _card(await follow(partial(_set, name=name, keys=keys)), name)
+        return _card(await follow(partial(set_expert, name=name, keys=keys)), name)
 
     @table.delete("/{name:path}", status_code=204)
     async def remove(name: str) -> Response:
@@ -158,14 +157,6 @@ def _addition(body: Mapping[str, Any]) -> Change:
         categories=categories,
         first=place == _PLACES[0],
     )
-
-
-async def _read(request: Request, settings: Settings) -> dict[str, Any]:
-    return wire.parse_json(await request.body(), settings)
-
-
-def _set(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:
-    return set_expert(draft, name=name, **keys)
 
 
 def _known(composition: Composition, name: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Self
 import orjson
 
 from coe.api import errors, explain, wire
-from coe.errors import CoEError, QueueFull, RequestTooLarge
+from coe.api.body import Receive, Scope, header, read_body
+from coe.errors import CoEError, QueueFull
 from coe.grace import Grace
 from coe.live import Live
 from coe.pipeline import Gateway
@@ -22,15 +23,12 @@ from coe.types import Answer, Query
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Parse = Callable[[dict[str, Any], str, Settings, wire.Headers], Query]
 Open = Callable[[Gateway, Query], Awaitable[Answer]]
 
 _CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
 _WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
-_DISCARD_BYTES = 64 * 1024 * 1024
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -77,7 +75,7 @@ class Inference:
 
     async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
         settings = self._settings
-        raw = await _read_body(scope, receive, settings.max_body_bytes)
+        raw = await read_body(scope, receive, settings.max_body_bytes)
         if self._in_flight > settings.max_in_flight:
             detail = f"{settings.max_in_flight} requests are in flight (COE_MAX_IN_FLIGHT)"
             raise QueueFull(detail, retry_after_s=1.0)
@@ -101,7 +99,7 @@ class _Exchange:
         self._send = send
         self._telemetry = telemetry
         self._headers_sent = False
-        given = _header(scope, b"x-request-id")
+        given = header(scope, b"x-request-id")
         self.request_id = wire.request_id(given, self.query_id)
 
     async def send(self, answer: Answer) -> None:
@@ -206,40 +204,3 @@ class Departure:
             pass
         self.happened = True
         self._task.cancel()
-
-
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Return the request's body.
-
-    A body over the limit is read to its end and thrown away (within reason): a client that is
-    still writing when the answer comes would see a broken pipe instead of it.
-
-    Raises:
-        RequestTooLarge: over the limit.
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(body) <= limit:
-        return body
-    pieces, size = [body], len(body)
-    while message.get("more_body") and size <= _DISCARD_BYTES:
-        message = await receive()
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size <= limit:
-            pieces.append(piece)
-        else:
-            pieces.clear()
-    if size > limit:
-        declared = _header(scope, b"content-length") or f"over {size}"
-        raise RequestTooLarge(
-            f"the body has {declared} bytes; the limit is {limit} (COE_MAX_BODY_BYTES)"
-        )
-    return b"".join(pieces)
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return None

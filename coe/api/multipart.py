@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
+from coe.api.body import DISCARD_BYTES
 from coe.errors import InvalidRequest, RequestTooLarge
 
 _LONGEST_FIELD = 4096
 _MOST_FIELDS = 16
-_DISCARD_BYTES = 64 * 1024 * 1024
 
 
 class Form:
@@ -29,6 +30,8 @@ class Form:
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
         self.size = 0
+        self._has_ended = False
+        self._received = 0
         self._sink = sink
         self._limit = limit
         self._name = ""
@@ -44,7 +47,7 @@ class Form:
 
         Raises:
             InvalidRequest: the body is no multipart form, or breaks off.
-            RequestTooLarge: the file is over the limit.
+            RequestTooLarge: the file is over the limit, or all that is around it.
         """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -63,21 +66,25 @@ class Form:
                     "on_headers_finished": self._headers_finished,
                     "on_part_data": self._take,
                     "on_part_end": self._end,
+                    "on_end": self._finish,
                 },
             )
             async for piece in body:
                 parser.write(piece)
-                if self.size > self._limit + _DISCARD_BYTES:
+                self._received += len(piece)
+                if self._received > self._limit + DISCARD_BYTES:
                     break
-            if self.size <= self._limit:
-                parser.finalize()
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise InvalidRequest(f"the form cannot be read: {error}") from None
-        if self.size > self._limit:
+        except ClientDisconnect:
+            raise InvalidRequest("the form breaks off: its client has left") from None
+        if max(self.size, self._received - DISCARD_BYTES) > self._limit:
             raise RequestTooLarge(
                 f"the file has over {self._limit} bytes, which is the limit (COE_MAX_FILE_BYTES)",
                 param="file",
             )
+        if not self._has_ended:
+            raise InvalidRequest("the form breaks off before its last boundary")
 
     def _begin(self) -> None:
         self._text, self._disposition, self._name = b"", {}, ""
@@ -117,3 +124,6 @@ class Form:
     def _end(self) -> None:
         if self._name != "file":
             self.fields[self._name] = self._text.decode("utf-8", "replace")
+
+    def _finish(self) -> None:
+        self._has_ended = True

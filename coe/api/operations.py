@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coe import pipeline, planner
 from coe.api import explain, wire
+from coe.api.body import read_json
 from coe.composition import Composition, Expert
 from coe.errors import UnknownModel
 from coe.live import Live
@@ -42,7 +43,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         and not changed.
         """
         query_id = wire.new_id()
-        body = wire.parse_json(await request.body(), settings)
+        body = await read_json(request, settings)
         if isinstance(text := body.pop("input", None), str):
             body.setdefault("messages", [{"role": "user", "content": text}])
         body.setdefault("model", planner.AUTO)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ import orjson
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
 from coe.composition.document import parse
-from coe.composition.draft import Draft
 from coe.composition.edit import Change, add_expert, remove_expert, rewrite, set_expert
 from coe.errors import CoEError, CompositionError, ConfigError
 
@@ -93,7 +92,7 @@ def set_status(config: Path | None, name: str, status: str, share: str | None = 
     if name in before and (before[name].status, share) == (status, None):
         print(f"{settings.config}: `{name}` is {status} already")
         return
-    composition = _edit(config, partial(_set, name=name, keys=keys))
+    composition = _edit(config, partial(set_expert, name=name, keys=keys))
     print(f"{composition.source}: `{name}` is {status}; {RELOAD}")
 
 
@@ -133,10 +132,6 @@ def _edit(config: Path | None, change: Change) -> Composition:
         raise
     except CoEError as error:
         raise ConfigError(error.message) from error
-
-
-def _set(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:
-    return set_expert(draft, name=name, **keys)
 
 
 def _setting(text: str) -> tuple[str, Any]:

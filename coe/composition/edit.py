@@ -132,7 +132,7 @@ def replace_expert(draft: Draft, *, name: str, keys: Mapping[str, Any] | str) ->
     return draft.put(("experts", name), keys)
 
 
-def set_expert(draft: Draft, *, name: str, **keys: Any) -> Draft:
+def set_expert(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:
     """Return the draft with some keys of an expert set, None removing one; the others stay.
 
     Raises:

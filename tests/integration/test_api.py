@@ -361,6 +361,16 @@ async def test_ten_megabytes_are_refused_by_size(routed: Routed) -> None:
     assert "COE_MAX_BODY_BYTES" in error["message"]
 
 
+@pytest.mark.parametrize("path", ["route", "batches", "experts"])
+async def test_bodies_beside_the_hot_path_have_the_same_limit(routed: Routed, path: str) -> None:
+    async with routed(admin="loopback") as running:
+        response = await post(running, TEN_MEGABYTES, path)
+        error = await error_of(response)
+
+    assert response.status == 413
+    assert error["code"] == "request_too_large"
+
+
 async def test_a_large_body_under_the_limit_passes(routed: Routed) -> None:
     async with routed(max_body_bytes=16_000_000) as running:
         response = await post(running, TEN_MEGABYTES)

@@ -493,7 +493,8 @@ async def test_unknown_ids(serve: Serve, upstream: FakeUpstream) -> None:
     [
         ("application/json", b"{}", 400, "multipart/form-data"),
         ("multipart/form-data", b"{}", 400, "multipart/form-data"),
-        ("multipart/form-data; boundary=b", b"", 400, "purpose"),
+        ("multipart/form-data; boundary=b", b"", 400, "breaks off"),
+        (f"multipart/form-data; boundary={'b' * 300}", b"", 400, "cannot be read"),
         ("multipart/form-data; boundary=b", b"nonsense", 400, "cannot be read"),
         (
             "multipart/form-data; boundary=b",
@@ -509,9 +510,12 @@ async def test_unknown_ids(serve: Serve, upstream: FakeUpstream) -> None:
         ),
         (
             "multipart/form-data; boundary=b",
-            b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf',
+            (
+                b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+                b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf'
+            ),
             400,
-            "",
+            "breaks off",
         ),
         (
             "multipart/form-data; boundary=b",

@@ -290,6 +290,18 @@ async def test_a_status_is_changed_and_a_key_removed(site: Site) -> None:
         assert "  judge: {backend: up, model: ok, status: live}\n" in site.file.read_text()
 
 
+@pytest.mark.parametrize("key", ["name", "draft"])
+async def test_a_key_that_experts_do_not_have_is_refused(site: Site, key: str) -> None:
+    async with site.running() as running:
+        url = f"{running.url}/experts/coder"
+        answer = await running.request("PATCH", url, json={key: "other"})
+        error = (await answer.json())["error"]
+
+        assert answer.status == 400
+        assert f"`{key}`" in error["message"] or f".{key}" in error["message"]
+        assert site.file.read_text() == site.text
+
+
 async def test_it_is_off_unless_it_is_switched_on(site: Site) -> None:
     async with site.running(admin="off") as running:
         status, answer = await site.add(running, name="judge", backend="up", model="ok")

@@ -175,14 +175,14 @@ def test_an_expert_that_others_stand_on_is_kept_and_each_is_named(draft: Draft) 
 
 
 def test_a_status_is_set_in_a_short_form_and_in_a_long_one(draft: Draft) -> None:
-    short = set_expert(draft, name="general", status="canary")
-    long = set_expert(draft, name="coder", status="canary")
+    short = set_expert(draft, name="general", keys={"status": "canary"})
+    long = set_expert(draft, name="coder", keys={"status": "canary"})
 
     assert changed(short)[1] == [
         "  general: {backend: ollama, model: llama3.2:3b, status: canary}     # small"
     ]
     assert changed(long) == ([], ["    status: canary"])
-    assert set_expert(long, name="coder", status=None).text == FILE
+    assert set_expert(long, name="coder", keys={"status": None}).text == FILE
 
 
 def test_a_replaced_expert_keeps_the_comments_of_the_keys_that_stay(draft: Draft) -> None:
