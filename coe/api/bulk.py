@@ -55,9 +55,11 @@ class Bulk:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the batches in the background meanwhile; also those that were left unfinished."""
-        async with self.runner.running(self._settings.drain_s):
-            yield
-        self.shelf.close()
+        try:
+            async with self.runner.running(self._settings.drain_s):
+                yield
+        finally:
+            self.shelf.close()
 
     def _desk(self) -> Desk | None:
         state = self.shelf.found()

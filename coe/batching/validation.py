@@ -39,13 +39,20 @@ async def validate(desk: Desk, lease: Lease) -> None:
         return
     now = desk.clock()
     if lease.why is not None:
-        total = check_all.total
-        desk.state.lines.clear(batch.seq, desk.owner)
-        desk.state.batches.end(batch.seq, desk.owner, lease.why, now=now, total=total)
+        await asyncio.to_thread(desk.state.lines.clear, batch.seq, desk.owner)
+        await asyncio.to_thread(
+            desk.state.batches.end,
+            batch.seq,
+            desk.owner,
+            lease.why,
+            now=now,
+            total=check_all.total,
+        )
     elif check_all.total == 0 or check_all.mistakes:
         await asyncio.to_thread(_refuse, desk, batch, check_all)
     else:
-        desk.state.batches.begin(batch.seq, desk.owner, total=check_all.total, now=now)
+        begin = desk.state.batches.begin
+        await asyncio.to_thread(begin, batch.seq, desk.owner, total=check_all.total, now=now)
 
 
 class _Check:

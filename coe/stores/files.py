@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Row
 from typing import BinaryIO
@@ -132,8 +132,9 @@ class FileStore:
         """Remove what uploads left that were cut off a day ago or earlier."""
         oldest = time.time() - _ABANDONED_S
         for part in self._folder.glob(f"*{_PART}"):
-            if part.stat().st_mtime < oldest:
-                part.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may sweep, too
+                if part.stat().st_mtime < oldest:
+                    part.unlink()
 
 
 ADD = """

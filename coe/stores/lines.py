@@ -153,16 +153,18 @@ class LineStore:
             connection.execute(_COUNT_GROUP, (outcome.took_s, now, seq, outcome.expert))
 
     def results(self, seq: int, *, succeeded: bool) -> Iterator[bytes]:
-        """Yield the recorded lines of one kind, in the file's order; a page at a time in memory."""
+        """Yield the recorded lines of one kind, in the file's order; one at a time in memory.
+
+        An answer may have many MiB: a few hundred embeddings in a line.
+        """
         after = 0
         while True:
             with self._database.reading() as connection:
-                rows = connection.execute(_RESULTS, (seq, succeeded, after, _PAGE)).fetchall()
-            for row in rows:
-                yield row["text"]
-            if len(rows) < _PAGE:
+                row = connection.execute(_RESULT, (seq, succeeded, after)).fetchone()
+            if row is None:
                 return
-            after = rows[-1]["number"]
+            yield row["text"]
+            after = row["number"]
 
     def not_done(self, seq: int) -> Iterator[Line]:
         """Yield the lines that were not run, in the file's order; a page at a time in memory."""
@@ -230,9 +232,9 @@ _COUNT_GROUP = """
 UPDATE groups SET done = done + 1, took_s = took_s + ?, seen_at = ? WHERE batch = ? AND expert = ?
 """
 
-_RESULTS = """
+_RESULT = """
 SELECT number, text FROM results WHERE batch = ? AND succeeded = ? AND number > ?
-ORDER BY number LIMIT ?
+ORDER BY number LIMIT 1
 """
 
 _ENDED = "SELECT seq FROM batches WHERE status IN ('failed', 'completed', 'expired', 'cancelled')"
