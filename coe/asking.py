@@ -21,6 +21,7 @@ from coe import planner
 from coe.composition import Composition
 from coe.errors import BackendProtocolError, BackendTimeout, BackendUnreachable, CoEError
 from coe.protocols import Backend
+from coe.scheduler.loop import Slots
 from coe.types import Decision, Dispatch, Query
 
 _AT_ONCE = 16
@@ -54,6 +55,7 @@ async def ask(
     body: Mapping[str, Any],
     *,
     tokens: int = 0,
+    slots: Mapping[str, Slots] | None = None,
 ) -> Reply:
     """Ask one expert and nobody in its place.
 
@@ -63,6 +65,7 @@ async def ask(
         name: the expert.
         body: an OpenAI body, not streamed; its `model` does not matter.
         tokens: about how long the prompt is, for the rule about contexts.
+        slots: who lets calls through to the backends whose memory is managed.
 
     Raises:
         NoEligibleExpert, ContextTooLong: the composition does not let it answer this.
@@ -74,20 +77,32 @@ async def ask(
     if not plan.calls:
         raise planner.refusal(plan.excluded)
     (call,) = plan.calls
-    started = perf_counter()
-    frames = backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
-    async with aclosing(frames):
-        whole = await anext(frames, b"")
+    gate = slots.get(call.backend) if slots else None
+    slot = await gate.take(name) if gate is not None and gate.manages(name) else None
+    try:
+        started = perf_counter()
+        frames = backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
+        async with aclosing(frames):
+            whole = await anext(frames, b"")
+    finally:
+        if slot is not None:
+            slot.release()
     return read_reply(whole, name, perf_counter() - started)
 
 
 class Experts:
     """The experts of a composition, for routers that ask them."""
 
-    def __init__(self, composition: Composition, backends: Mapping[str, Backend]) -> None:
+    def __init__(
+        self,
+        composition: Composition,
+        backends: Mapping[str, Backend],
+        slots: Mapping[str, Slots] | None = None,
+    ) -> None:
         """Store the parts; nobody can be asked before `open`."""
         self._composition = composition
         self._backends = backends
+        self._slots = slots
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: set[Future[Said]] = set()
 
@@ -95,9 +110,14 @@ class Experts:
         """Make calls in that loop from now on."""
         self._loop = loop
 
-    def follow(self, composition: Composition, backends: Mapping[str, Backend]) -> None:
+    def follow(
+        self,
+        composition: Composition,
+        backends: Mapping[str, Backend],
+        slots: Mapping[str, Slots] | None = None,
+    ) -> None:
         """Ask the experts of another composition from now on. Run in the loop of `open`."""
-        self._composition, self._backends = composition, backends
+        self._composition, self._backends, self._slots = composition, backends, slots
 
     def close(self) -> None:
         """Give up the calls in flight; who asks from now on is told so."""
@@ -148,7 +168,7 @@ class Experts:
             return error
 
     async def _text(self, name: str, body: Mapping[str, Any]) -> str:
-        reply = await ask(self._composition, self._backends, name, body)
+        reply = await ask(self._composition, self._backends, name, body, slots=self._slots)
         if reply.text is None:
             raise BackendProtocolError(f"expert `{name}` answered without text")
         return reply.text

@@ -24,6 +24,7 @@ from coe.composition import Composition
 from coe.decide import decide, pool
 from coe.errors import CoEError, ConfigError, RouterUnavailable
 from coe.protocols import Backend, Router
+from coe.scheduler.loop import Slots
 from coe.types import Decision, Embedding, Evidence, Scores
 
 logger = logging.getLogger(__name__)
@@ -239,10 +240,15 @@ class Classifier:
             self._policy = replace(self._policy, thresholds=self._thresholds())
         return router
 
-    def follow(self, composition: Composition, backends: Mapping[str, Backend]) -> None:
+    def follow(
+        self,
+        composition: Composition,
+        backends: Mapping[str, Backend],
+        slots: Mapping[str, Slots] | None = None,
+    ) -> None:
         """Ask the experts of another composition from now on, where the router asks any."""
         if self._asks is not None:
-            self._asks.follow(composition, backends)
+            self._asks.follow(composition, backends, slots)
 
     def close(self) -> None:
         """Let the threads end; calls that wait are cancelled."""

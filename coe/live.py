@@ -25,12 +25,13 @@ from coe.composition.edit import Change, Rewrite, rewriting, unchanged
 from coe.errors import CoEError, ConfigError, ExpertLoadFailed
 from coe.pipeline import Gateway, Load
 from coe.protocols import Backend
+from coe.scheduler.loop import Slots
 from coe.settings import Settings
 from coe.wiring import wire
 
 logger = logging.getLogger(__name__)
 
-Part = Classifier | Backend
+Part = Classifier | Backend | Slots
 
 _ROUTER = "router"
 
@@ -93,6 +94,7 @@ class Live:
         self.current = Hold(gateway)
         self.readiness: dict[str, str] = {}
         self.telemetry = gateway.telemetry
+        self.telemetry.managed = gateway.slots
         self._settings = settings
         self._on_failure = on_failure
         self._leaving: set[Hold] = set()
@@ -100,6 +102,7 @@ class Live:
         self._replacing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: dict[str, asyncio.Task[None]] = {}
+        self._tell_of_map()
 
     @property
     def composition(self) -> Composition:
@@ -161,27 +164,33 @@ class Live:
             new = wire(composition, self._settings, self.telemetry, before=old)
             try:
                 expect_map(composition, new.applied)
-                readiness = await _prepare(new, old, self.readiness)
+                prepared = await _prepare(new, old)
                 yield
             except BaseException:
                 await _close(part for part in _parts(new) if not _is_in(part, _parts(old)))
                 raise
-            self._swap(new, readiness)
+            self._swap(new, prepared)
             for note in new.notes:
                 logger.warning(note)
 
-    def _swap(self, gateway: Gateway, readiness: dict[str, str]) -> None:
+    def _swap(self, gateway: Gateway, prepared: dict[str, str]) -> None:
         leaving, self.current = self.current, Hold(gateway)
+        self._tell_of_map()
         then, now = leaving.gateway.loads(), gateway.loads()
+        # As it is by now: what the first gateway loads may have ended while this one was prepared.
+        readiness = {name: self.readiness.get(name, "ready") for name in now} | prepared
         for name, task in self._loading.items():
             if now.get(name) != then.get(name):
                 task.cancel()  # nobody waits for what it loads any more
-            elif not task.done():
-                readiness[name] = self.readiness[name]
+            elif name in now and not task.done():
+                readiness[name] = "loading"
         self.readiness.clear()
         self.readiness.update(readiness)
         if gateway.classifier is not None:
-            gateway.classifier.follow(gateway.composition, gateway.backends)
+            gateway.classifier.follow(gateway.composition, gateway.backends, gateway.slots)
+        for name, slots in gateway.slots.items():
+            slots.change(gateway.setups[name])
+        self.telemetry.managed = gateway.slots
         self._leaving.add(leaving)
         leaving.when_left(partial(self._retire, leaving))
 
@@ -191,6 +200,11 @@ class Live:
         used = [self.current.gateway, *(other.gateway for other in self._leaving)]
         kept = [part for gateway in used for part in _parts(gateway)]
         self._begin(_close([part for part in _parts(hold.gateway) if not _is_in(part, kept)]))
+
+    def _tell_of_map(self) -> None:
+        applied = self.current.gateway.applied
+        self.telemetry.map_is_flagged = applied is not None and applied.is_flagged
+        self.telemetry.map_is_stale = applied is not None and applied.is_stale
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -218,13 +232,18 @@ def _commit(edit: Rewrite) -> None:
         raise CoEError(error.message) from error
 
 
-async def _prepare(new: Gateway, old: Gateway, states: dict[str, str]) -> dict[str, str]:
-    """Load what is new of a gateway; return how ready its parts are."""
-    readiness = {name: states.get(name, "ready") for name in new.loads()}
+async def _prepare(new: Gateway, old: Gateway) -> dict[str, str]:
+    """Load what is new of a gateway; return how ready it is, by name."""
+    readiness: dict[str, str] = {}
     if new.classifier is not None and new.classifier is not old.classifier:
         await new.classifier.load(patient=False)
         readiness[_ROUTER] = "ready"
     for name, backend in new.backends.items():
+        if name in new.slots:  # its experts are loaded when they are asked for
+            if new.slots[name] is not old.slots.get(name):
+                await new.slots[name].open()
+                readiness[f"backend {name}"] = "ready"
+            continue
         start = getattr(backend, "start", None)
         if start is None or not (fresh := _fresh(name, new, old)):
             continue
@@ -256,7 +275,7 @@ def _fresh(backend: str, new: Gateway, old: Gateway) -> set[str]:
 def _parts(gateway: Gateway) -> list[Part]:
     """Return what has to be closed."""
     classifier = [gateway.classifier] if gateway.classifier is not None else []
-    return [*classifier, *gateway.backends.values()]
+    return [*classifier, *gateway.slots.values(), *gateway.backends.values()]
 
 
 def _is_in(part: Part, parts: Iterable[Part]) -> bool:

@@ -1,24 +1,35 @@
 """The path of a request, top to bottom. Read this first.
 
-parse (coe.api.wire) -> route -> plan -> open -> render (coe.api.chat)
+parse (coe.api.wire) -> route -> plan -> schedule -> open -> render (coe.api.chat)
+
+Only calls for backends whose memory is managed are scheduled; see `coe.scheduler.loop`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from coe import planner
 from coe.applied import AppliedMap
+from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
-from coe.errors import BackendProtocolError, CapacityError, CoEError, ContextTooLong
+from coe.errors import (
+    BackendError,
+    BackendProtocolError,
+    CapacityError,
+    CoEError,
+    ContextTooLong,
+)
 from coe.protocols import Backend, Encoder
+from coe.scheduler.loop import Setup, Slot, Slots, Told
 from coe.telemetry import Telemetry
 from coe.turns import Turns
-from coe.types import Answer, Attempt, Decision, Dispatch, Plan, Query
+from coe.types import Answer, Attempt, Call, Decision, Dispatch, Plan, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
@@ -30,7 +41,9 @@ Load = Callable[[], Coroutine[Any, Any, None]]
 class Gateway:
     """Everything that a request needs, wired once (see `coe.wiring`).
 
-    `applied` is the fitted map that was applied to the composition; None where none was.
+    `applied` is the fitted map that was applied to the composition; None where none was. `slots`
+    let calls through to the backends whose memory is managed, and `setups` is what they are to work
+    by.
     """
 
     composition: Composition
@@ -40,6 +53,8 @@ class Gateway:
     encoders: Mapping[str, Encoder]
     telemetry: Telemetry
     applied: AppliedMap | None = None
+    slots: Mapping[str, Slots] = field(default_factory=dict)
+    setups: Mapping[str, Setup] = field(default_factory=dict)
 
     @property
     def chooser(self) -> Chooser | None:
@@ -56,6 +71,8 @@ class Gateway:
         work: dict[str, Load] = {"router": self.classifier.load} if self.classifier else {}
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
+            if name in self.slots:
+                start = self.slots[name].open
             if start is not None:
                 work[f"backend {name}"] = start
         return work
@@ -64,13 +81,20 @@ class Gateway:
         """Close the backends; calls in flight fail."""
         if self.classifier is not None:
             self.classifier.close()
+        for slots in self.slots.values():
+            await slots.aclose()
         for backend in self.backends.values():
             await backend.aclose()
         self.telemetry.flush()
 
 
-async def answer(gateway: Gateway, query: Query) -> Answer:
+async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> Answer:
     """Route, plan and open a query; the answer's first piece is there when this returns.
+
+    Args:
+        gateway: what answers.
+        query: what is answered.
+        told: told in a sentence what the query waits for, while it waits for an expert.
 
     Raises:
         UnknownModel: nobody has the name that the client asked for.
@@ -82,7 +106,8 @@ async def answer(gateway: Gateway, query: Query) -> Answer:
     plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s)
+    claim = claim_of(query.headers, told) if gateway.slots else None
+    opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
     return opened
@@ -113,9 +138,23 @@ async def route(
 
 
 async def open_plan(
-    gateway: Gateway, query: Query, decision: Decision, plan: Plan, *, routed_s: float = 0.0
+    gateway: Gateway,
+    query: Query,
+    decision: Decision,
+    plan: Plan,
+    *,
+    routed_s: float = 0.0,
+    claim: Claim | None = None,
 ) -> Answer:
     """Ask the plan's experts in order until one sends its first content frame.
+
+    Args:
+        gateway: whose experts are asked.
+        query: what they are asked.
+        decision: that led to the plan.
+        plan: whom to ask.
+        routed_s: seconds that it took.
+        claim: how it waits, if it has to; None: as the query's headers say.
 
     Raises:
         NoEligibleExpert, ContextTooLong: the plan has no calls.
@@ -123,25 +162,19 @@ async def open_plan(
     """
     if not plan.calls:
         raise planner.refusal(plan.excluded)
+    if gateway.slots and claim is None:
+        claim = claim_of(query.headers)
     attempts: list[Attempt] = []
     for call in plan.calls:
-        started = perf_counter()
-        frames = gateway.backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
         try:
-            first = await anext(frames, b"")
-            if not first:
-                raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
+            slot = await _schedule(gateway, call, claim) if claim is not None else None
+            started = perf_counter()
+            first, frames = await _open(gateway, query, call, slot)
         except CoEError as error:
-            error.origin = "upstream"  # whatever its class, it comes from beyond the backend
-            await frames.aclose()
-            gateway.telemetry.failed(call, error)
             attempts.append(Attempt(expert=call.expert, error=error.message))
             if call is plan.calls[-1] or not may_fall_back(error):
                 error.attempts = tuple(attempts)
                 raise
-        except BaseException:  # cancelled, most likely: free the backend before passing it on
-            await frames.aclose()
-            raise
         else:
             return Answer(
                 query=query,
@@ -153,8 +186,72 @@ async def open_plan(
                 attempts=tuple(attempts),
                 routed_s=routed_s,
                 opened_s=perf_counter() - started,
+                queued_s=0.0 if slot is None else slot.queued_s,
+                swap_s=None if slot is None else slot.swap_s,
             )
     raise AssertionError("the last call returns or raises")
+
+
+async def _schedule(gateway: Gateway, call: Call, claim: Claim) -> Slot | None:
+    """Wait until the call's expert is in memory and has a slot; None where nobody manages that.
+
+    Raises:
+        CapacityError: it cannot be had.
+    """
+    slots = gateway.slots.get(call.backend)
+    if slots is None or not slots.manages(call.expert):
+        return None
+    return await slots.take(
+        call.expert,
+        key=claim.key,
+        lane=claim.lane,
+        deadline_s=claim.left_s(),
+        told=claim.told,
+    )
+
+
+async def _open(
+    gateway: Gateway, query: Query, call: Call, slot: Slot | None
+) -> tuple[bytes, AsyncGenerator[bytes, None]]:
+    """Return the first content frame of a call, and the rest.
+
+    Raises:
+        BackendError, CapacityError: it failed before that.
+    """
+    backend = gateway.backends[call.backend]
+    if slot is None:
+        frames = backend.generate(Dispatch(query_id=query.id, call=call))
+    else:
+        queued_s, swap_s = slot.queued_s, slot.swap_s
+        dispatch = Dispatch(query_id=query.id, call=call, queued_s=queued_s, swap_s=swap_s)
+        frames = _held(backend.generate(dispatch), slot)
+    try:
+        first = await anext(frames, b"")
+        if not first:
+            raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
+    except CoEError as error:
+        error.origin = "upstream"  # whatever its class, it comes from beyond the backend
+        await frames.aclose()
+        gateway.telemetry.failed(call, error)
+        raise
+    except BaseException:  # cancelled, most likely: free the backend before passing it on
+        await frames.aclose()
+        raise
+    return first, frames
+
+
+async def _held(frames: AsyncGenerator[bytes, None], slot: Slot) -> AsyncGenerator[bytes, None]:
+    """Yield what there is; give the slot back at its end, however it ends."""
+    has_failed = False
+    try:
+        async with aclosing(frames):
+            async for piece in frames:
+                yield piece
+    except BackendError:
+        has_failed = True
+        raise
+    finally:
+        slot.release(failed=has_failed)
 
 
 def may_fall_back(error: CoEError) -> bool:

@@ -12,7 +12,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from coe.errors import CoEError
+from coe.scheduler.loop import Slots
 from coe.types import Answer, Call, Decision, Plan
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
@@ -84,6 +85,7 @@ class Telemetry(Collector):
         batch_in_flight: lines of batches being run.
         map_is_flagged: whether the fitted map is no better than the best single expert.
         map_is_stale: whether what the fitted map was measured on has changed since.
+        managed: who lets calls through to the backends whose memory is managed, by name.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -107,6 +109,7 @@ class Telemetry(Collector):
         self.batch_in_flight = 0
         self.map_is_flagged = False
         self.map_is_stale = False
+        self.managed: Mapping[str, Slots] = {}
         self._requests = Tally(
             "coe_requests",
             "Requests by what came of them",
@@ -157,6 +160,19 @@ class Telemetry(Collector):
         self._line = Spread(
             "coe_batch_line_seconds", "A line of a batch, waits between tries included", "expert"
         )
+        self._waits = Spread(
+            "coe_queue_wait_seconds", "Calls let in, by how long they waited for a slot", "expert"
+        )
+        self._refusals = Tally(
+            "coe_queue_refusals", "Calls that were not let in", ("expert", "reason")
+        )
+        self._loads = Tally(
+            "coe_expert_loads", "Loads of experts, by what came of them", ("expert", "result")
+        )
+        self._unloads = Tally(
+            "coe_expert_unloads", "Experts that left memory for another one", ("expert",)
+        )
+        self._load = Spread("coe_expert_load_seconds", "Loads of experts", "expert")
         self._registry.register(self)
 
     def decided(self, decision: Decision, plan: Plan) -> None:
@@ -208,6 +224,25 @@ class Telemetry(Collector):
         """Count a batch that has ended."""
         self._batches.counts[status,] += 1
 
+    def waited(self, expert: str, lane: str, waited_s: float) -> None:
+        """Time a call that was let in; see `coe.scheduler.loop.Watcher`."""
+        del lane
+        self._waits.observe(expert, waited_s)
+
+    def refused(self, expert: str, reason: str) -> None:
+        """Count a call that was not let in."""
+        self._refusals.counts[expert, reason] += 1
+
+    def loaded(self, expert: str, took_s: float, *, succeeded: bool) -> None:
+        """Count and time a load."""
+        self._loads.counts[expert, "loaded" if succeeded else "failed"] += 1
+        self._load.observe(expert, took_s)
+
+    def unloaded(self, expert: str, for_expert: str) -> None:
+        """Count an expert that leaves memory for another one."""
+        del for_expert
+        self._unloads.counts[expert,] += 1
+
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
         yield GaugeMetricFamily("coe_inflight", "Requests being served", value=self.in_flight)
@@ -224,13 +259,35 @@ class Telemetry(Collector):
             "1 while what the fitted map was measured on is not as it was",
             value=self.map_is_stale,
         )
+        yield from self._residency()
         tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
         for tally in tallies:
             yield tally.family()
         for tally in (self._lines_run, self._switches, self._batches):
             yield tally.family()
-        for spread in (self._overhead, self._first, self._whole, self._line):
+        for tally in (self._refusals, self._loads, self._unloads):
+            yield tally.family()
+        spreads = (self._overhead, self._first, self._whole, self._line, self._waits, self._load)
+        for spread in spreads:
             yield spread.family()
+
+    def _residency(self) -> Iterator[Metric]:
+        """Yield who is in memory, and who waits, where that is managed."""
+        depth = GaugeMetricFamily(
+            "coe_queue_depth", "Calls that wait for an expert", labels=("expert", "lane")
+        )
+        resident = GaugeMetricFamily(
+            "coe_expert_resident",
+            "1 while a managed expert is in memory",
+            labels=("backend", "expert"),
+        )
+        for name, slots in self.managed.items():
+            for view in slots.views():
+                depth.add_metric((view.expert, "interactive"), view.interactive)
+                depth.add_metric((view.expert, "bulk"), view.bulk)
+                resident.add_metric((name, view.expert), view.state == "ready")
+        yield depth
+        yield resident
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -270,7 +327,11 @@ def _chosen(answer: Answer | None) -> str:
         f" category={answer.decision.category or _NONE} expert={answer.call.expert}"
         f" reason={answer.reason} attempts={len(answer.attempts) + 1}"
         f" routed_s={answer.routed_s:.4f} first_token_s={answer.opened_s:.4f}"
-    )
+    ) + ("" if answer.swap_s is None else _waited(answer.queued_s, answer.swap_s))
+
+
+def _waited(queued_s: float, swap_s: float) -> str:
+    return f" queued_s={queued_s:.4f} swap_s={swap_s:.4f}"
 
 
 def _failed(error: CoEError | None) -> str:

@@ -363,11 +363,13 @@ class Dispatch:
     Attributes:
         query_id: the request's id, for logs and for backends that pass it on.
         queued_s: seconds spent waiting for the slot.
+        swap_s: how much of that its expert was being loaded.
     """
 
     query_id: str
     call: Call
     queued_s: float = 0.0
+    swap_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,6 +392,8 @@ class Answer:
         attempts: what failed before.
         routed_s: seconds spent choosing the expert.
         opened_s: seconds from the dispatch to `first`.
+        queued_s: seconds spent waiting for slots, those of failed attempts included.
+        swap_s: how much of that the expert was being loaded; None where its memory is not managed.
     """
 
     query: Query
@@ -401,6 +405,8 @@ class Answer:
     attempts: tuple[Attempt, ...] = ()
     routed_s: float = 0.0
     opened_s: float = 0.0
+    queued_s: float = 0.0
+    swap_s: float | None = None
 
     @property
     def reason(self) -> Reason:

@@ -21,6 +21,7 @@ from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
+from coe.packing import residency_of, setups
 from coe.pipeline import Gateway
 from coe.protocols import (
     Backend,
@@ -31,6 +32,7 @@ from coe.protocols import (
     RouterSpec,
 )
 from coe.registry import Registry
+from coe.scheduler.loop import Setup, Slots
 from coe.sessions import Sessions
 from coe.settings import Settings
 from coe.telemetry import Telemetry
@@ -71,7 +73,12 @@ def wire(
         or build_backend(composition, registry, name, http_client=settings.http_client)
         for name in composition.backends
     }
-    experts = Experts(composition, backends)
+    managed = setups(composition, backends, registry)
+    slots = {
+        name: _slots(name, setup, backends[name], telemetry, before)
+        for name, setup in managed.items()
+    }
+    experts = Experts(composition, backends, slots)
     workshop = Workshop(
         composition,
         registry,
@@ -80,8 +87,6 @@ def wire(
         encoders=_encoders_before(before, composition),
     )
     applied = applied_map(composition)
-    telemetry.map_is_flagged = applied is not None and applied.is_flagged
-    telemetry.map_is_stale = applied is not None and applied.is_stale
     wanted = applied.encoder if applied is not None else ""
     classifier = None
     routing = composition.routing
@@ -122,6 +127,8 @@ def wire(
         encoders=Encoders(tuple(composition.encoders), workshop),
         telemetry=telemetry,
         applied=applied,
+        slots=slots,
+        setups=managed,
     )
 
 
@@ -174,6 +181,22 @@ def _backend_before(
     if serve is None or replace(then, experts=now.experts) != now:
         return None
     return backend if serve(now.experts) else None
+
+
+def _slots(
+    name: str, setup: Setup, backend: Backend, telemetry: Telemetry, before: Gateway | None
+) -> Slots:
+    """Return who lets calls through to a backend: the same as before as long as it is the same.
+
+    That one goes over to the new setup when the new gateway begins to serve.
+    """
+    slots = before.slots.get(name) if before is not None else None
+    residency = residency_of(backend)
+    if slots is not None and slots.residency is residency:
+        return slots
+    if residency is None:
+        raise ValueError(f"backend `{name}` is not one whose memory can be managed")
+    return Slots(name, residency, setup, telemetry)
 
 
 def _encoders_before(before: Gateway | None, composition: Composition) -> dict[str, Encoder]:

@@ -13,6 +13,7 @@ from coe import pipeline
 from coe.api import wire
 from coe.errors import InvalidRequest, UnknownModel
 from coe.pipeline import Gateway
+from coe.scheduler.loop import Told
 from coe.settings import Settings
 from coe.types import Answer, Call, Decision, Plan, Query
 
@@ -23,7 +24,7 @@ def parse(body: dict[str, Any], query_id: str, settings: Settings, headers: wire
     return wire.parse_embeddings(body, query_id)
 
 
-async def open_answer(gateway: Gateway, query: Query) -> Answer:
+async def open_answer(gateway: Gateway, query: Query, told: Told | None = None) -> Answer:
     """Encode here where the model is one of the encoders, else ask the expert of that name.
 
     Raises:
@@ -34,7 +35,7 @@ async def open_answer(gateway: Gateway, query: Query) -> Answer:
         if query.model not in gateway.composition.experts:
             known = ", ".join([*gateway.encoders, *gateway.composition.experts])
             raise UnknownModel(f"no model `{query.model}`; there are: {known}", param="model")
-        return await pipeline.answer(gateway, query)
+        return await pipeline.answer(gateway, query, told)
     call = Call(
         expert=query.model,
         backend="encoder",

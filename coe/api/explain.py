@@ -26,6 +26,9 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
             b"route;dur=%.2f, upstream;dur=%.2f" % (answer.routed_s * 1000, answer.opened_s * 1000),
         ),
     ]
+    if answer.swap_s is not None:
+        rows.append((b"x-coe-wait-ms", b"%.2f" % (answer.queued_s * 1000)))
+        rows.append((b"x-coe-swap", b"%.2f" % (answer.swap_s * 1000) if answer.swap_s else b"none"))
     if decision.category is not None:
         rows.append((b"x-coe-category", decision.category.encode()))
     if decision.router:
@@ -86,6 +89,35 @@ def _session(effect: SessionEffect | None) -> dict[str, Any] | None:
     }
 
 
+def comment(rows: Headers) -> bytes:
+    """Return headers that come too late to be sent as such, as a comment of the stream."""
+    return b"".join(b": %s: %s\n" % row for row in rows) + b"\n"
+
+
+def _scheduling(gateway: Gateway, plan: Plan) -> dict[str, Any] | None:
+    """Return who is in memory where the first call goes, and who waits; None where all are."""
+    first = plan.calls[0] if plan.calls else None
+    slots = gateway.slots.get(first.backend) if first else None
+    if first is None or slots is None:
+        return None
+    views = slots.views()
+    return {
+        "backend": first.backend,
+        "strategy": gateway.composition.batching.strategy,
+        "state": next((view.state for view in views if view.expert == first.expert), None),
+        "resident": [view.expert for view in views if view.state == "ready"],
+        "experts": [
+            {
+                "expert": v.expert,
+                "state": v.state,
+                "running": v.running,
+                "waiting": {"interactive": v.interactive, "bulk": v.bulk},
+            }
+            for v in views
+        ],
+    }
+
+
 def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> dict[str, Any]:
     """Return everything that is known about a decision, as JSON."""
     first = plan.calls[0] if plan.calls else None
@@ -108,6 +140,7 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "backend": first.backend if first else None,
         "fallbacks": [call.expert for call in plan.calls[1:]],
         "excluded": [row._asdict() for row in plan.excluded],
+        "scheduling": _scheduling(gateway, plan),
         "prompt_tokens_estimate": query.tokens,
         "composition": gateway.composition.fingerprint,
     }

@@ -17,6 +17,7 @@ from coe.errors import CoEError, QueueFull
 from coe.grace import Grace
 from coe.live import Live
 from coe.pipeline import Gateway
+from coe.scheduler.loop import Told
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.types import Answer, Query
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Parse = Callable[[dict[str, Any], str, Settings, wire.Headers], Query]
-Open = Callable[[Gateway, Query], Awaitable[Answer]]
+Open = Callable[[Gateway, Query, Told | None], Awaitable[Answer]]
 
 _CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
 _WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
@@ -82,7 +83,8 @@ class Inference:
         body = wire.parse_json(raw, settings)
         query = self._parse(body, exchange.query_id, settings, scope["headers"])
         with self._live.current as gateway:
-            answer = await self._open(gateway, query)
+            is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
+            answer = await self._open(gateway, query, exchange.tell if is_told else None)
             await exchange.send(answer)
 
 
@@ -106,7 +108,7 @@ class _Exchange:
         """Send the headers and the body, streamed or whole."""
         self._answer = answer
         elapsed_s = perf_counter() - self.started
-        overhead_s = elapsed_s - answer.opened_s
+        overhead_s = elapsed_s - answer.opened_s - answer.queued_s
         self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
         self.status = 200
@@ -117,14 +119,30 @@ class _Exchange:
                 await self._start(headers)
                 await self._body(answer.first, more=False)
                 return
-            headers += _SSE
-            await self._start(headers)
+            if self._headers_sent:
+                await self._body(explain.comment(headers), more=True)
+            else:
+                await self._start([*headers, *_SSE])
             await self._body(answer.first, more=True)
             async for piece in answer.frames:
                 await self._body(piece, more=True)
         finally:
             await answer.frames.aclose()
         await self._body(b"data: [DONE]\n\n", more=False)
+
+    async def tell(self, words: str) -> None:
+        """Tell a client that waits for a stream what it waits for, as a comment of the stream.
+
+        What is not known yet, such as who answers, follows as a comment, too.
+        """
+        if not self._headers_sent:
+            self.status = 200
+            rows = [
+                (b"x-request-id", self.request_id.encode()),
+                (b"x-coe-decision-id", self.query_id.encode()),
+            ]
+            await self._start([*rows, *_SSE])
+        await self._body(b": %s\n\n" % words.encode(), more=True)
 
     async def fail(self, error: CoEError) -> None:
         """Tell the client: by status before the headers, by an error frame after them.

@@ -19,6 +19,7 @@ from coe.batching.lease import Lease
 from coe.batching.placing import ENCODERS
 from coe.batching.plan import Lane, Visit
 from coe.batching.source import Source, boundary
+from coe.claim import Claim
 from coe.errors import BackendProtocolError, CoEError
 from coe.pipeline import Gateway
 from coe.stores.records import Group, Line, Outcome
@@ -46,12 +47,18 @@ class Execution:
             LeaseLost: another process has the batch.
         """
         groups = await asyncio.to_thread(self._desk.state.lines.groups, self._lease.batch.seq)
-        lanes = plans.lanes(groups, plans.last_seen(groups))
+        lanes = plans.lanes(groups, self._resident or plans.last_seen(groups))
         self._lease.run()
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes:
                 tasks.create_task(self._lane(lane))
         return bool(lanes)
+
+    @property
+    def _resident(self) -> tuple[str, ...]:
+        """The experts that are known to be in memory."""
+        views = (view for slots in self._gateway.slots.values() for view in slots.views())
+        return tuple(view.expert for view in views if view.state == "ready")
 
     @property
     def _goes_on(self) -> bool:
@@ -183,7 +190,7 @@ class Execution:
 
 
 async def _open(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> Answer:
-    answer = await pipeline.open_plan(gateway, query, decision, plan)
+    answer = await pipeline.open_plan(gateway, query, decision, plan, claim=Claim(lane="bulk"))
     await answer.frames.aclose()  # a call that is not streamed has one piece, and it is here
     return answer
 

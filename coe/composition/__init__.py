@@ -9,6 +9,7 @@ from coe.composition.models import json_schema
 from coe.composition.values import (
     Adapter,
     Backend,
+    Batching,
     CategoryEntry,
     Composition,
     Context,
@@ -24,6 +25,7 @@ from coe.composition.values import (
 __all__ = [
     "Adapter",
     "Backend",
+    "Batching",
     "CategoryEntry",
     "Composition",
     "Context",

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from coe.composition.batching_keys import BatchingKeys
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experts import is_lora
 from coe.composition.complete import BEST, CHEAP
@@ -20,8 +21,10 @@ from coe.composition.routing_keys import CategoryKeys, ModelKeys
 from coe.composition.texts import CategoryTexts
 from coe.composition.values import (
     CANARY_SHARE,
+    LOAD_TIME_S,
     Adapter,
     Backend,
+    Batching,
     CategoryEntry,
     Composition,
     Context,
@@ -38,6 +41,7 @@ from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
 from coe.types import Category, Choose, Dial, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
+DEFAULTS = Batching()
 TEN_POINTS = 0.1  # of quality: what `willingness_to_pay` is the price of
 
 _V = TypeVar("_V")
@@ -99,6 +103,7 @@ def build(source: Source) -> Composition:
         default=file.default or "",
         timeouts=timeouts,
         fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
+        batching=_batching(file.batching),
         folder=source.folder,
         source=source.path,
         fingerprint=source.fingerprint,
@@ -127,6 +132,7 @@ def _backend(name: str, keys: BackendKeys, source: Source, timeouts: Timeouts) -
         concurrency=keys.concurrency,
         memory=keys.memory,
         reserve=keys.reserve or 0,
+        max_loras=keys.max_loras,
         timeouts=_timeouts(timeouts, keys.timeouts),
         options=_frozen(source.resolve(keys.options, (*at, "options"))),
     )
@@ -155,6 +161,8 @@ def _expert(name: str, source: Source) -> Expert:
         context=keys.context or base.context,
         max_output=keys.max_output or base.max_output,
         memory=keys.memory,
+        load_time_s=keys.load_time or LOAD_TIME_S,
+        pinned=keys.residency == "pinned",
         capabilities=None if capabilities is None else frozenset(capabilities),
         skills=_frozen(keys.skills),
         tags=tuple(keys.tags),
@@ -164,6 +172,25 @@ def _expert(name: str, source: Source) -> Expert:
         force=_frozen(keys.force),
         cost=_cost(keys.cost or base.cost),
         description=keys.description,
+    )
+
+
+def _batching(keys: BatchingKeys) -> Batching:
+    queue, bulk = keys.queue, keys.lanes.bulk
+    return Batching(
+        strategy=keys.strategy,
+        evict=keys.evict,
+        goal=keys.goal,
+        max_wait_s=keys.max_wait,
+        ageing=keys.ageing,
+        min_residency_s=keys.min_residency or DEFAULTS.min_residency_s,
+        load_limit_s=keys.load_limit or DEFAULTS.load_limit_s,
+        fair_share=keys.fair_share == "key",
+        max_queue=queue.max,
+        max_queue_per_key=queue.per_key or queue.max,
+        bulk_share=bulk.share,
+        bulk_max_wait_s=bulk.max_wait or DEFAULTS.bulk_max_wait_s,
+        status_frames=keys.status_frames,
     )
 
 

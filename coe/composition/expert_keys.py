@@ -42,7 +42,7 @@ class TimeoutKeys(Keys):
 class BackendKeys(Keys):
     """A server, or the engine in this process, that runs experts."""
 
-    LATER = frozenset({"health", "limits", "max_loras", "max_resident", "proxy", "trust", "warm"})
+    LATER = frozenset({"health", "limits", "max_resident", "proxy", "trust", "warm"})
     SHORT: ClassVar[JsonObject] = {
         "type": "string",
         "description": "the URL of an OpenAI-compatible server, or a type",
@@ -71,6 +71,10 @@ class BackendKeys(Keys):
     )
     reserve: Size | None = Field(
         None, description="Part of `memory` that is kept free, for example for the KV cache."
+    )
+    max_loras: Count | None = Field(
+        None,
+        description="LoRA adapters that may be in memory at once, of one base. Default: all.",
     )
     timeouts: TimeoutKeys | None = Field(
         None, description="Limits for its calls; what is not given is as in `timeouts`."
@@ -115,7 +119,7 @@ class CostKeys(Keys):
 class ExpertKeys(Keys):
     """A named model or LoRA adapter with a purpose."""
 
-    LATER = frozenset({"load_time", "permissions", "residency"})
+    LATER = frozenset({"permissions"})
     SHORT: ClassVar[JsonObject] = {
         "type": "string",
         "pattern": "^[^/]+/.+$",
@@ -137,7 +141,17 @@ class ExpertKeys(Keys):
     max_output: Tokens | None = Field(
         None, description="Most tokens of one answer; a request that asks for more gets this many."
     )
-    memory: Size | None = Field(None, description="Memory that it takes, such as `17GiB`.")
+    memory: Size | None = Field(
+        None,
+        description="Memory that it takes, such as `17GiB`. Where its backend has `memory`, the"
+        " gateway decides by it who is in memory.",
+    )
+    load_time: Duration | None = Field(
+        None, description="How long it takes to load, as a first guess. Default `5s`."
+    )
+    residency: Literal["pinned", "on_demand"] = Field(
+        "on_demand", description="`pinned`: it is loaded at the start and never unloaded."
+    )
     capabilities: Texts | None = Field(
         None,
         description="What it can do. A request that needs more is never sent to it; without this"

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from coe.composition import build, document, texts
 from coe.composition.check_backends import check_backends, check_plugins, split_address
+from coe.composition.check_batching import check_batching
 from coe.composition.check_experts import check_experts
 from coe.composition.check_routing import (
     check_models,
@@ -129,6 +130,7 @@ class _Reading:
         check_plugins(self.file, self.report)
         check_backends(self.file, self.report, self.references)
         check_experts(self.file, self.report, self.folder)
+        check_batching(self.file, self.report)
         self.texts = texts.gather(self.file.categories, self.report, self.folder)
         check_routers(self.file, self.completed, self.report)
         check_routes(self.file, self.report)

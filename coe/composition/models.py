@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from coe.composition.batching_keys import BatchingKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
 from coe.composition.routing_keys import (
@@ -59,7 +60,6 @@ class FileKeys(Keys):
     LATER = frozenset(
         {
             "aggregation",
-            "batching",
             "cache",
             "experiments",
             "include",
@@ -99,6 +99,9 @@ class FileKeys(Keys):
     )
     timeouts: TimeoutKeys = Field(TimeoutKeys(), description="Time limits of a call.")
     fallbacks: FallbackKeys = Field(FallbackKeys(), description="When an expert fails.")
+    batching: BatchingKeys = Field(
+        BatchingKeys(), description="How calls wait for experts that are not in memory."
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:

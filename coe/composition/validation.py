@@ -20,6 +20,8 @@ NAME_RULE = "letters, digits and `._:@+-`, at most 128 of them, a letter or digi
 _PRIVATE = frozenset({"api_key", "headers"})
 _LATER_VALUES = {
     "choose": frozenset({"weighted", "best_skill"}),
+    "fair_share": frozenset({"team"}),
+    "residency": frozenset({"preferred"}),
 }
 _EXPECTED = {
     "string_type": "a text",

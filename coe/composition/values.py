@@ -17,6 +17,7 @@ Stick = Literal["never", "turn", "until_topic_change", "always"]
 Guard = Literal["report", "enforce"]
 
 CANARY_SHARE = 0.05
+LOAD_TIME_S = 5.0
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -46,6 +47,7 @@ class Backend:
         api_key: resolved; None where there is none.
         memory: bytes into which its experts are packed; None where the file does not say.
         reserve: bytes of `memory` that are kept free.
+        max_loras: adapters that may be in memory at once, of one base; None for all.
         timeouts: the composition's own, with this backend's on top.
         options: keys that only this type knows.
     """
@@ -58,6 +60,7 @@ class Backend:
     concurrency: int | None = None
     memory: int | None = None
     reserve: int = 0
+    max_loras: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     options: Mapping[str, Any] = field(default_factory=_nothing)
 
@@ -88,6 +91,8 @@ class Expert:
         model: what the backend knows the model by; for a LoRA that of its base.
         context: tokens of prompt and answer together; None where the file does not say.
         memory: bytes that it takes; None where the file does not say.
+        load_time_s: a first guess of what loading it takes.
+        pinned: whether it is never unloaded.
         capabilities: None where the file does not declare any: then nothing is ruled out.
         skills: 0 to 1, by name.
         share: of the conversations that a canary may answer, in (0, 1].
@@ -102,6 +107,8 @@ class Expert:
     context: int | None = None
     max_output: int | None = None
     memory: int | None = None
+    load_time_s: float = LOAD_TIME_S
+    pinned: bool = False
     capabilities: frozenset[str] | None = None
     skills: Mapping[str, float] = field(default_factory=_nothing)
     tags: tuple[str, ...] = ()
@@ -239,6 +246,33 @@ class Fallbacks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How calls wait for experts that are not in memory; see `coe.scheduler.options`.
+
+    Attributes:
+        strategy, evict: names of a `coe.orderings` and a `coe.evictions` plugin.
+        ageing: of the strategy `affinity`; None for its own.
+        load_limit_s: a load that takes longer has failed.
+        max_queue_per_key: at most `max_queue`.
+        status_frames: whether a stream says what it waits for.
+    """
+
+    strategy: str = "affinity"
+    evict: str = "next_use"
+    goal: float = 0.5
+    max_wait_s: float | None = None
+    ageing: float | None = None
+    min_residency_s: float = 0.0
+    load_limit_s: float = 300.0
+    fair_share: bool = True
+    max_queue: int = 2000
+    max_queue_per_key: int = 2000
+    bulk_share: float = 0.2
+    bulk_max_wait_s: float = 1800.0
+    status_frames: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
     """Everything that experts.yaml says. Names in it are known to exist.
 
@@ -263,6 +297,7 @@ class Composition:
     default: str
     timeouts: Timeouts
     fallbacks: Fallbacks
+    batching: Batching = field(default_factory=Batching)
     folder: Path
     source: Path
     fingerprint: str

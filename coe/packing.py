@@ -1,0 +1,107 @@
+"""From a composition to what the schedulers of its backends work by."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from coe.composition import Backend as Entry
+from coe.composition import Composition
+from coe.protocols import Backend, Ordering, Residency
+from coe.registry import Registry
+from coe.scheduler.loop import Setup
+from coe.scheduler.memory import Expert, Layout, Pool
+from coe.scheduler.options import Options
+from coe.scheduler.policies import Affinity
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Calls of an expert that run at once where its backend names no `concurrency`."""
+
+
+def residency_of(backend: Backend) -> Residency | None:
+    """Return the backend as one whose memory can be managed; None where it is none."""
+    methods = (getattr(backend, name, None) for name in ("load", "unload", "resident"))
+    return backend if all(map(callable, methods)) else None  # type: ignore[return-value]
+
+
+def setups(
+    composition: Composition, backends: Mapping[str, Backend], registry: Registry
+) -> dict[str, Setup]:
+    """Return how the managed backends are scheduled, by name.
+
+    Managed is a backend that can load and unload, that has `memory`, and whose experts all say how
+    much of it they take.
+
+    Raises:
+        ConfigError: an ordering or an eviction is missing.
+    """
+    layouts = {
+        name: layout
+        for name, entry in composition.backends.items()
+        if (layout := _layout(entry, composition, backends[name])) is not None
+    }
+    if not layouts:
+        return {}
+    batching = composition.batching
+    ordering: Ordering = registry.load("coe.orderings", batching.strategy)()
+    if batching.ageing is not None and isinstance(ordering, Affinity):
+        ordering = replace(ordering, ageing=batching.ageing)
+    options = Options(
+        goal=batching.goal,
+        max_wait_s=batching.max_wait_s,
+        bulk_max_wait_s=batching.bulk_max_wait_s,
+        bulk_share=batching.bulk_share,
+        min_residency_s=batching.min_residency_s,
+        fair_share=batching.fair_share,
+        max_queue=batching.max_queue,
+        max_queue_per_key=batching.max_queue_per_key,
+    )
+    return {
+        name: Setup(
+            layout=layout,
+            options=options,
+            ordering=ordering,
+            eviction=registry.load("coe.evictions", batching.evict)(),
+            load_limit_s=batching.load_limit_s,
+            status_frames=batching.status_frames,
+        )
+        for name, layout in layouts.items()
+    }
+
+
+def _layout(entry: Entry, composition: Composition, backend: Backend) -> Layout | None:
+    """Return what of a backend is packed; None where it is not managed."""
+    experts = [one for one in composition.experts.values() if one.backend == entry.name]
+    if entry.memory is None or not experts:
+        return None
+    if residency_of(backend) is None:
+        logger.debug("backend %s cannot load and unload: its `memory` is not managed", entry.name)
+        return None
+    unknown = [one.name for one in experts if one.memory is None and one.base is None]
+    if unknown:
+        logger.warning(
+            "backend %s has `memory`, and it is not managed: `memory` of %s is missing",
+            entry.name,
+            ", ".join(unknown),
+        )
+        return None
+    pool = Pool(name=entry.name, memory=entry.memory - entry.reserve)
+    return Layout(
+        pools=(pool,),
+        experts=tuple(
+            Expert(
+                name=one.name,
+                pool=entry.name,
+                memory=one.memory or 0,
+                base=one.base,
+                max_loras=None if one.base else entry.max_loras,
+                concurrency=entry.concurrency or AT_ONCE,
+                load_s=one.load_time_s,
+                pinned=one.pinned,
+            )
+            for one in experts
+        ),
+    )

@@ -1,0 +1,408 @@
+"""Experts that do not fit into memory together, over real sockets, as the openai SDK sees them.
+
+The backend is a plugin that is found as a third party's is: an OpenAI-compatible client whose
+memory is a dictionary. It refuses a call for an expert that is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import openai
+import pytest
+
+from coe.backends.http import client
+from coe.backends.openai import OpenAIBackend
+from coe.composition import load
+from coe.errors import BackendRejected, BackendUnreachable
+from coe.protocols import BackendSpec
+from coe.testing.upstream import FakeUpstream
+from coe.types import Dispatch
+
+from .conftest import Running, Serve
+
+pytestmark = pytest.mark.anyio
+
+
+class Held(OpenAIBackend):
+    """A backend with a memory of its own.
+
+    Attributes:
+        inside: who is in memory.
+        moves: what was loaded (`+`) and unloaded (`-`), in order.
+        gate: loads end while it is set.
+        failing: experts that cannot be loaded.
+        is_gone: whether everything fails.
+    """
+
+    def __init__(self, spec: BackendSpec) -> None:
+        super().__init__(spec, client(spec))
+        self.inside: set[str] = set()
+        self.moves: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failing: set[str] = set()
+        self.is_gone = False
+
+    async def generate(self, dispatch: Dispatch):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        if self.is_gone:
+            raise BackendUnreachable("gone")
+        if dispatch.call.expert not in self.inside:
+            raise BackendRejected("not in memory", backend_status=500)
+        async for piece in super().generate(dispatch):
+            yield piece
+
+    async def load(self, expert: str) -> None:
+        self.moves.append(f"+{expert}")
+        await self.gate.wait()
+        if self.is_gone or expert in self.failing:
+            raise BackendUnreachable("gone")
+        self.inside.add(expert)
+
+    async def unload(self, expert: str) -> None:
+        if self.is_gone:
+            raise BackendUnreachable("gone")
+        self.moves.append(f"-{expert}")
+        self.inside.discard(expert)
+
+    async def resident(self) -> Mapping[str, int | None]:
+        if self.is_gone:
+            raise BackendUnreachable("gone")
+        return dict.fromkeys(self.inside)
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install `Held` as the backend type `held`."""
+    site = tmp_path / "site"
+    (site / "held-1.dist-info").mkdir(parents=True)
+    (site / "held-1.dist-info" / "METADATA").write_text("Name: held\nVersion: 1\n")
+    (site / "held-1.dist-info" / "entry_points.txt").write_text(
+        "[coe.backends]\nheld = held_plugin:Held\n"
+    )
+    module = ModuleType("held_plugin")
+    module.Held = Held  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "held_plugin", module)
+    monkeypatch.syspath_prepend(str(site))
+
+
+@asynccontextmanager
+async def served(
+    serve: Serve,
+    upstream: FakeUpstream,
+    *,
+    batching: str = "",
+    memory: int = 1,
+    experts: str = "abcd",
+) -> AsyncIterator[tuple[Running, Held, openai.AsyncOpenAI]]:
+    async with serve(composition(upstream, batching, memory, experts)) as gateway:
+        backend = gateway.gateway.backends["box"]
+        assert isinstance(backend, Held)
+        async with openai.AsyncOpenAI(
+            base_url=gateway.url, api_key="none", max_retries=0, timeout=30
+        ) as sdk:
+            yield gateway, backend, sdk
+
+
+def composition(
+    upstream: FakeUpstream, batching: str = "", memory: int = 1, experts: str = "abcd"
+) -> str:
+    rows = "".join(f"  {name}: {{backend: box, model: echo, memory: 1GiB}}\n" for name in experts)
+    return (
+        "version: 1\nbackends:\n"
+        f"  box: {{type: held, url: {upstream.url}, memory: {memory}GiB, concurrency: 2}}\n"
+        f"experts:\n{rows}default: a\nfallbacks: {{attempts: 1}}\n{batching}"
+    )
+
+
+async def ask(sdk: openai.AsyncOpenAI, expert: str, **more: str) -> str:
+    answer = await sdk.chat.completions.with_raw_response.create(
+        model=expert, messages=[{"role": "user", "content": f"to {expert}"}], extra_headers=more
+    )
+    assert answer.parse().model == expert
+    return answer.headers["x-coe-swap"]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.002)
+
+
+def waiting(gateway: Running) -> int:
+    return sum(
+        view.interactive + view.bulk for view in gateway.live.current.gateway.slots["box"].views()
+    )
+
+
+async def test_interleaved_requests_are_grouped_by_expert(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (gateway, backend, sdk):
+        swaps = await asyncio.gather(*(ask(sdk, expert) for expert in "abcd" * 6))
+
+        loads = [move for move in backend.moves if move[0] == "+"]
+        assert sorted(loads) == ["+a", "+b", "+c", "+d"]
+        assert len(backend.inside) == 1
+        assert any(swap != "none" for swap in swaps)
+        assert gateway.metric('coe_expert_loads_total{expert="a",result="loaded"}') == 1
+        assert gateway.metric("coe_expert_unloads_total") == 3
+        assert gateway.metric("coe_queue_wait_seconds_count") == 24
+        assert gateway.metric("coe_expert_resident") == 1
+        assert gateway.metric("coe_queue_depth") == 0
+
+
+async def test_an_answer_says_how_long_it_waited(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream) as (gateway, _, _sdk):
+        first = await gateway.chat("a")
+        second = await gateway.chat("a")
+
+        assert first.headers["x-coe-swap"] != "none"
+        assert float(first.headers["x-coe-wait-ms"]) >= float(first.headers["x-coe-swap"])
+        assert second.headers["x-coe-swap"] == "none"
+
+
+async def test_a_backend_without_memory_is_not_scheduled(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = composition(upstream).replace("memory: 1GiB, concurrency", "concurrency")
+    async with serve(text.replace("type: held, ", "")) as gateway:
+        response = await gateway.chat("a")
+
+        assert response.status == 200
+        assert "x-coe-wait-ms" not in response.headers
+        assert not gateway.gateway.slots
+
+
+async def test_a_load_that_fails_is_503_and_others_go_on(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (_, backend, sdk):
+        backend.failing.add("b")
+
+        done = await asyncio.gather(*(ask(sdk, e) for e in "abab"), return_exceptions=True)
+
+        refused = [one for one in done if isinstance(one, openai.APIStatusError)]
+        assert len(refused) == 2
+        assert {one.status_code for one in refused} == {503}
+        assert all(one.response.headers["retry-after"] for one in refused)
+        assert {one.response.headers["x-coe-error-origin"] for one in refused} == {"gateway"}
+        assert "`b`" in str(refused[0])
+
+
+async def test_another_expert_answers_where_the_first_cannot_be_loaded(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = composition(upstream).replace("attempts: 1", "attempts: 2") + (
+        "categories: {code: {utterances: [u, v, w, x, y], experts: [b, c]}}\n"
+        "routers: {default: {type: keyword}}\n"
+    )
+    async with serve(text.replace("utterances: [u, v, w, x, y]", "keywords: [compile]")) as gateway:
+        backend = gateway.gateway.backends["box"]
+        assert isinstance(backend, Held)
+        backend.failing.add("b")
+
+        response = await gateway.chat("coe/code")
+
+        assert response.status == 200
+        assert response.headers["x-coe-expert"] == "c"
+
+
+async def test_a_load_that_hangs_is_given_up(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream, batching="batching: {load_limit: 50ms}\n") as (_, box, sdk):
+        box.gate.clear()
+
+        with pytest.raises(openai.APIStatusError, match=r"batching\.load_limit") as caught:
+            await ask(sdk, "a")
+
+        assert caught.value.status_code == 503
+
+
+async def test_a_server_that_dies_and_comes_back_leaves_nobody_waiting(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (gateway, backend, sdk):
+        await ask(sdk, "a")
+        backend.is_gone = True
+        backend.inside.clear()
+
+        died = await asyncio.gather(*(ask(sdk, "a") for _ in range(6)), return_exceptions=True)
+        assert all(isinstance(one, openai.APIStatusError) for one in died)
+        assert waiting(gateway) == 0
+
+        backend.is_gone = False
+        with pytest.raises(openai.APIStatusError):
+            await ask(sdk, "a")  # believed to be there: its failure has somebody look
+        await until(lambda: gateway.live.current.gateway.slots["box"].views()[0].state == "out")
+        assert await ask(sdk, "a") != "none"
+
+
+async def test_a_client_that_leaves_the_queue_causes_no_load(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (gateway, backend, sdk):
+        backend.gate.clear()
+        first = asyncio.ensure_future(ask(sdk, "a"))
+        await until(lambda: backend.moves == ["+a"])
+        second = asyncio.ensure_future(ask(sdk, "b"))
+        await until(lambda: waiting(gateway) == 2)
+
+        second.cancel()
+        await until(lambda: waiting(gateway) == 1)
+        backend.gate.set()
+        await first
+        await ask(sdk, "a")
+
+        assert backend.moves == ["+a"]
+
+
+async def test_a_stream_says_what_it_waits_for(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream) as (gateway, backend, sdk):
+        backend.gate.clear()
+        response = await gateway.chat("a", stream=True)  # its headers come with the first comment
+        assert response.status == 200
+        assert await response.content.readline() == b": a is being loaded\n"
+        backend.gate.set()
+
+        rest = await response.text()
+
+        assert "\n: x-coe-expert: a\n" in rest
+        assert rest.endswith("data: [DONE]\n\n")
+        stream = await sdk.chat.completions.create(
+            model="a", messages=[{"role": "user", "content": "hello"}], stream=True
+        )
+        assert [chunk.model async for chunk in stream]
+
+
+async def test_a_stream_that_waits_and_fails_ends_with_an_error(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (gateway, backend, _):
+        backend.gate.clear()
+        backend.failing.add("a")
+        response = await gateway.chat("a", stream=True)
+        await response.content.readline()
+        backend.gate.set()
+
+        rest = await response.text()
+
+        assert '"expert_load_failed"' in rest
+        assert "[DONE]" not in rest
+
+
+async def test_streams_say_nothing_where_they_are_told_not_to(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream, batching="batching: {status_frames: false}\n") as (
+        gateway,
+        _,
+        _sdk,
+    ):
+        response = await gateway.chat("a", stream=True)
+
+        assert response.headers["x-coe-expert"] == "a"
+        assert b"\n:" not in await response.read()
+
+
+async def test_a_deadline_and_a_full_queue_are_told(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream, batching="batching: {queue: 1}\n") as (gateway, box, sdk):
+        box.gate.clear()
+        late = asyncio.ensure_future(ask(sdk, "a", **{"x-coe-deadline-ms": "100"}))
+        await until(lambda: waiting(gateway) == 1)
+
+        full = await gateway.chat("b")
+
+        assert full.status == 429
+        assert full.headers["retry-after"]
+        with pytest.raises(openai.APIStatusError) as caught:
+            await late
+        assert caught.value.status_code == 504
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [("x-coe-lane", "fast"), ("x-coe-deadline-ms", "soon")]
+)
+async def test_a_header_that_means_nothing_is_refused(
+    serve: Serve, upstream: FakeUpstream, header: str, value: str
+) -> None:
+    async with served(serve, upstream) as (_, _box, sdk):
+        with pytest.raises(openai.BadRequestError, match=header):
+            await ask(sdk, "a", **{header: value})
+
+
+async def test_bulk_goes_behind_the_others(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream) as (gateway, backend, sdk):
+        backend.gate.clear()
+        calls = [asyncio.ensure_future(ask(sdk, "a"))]
+        await until(lambda: waiting(gateway) == 1)
+        calls.append(asyncio.ensure_future(ask(sdk, "b", **{"x-coe-lane": "bulk"})))
+        await until(lambda: waiting(gateway) == 2)
+        calls.append(asyncio.ensure_future(ask(sdk, "c")))
+        await until(lambda: waiting(gateway) == 3)
+        assert gateway.metric('coe_queue_depth{expert="b",lane="bulk"}') == 1
+
+        backend.gate.set()
+        await asyncio.gather(*calls)
+
+        assert [move for move in backend.moves if move[0] == "+"] == ["+a", "+c", "+b"]
+
+
+async def test_route_explains_who_is_in_memory(serve: Serve, upstream: FakeUpstream) -> None:
+    async with served(serve, upstream) as (gateway, _, sdk):
+        await ask(sdk, "b")
+
+        response = await gateway.request(
+            "POST", f"{gateway.url}/route", json={"model": "a", "input": "hello"}
+        )
+
+        scheduling = (await response.json())["scheduling"]
+        assert scheduling["state"] == "out"
+        assert scheduling["resident"] == ["b"]
+        assert scheduling["experts"][1] == {
+            "expert": "b",
+            "state": "ready",
+            "running": 0,
+            "waiting": {"interactive": 0, "bulk": 0},
+        }
+
+
+async def test_another_composition_takes_over_while_calls_wait(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    async with served(serve, upstream, experts="ab") as (gateway, backend, sdk):
+        backend.gate.clear()
+        calls = [asyncio.ensure_future(ask(sdk, expert)) for expert in "ab"]
+        await until(lambda: waiting(gateway) == 2)
+
+        (tmp_path / "experts.yaml").write_text(
+            composition(upstream, memory=2, experts="bcd"[::-1] + "a")
+        )
+        await gateway.live.replace(load(tmp_path / "experts.yaml"))
+        calls.append(asyncio.ensure_future(ask(sdk, "c")))
+        backend.gate.set()
+        await asyncio.gather(*calls)
+
+        assert backend is gateway.live.current.gateway.backends["box"]
+        assert sorted(move for move in backend.moves if move[0] == "+") == ["+a", "+b", "+c"]
+        assert len(backend.inside) == 2
+
+
+async def test_an_expert_is_taken_out_while_calls_of_it_wait(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    async with served(serve, upstream, experts="ab") as (gateway, backend, sdk):
+        backend.gate.clear()
+        call = asyncio.ensure_future(ask(sdk, "b"))
+        await until(lambda: waiting(gateway) == 1)
+
+        (tmp_path / "experts.yaml").write_text(composition(upstream, experts="ac"))
+        await gateway.live.replace(load(tmp_path / "experts.yaml"))
+        backend.gate.set()
+        await call
+        await ask(sdk, "c")
+
+        assert backend.inside == {"c"}
