@@ -58,6 +58,7 @@ bench-batches: setup-dev
 
 bench-scheduler: setup-dev
 	$(BIN)/python -m benches.scheduler
+	$(BIN)/python -m benches.llamacpp
 
 experts: setup-dev
 	$(BIN)/python -m experts.recipe train --again

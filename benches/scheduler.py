@@ -15,8 +15,7 @@ seeds, ratios are taken seed by seed.
                   above; 12 calls arrive per second, more than anybody serves
 
 A wait ends when the call starts. `least` is a lower bound on the swaps of anybody who lets nobody
-wait longer than this rule did. What a real server does (llamacpp_swaps, llamacpp_time_vs_fifo) is
-not measured here.
+wait longer than this rule did. What a real server does is measured by `benches.llamacpp`.
 """
 
 from __future__ import annotations
@@ -98,7 +97,6 @@ def main() -> None:
         *decisions(console),
     ]
     console.print(report.goals_table(metrics))
-    console.print("llamacpp_swaps and llamacpp_time_vs_fifo need a real server: NOT MEASURED HERE")
     report.write_metrics(OUT, metrics)
 
 

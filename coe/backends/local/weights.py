@@ -5,7 +5,6 @@ Owned by the engine's thread, which is the only one that imports this.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +51,13 @@ class Base:
     ends: frozenset[int]
     mixable: bool
     accepts: frozenset[str]
+
+    def free(self) -> None:
+        """Give the memory of the weights back; nothing can be asked of it then."""
+        # Now, and not when the collector finds the model, whose references go in circles; to call
+        # the collector would stop every thread for some tenths of a second.
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            tensor.data = tensor.new_empty(0)
 
     @property
     def size(self) -> int:
@@ -129,13 +135,12 @@ class Weights:
             seat = self._seats.pop(name)
             if seat.slot:
                 seat.base.bank.remove(seat.slot)
-        seated = {id(seat.base) for seat in self._seats.values()}
-        self._bases = {source: b for source, b in self._bases.items() if id(b) in seated}
-        if leavers:
-            gc.collect()  # a model is full of references in circles
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self.tell(self._sizes())
+            if all(other.base is not seat.base for other in self._seats.values()):
+                self._bases = {k: base for k, base in self._bases.items() if base is not seat.base}
+                seat.base.free()
+        if leavers and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.tell(self._sizes())
 
     def _sizes(self) -> dict[str, int]:
         """Return the bytes that each expert takes; together they are all that is taken.
