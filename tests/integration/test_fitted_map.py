@@ -185,6 +185,24 @@ async def test_a_flagged_map_is_used_only_where_the_guard_reports(
     assert is_flagged == 1
 
 
+async def test_a_composition_that_is_refused_leaves_what_is_said_of_the_map(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = text(upstream.url)
+    apply(tmp_path, file, verdict="not better")
+    async with serve(file) as running:
+        (tmp_path / "experts.map").unlink()
+        with pytest.raises(ConfigError, match=r"there is no experts\.map"):
+            await running.live.replace(load(tmp_path / "experts.yaml"))
+        refused = running.metric("coe_map_flagged")
+        by_hand = file.replace("choose: fitted, ", "")
+        (tmp_path / "experts.yaml").write_text(by_hand)
+        await running.live.replace(load(tmp_path / "experts.yaml"))
+        replaced = running.metric("coe_map_flagged")
+
+    assert (refused, replaced) == (1, 0)
+
+
 async def test_a_map_is_put_to_use_while_the_gateway_serves(
     serve: Serve, upstream: FakeUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

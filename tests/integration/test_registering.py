@@ -14,7 +14,11 @@ import pytest
 
 from coe.composition import load
 from coe.errors import ConfigError
+from coe.live import Live
+from coe.settings import Settings
+from coe.telemetry import Telemetry
 from coe.testing.upstream import FakeUpstream
+from coe.wiring import wire
 
 from .conftest import Running, Serve
 
@@ -398,3 +402,17 @@ async def test_a_composition_that_cannot_be_built_keeps_the_old_one(site: Site) 
 
         assert running.live.current is before
         assert (await running.chat("general")).status == 200
+
+
+async def test_what_is_loaded_while_another_one_is_prepared_is_ready(site: Site) -> None:
+    site.file.write_text(site.text)
+    composition, settings = load(site.file), Settings(config=site.file)
+    live = Live(wire(composition, settings, Telemetry(log_requests=False)), settings)
+    async with live.running():
+        await asyncio.sleep(0)
+        assert live.readiness == {"router": "loading"}
+        async with live.replacing(composition), asyncio.timeout(10):
+            while live.readiness != {"router": "ready"}:
+                await asyncio.sleep(0)
+
+        assert live.readiness == {"router": "ready"}
