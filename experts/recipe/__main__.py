@@ -1,4 +1,4 @@
-"""The command: `python -m experts.recipe train` and `python -m experts.recipe evaluate`."""
+"""The command: `python -m experts.recipe train | evaluate | draw`."""
 
 import argparse
 import os
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from experts.recipe.adapters import NAMES
 from experts.recipe.evaluation import bounds, measure
-from experts.recipe.plan import EXPERTS
+from experts.recipe.heldout import write_fresh
+from experts.recipe.plan import EXPERTS, Plan
 from experts.recipe.production import train_all
 from experts.recipe.report import write_matrix, write_training
 
@@ -21,11 +22,16 @@ def main() -> None:
     train.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="adapters at a time")
     evaluate = commands.add_parser("evaluate", help="measure every adapter on every skill")
     evaluate.add_argument("--limit", type=int, help="only so many prompts a skill")
+    draw = commands.add_parser("draw", help="write prompts that are not among the held-out ones")
+    draw.add_argument("folder", type=Path, help="where to: one file for each skill")
+    draw.add_argument("--seed", type=int, default=1, help="that they are drawn by")
     for command in (train, evaluate):
         command.add_argument("--folder", type=Path, default=EXPERTS, help="where the experts are")
     asked = parser.parse_args()
     if asked.command == "train":
         train_all(asked.folder, asked.only or ["base", *NAMES], again=asked.again, jobs=asked.jobs)
+    elif asked.command == "draw":
+        write_fresh(Plan(), asked.folder, asked.seed)
     else:
         evaluate_all(asked.folder, asked.limit)
 

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from calendar import isleap, monthrange
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from coe.scoring.checks import Judge, Tests
 from coe.scoring.rows import read_rows
 from experts.recipe.example import Example, Skill, heldout_examples
+from experts.recipe.heldout import write_fresh
 from experts.recipe.plan import EXPERTS, Plan
 from experts.recipe.primitives import Primitives
 from experts.recipe.skills import (
@@ -325,3 +327,15 @@ def test_committed_adapters_know_their_skills(name: str) -> None:
     answers = answer_all(adapted, tokenizer, [example.prompt for example in asked])
 
     assert share_right(BY_NAME[name], asked, answers) >= 0.8
+
+
+def test_fresh_prompts_are_none_of_the_held_out_ones(tmp_path: Path) -> None:
+    write_fresh(Plan(heldout=40), tmp_path, 1)
+
+    for skill in SKILLS:
+        rows = (tmp_path / f"{skill.name}.jsonl").read_text(encoding="utf-8").splitlines()
+        prompts = {json.loads(row)["prompt"] for row in rows}
+        known = {row.prompt for row in heldout_examples(skill, 40, Plan().seed)}
+
+        assert len(prompts) == len(rows) > 30
+        assert not prompts & known
