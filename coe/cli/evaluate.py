@@ -234,8 +234,11 @@ async def _here(settings: Settings, composition: Composition) -> AsyncIterator[A
         expect_map(composition, gateway.applied)
         for note in gateway.notes:
             print(f"note: {note}", file=sys.stderr)
-        for load_part in gateway.loads().values():  # the first prompt would wait for it
-            await load_part()
+        for name, load_part in gateway.loads().items():  # the first prompt would wait for it
+            if name != "router":
+                await load_part()
+        if gateway.classifier is not None:
+            await gateway.classifier.load(patient=False)
         yield ask
     finally:
         await gateway.aclose()

@@ -29,9 +29,15 @@ class History:
     def keep(self, live: Path) -> None:
         """Keep what is live now, a map or none, before another one replaces it.
 
+        A damaged map is not kept: nobody could go back to it.
+
         Raises:
             ConfigError: the folder cannot be written.
         """
+        try:
+            read_map(live)
+        except ConfigError:
+            return
         number = int(self._entries()[-1].stem) + 1 if len(self) else 1
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

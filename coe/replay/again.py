@@ -200,12 +200,11 @@ def _before(rows: Sequence[Record], old: Side | None) -> list[str] | None:
 
 def _expected(decision: Decision, estimator: Chooser | None) -> dict[str, tuple[float, float]]:
     """Return what is expected of each expert's quality and cost, by name."""
-    memberships = None if estimator is None else estimator.memberships(decision)
-    if estimator is None or memberships is None:
+    if estimator is None:
         return {}
     return {
         row.expert: (row.quality, nan if row.cost is None else row.cost)
-        for row in estimator.rank(memberships, Dial(choose="fitted"))
+        for row in estimator.choose(decision, Dial(choose="fitted")).prospects
     }
 
 

@@ -180,8 +180,10 @@ def _parsed(line: bytes) -> Any:
         try:
             return orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            # NaN and Infinity are no JSON: a score of NaN ends here.
-            raise WrongKey("", f"not JSON: {error}") from None
+            # A score of NaN ends here.
+            is_odd = b"NaN" in line or b"Infinity" in line
+            hint = "; NaN and Infinity are no numbers there" if is_odd else ""
+            raise WrongKey("", f"not JSON: {error}{hint}") from None
 
     return parse
 

@@ -198,6 +198,7 @@ def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, place: Path) 
     assert "the written lists count as the incumbent" in fitted.stderr
     assert applied.returncode == 0, applied.stderr
     assert read_map(place / "experts.map") is not None
+    assert "there was no map before" in coe("map", "rollback").stdout
 
 
 @pytest.mark.parametrize(

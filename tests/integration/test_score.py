@@ -112,6 +112,16 @@ async def test_every_answer_is_checked_and_kept(bench: Bench) -> None:
     assert ("asking one", 3, 3) in bench.told
 
 
+@pytest.mark.parametrize("status", ["canary", "shadow", "draining", "retired"])
+async def test_whoever_is_named_is_scored_whatever_its_status(bench: Bench, status: str) -> None:
+    bench.text = bench.text.replace("status: shadow", f"status: {status}")
+
+    happened = await bench.score(echoed(2), ["other"])
+
+    assert happened.is_complete
+    assert bench.scores() == {"other": [1.0, 1.0]}
+
+
 async def test_what_an_answer_cost_and_took_is_known(bench: Bench) -> None:
     happened = await bench.score(echoed(1), ["one", "other"])
 

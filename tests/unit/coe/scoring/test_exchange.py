@@ -106,7 +106,7 @@ GOOD = {"prompt": "p", "expert": "one", "score": 1}
         ({**GOOD, "score": -0.1}, "`score`: expected a number from 0 to 1, not -0.1"),
         ({**GOOD, "score": True}, "`score`: expected a number from 0 to 1, not true"),
         ({**GOOD, "score": None}, "`score`: expected a number from 0 to 1, not null"),
-        ({**GOOD, "score": float("nan")}, "not JSON"),
+        ({**GOOD, "score": float("nan")}, "NaN and Infinity are no numbers there"),
         ({"prompt": "p", "expert": "one"}, "`score`: is missing"),
         ({"expert": "one", "score": 1}, "`prompt`: is missing"),
         ({**GOOD, "expert": "on"}, "`expert`: no expert `on` in the composition (did you mean"),
