@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from io import StringIO
@@ -31,6 +29,7 @@ from coe.composition.texts import CategoryTexts
 from coe.composition.validation import validate
 from coe.composition.values import Composition
 from coe.errors import CompositionError, Problem
+from coe.jsonfile import digest
 
 # The parts in which references are followed, as key paths; elsewhere `${` is plain text.
 _WITH_REFERENCES = ("server", "backends", "encoders", "routers")
@@ -178,5 +177,4 @@ def _fingerprint(canonical: dict[str, Any], texts: Mapping[str, CategoryTexts]) 
             for name, entry in texts.items()
         },
     }
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest(content)

@@ -26,6 +26,7 @@ from typing import Any
 
 from coe.composition.values import Composition
 from coe.errors import ConfigError
+from coe.jsonfile import digest, read_object
 from coe.tools import ChosenThreshold
 from coe.types import Category
 
@@ -122,22 +123,7 @@ def read_lock(composition: Composition) -> Lock | None:
     Raises:
         ConfigError: the file cannot be read, or is not a lock that this version writes.
     """
-    path = lock_path(composition)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ConfigError(_fix(path, "is no lock: it does not hold an object"))
-        if content["version"] != VERSION:
-            raise ConfigError(_fix(path, f"its version is {content['version']!r}, not {VERSION}"))
-        return _lock(content)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except KeyError as error:
-        raise ConfigError(_fix(path, f"is damaged: {error} is missing")) from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(_fix(path, f"is damaged: {error}")) from None
+    return read_object(lock_path(composition), "lock", VERSION, _lock, _fix)
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -159,7 +145,7 @@ def write_lock(path: Path, lock: Lock) -> None:
         "encoders": dict(sorted(lock.encoders.items())),
         "parts": dict(sorted(lock.parts.items())),
     }
-    content["digest"] = _digest(content)
+    content["digest"] = digest(content)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     try:
         path.write_text(f"{text}\n", encoding="utf-8")
@@ -172,13 +158,13 @@ def parts(composition: Composition, router: str) -> dict[str, str]:
 
     Files and folders that a router's options name (its artefact) count with their content.
     """
-    found = {"routing.margin": _digest(composition.routing.margin), "routing.router": router}
+    found = {"routing.margin": digest(composition.routing.margin), "routing.router": router}
     for name, entry in composition.categories.items():
-        found[f"categories.{name}"] = _digest(_texts(entry.category))
+        found[f"categories.{name}"] = digest(_texts(entry.category))
     for section in ("routers", "encoders"):
         for name, keys in composition.canonical.get(section, {}).items():
             named = _files(keys, composition.folder) if section == "routers" else {}
-            found[f"{section}.{name}"] = _digest([keys, named])
+            found[f"{section}.{name}"] = digest([keys, named])
     return found
 
 
@@ -195,20 +181,20 @@ def _files(value: Any, folder: Path) -> dict[str, str]:
         inside = [named] if is_path and named.is_file() else []
         if is_path and named.is_dir():
             inside = sorted(path for path in named.rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): _content(path) for path in inside}
+        return {_short(path, folder): _content(path) for path in inside}
     entries = value.values() if isinstance(value, Mapping) else value
     if not isinstance(value, Mapping | list | tuple):
         return {}
     return {path: found for entry in entries for path, found in _files(entry, folder).items()}
 
 
+def _short(path: Path, folder: Path) -> str:
+    """Return a path as the composition would name it; one elsewhere keeps its whole name."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
 def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
@@ -237,9 +223,9 @@ def _lock(content: Any) -> Lock:
         aim=str(content["aim"]),
         rows=str(content["rows"]),
         thresholds=thresholds,
-        parts={str(path): str(digest) for path, digest in content["parts"].items()},
+        parts={str(path): str(mark) for path, mark in content["parts"].items()},
         encoders={str(name): str(mark) for name, mark in content["encoders"].items()},
-        is_as_written=written == _digest(content),
+        is_as_written=written == digest(content),
     )
 
 

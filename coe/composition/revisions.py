@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from coe.composition.values import Composition
+from coe.jsonfile import digest
 
 _ENDS = 1 << 20  # bytes that are read of each end of a large file
 
@@ -29,8 +29,7 @@ def revision(composition: Composition, name: str) -> str:
     if expert.adapter is not None:
         files = _files(composition.folder / expert.adapter.source)
         meaning["adapter"] = [expert.adapter.source, expert.adapter.revision, *files]
-    text = json.dumps(meaning, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest(meaning)
 
 
 def _files(named: Path) -> Iterator[tuple[str, str]]:
@@ -44,8 +43,8 @@ def _files(named: Path) -> Iterator[tuple[str, str]]:
 def _content(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
-        digest = hashlib.sha256(file.read(_ENDS))
+        found = hashlib.sha256(file.read(_ENDS))
         if size > _ENDS:
             file.seek(max(_ENDS, size - _ENDS))
-            digest.update(file.read())
-    return f"{size}:{digest.hexdigest()[:16]}"
+            found.update(file.read())
+    return f"{size}:{found.hexdigest()[:16]}"

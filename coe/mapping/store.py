@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe.errors import ConfigError
+from coe.jsonfile import digest, read_object
 from coe.mapping.fitted import FittedMap, GuardRow, Residual
 from coe.mapping.outcomes import NONE
 
@@ -54,23 +55,13 @@ def read_map(path: Path) -> FittedMap | None:
     Raises:
         ConfigError: the file cannot be read, is damaged or changed, or of another version.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ConfigError(_fix(path, "is no map: it does not hold an object"))
-        if content["version"] != VERSION:
-            raise ConfigError(_fix(path, f"its version is {content['version']!r}, not {VERSION}"))
-        if content.pop("digest") != _digest(content):
+
+    def build(content: dict[str, Any]) -> FittedMap:
+        if content.pop("digest") != digest(content):
             raise ConfigError(_fix(path, "does not match its digest: damaged, or changed by hand"))
         return _map(content, path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except KeyError as error:
-        raise ConfigError(_fix(path, f"is damaged: {error} is missing")) from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(_fix(path, f"is damaged: {error}")) from None
+
+    return read_object(path, "map", VERSION, build, _fix)
 
 
 def write_map(path: Path, fitted: FittedMap) -> None:
@@ -81,7 +72,7 @@ def write_map(path: Path, fitted: FittedMap) -> None:
     """
     packed = None if fitted.residual is None else _packed(fitted.residual)
     content = _content(fitted, packed)
-    content["digest"] = _digest(content)
+    content["digest"] = digest(content)
     try:
         if packed is not None:
             replace_file(residual_path(path), packed)
@@ -170,11 +161,6 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def _map(content: Mapping[str, Any], path: Path) -> FittedMap:
     categories, experts = tuple(content["categories"]), _names(content, "experts")
     rows = list(content["categories"].values())
@@ -204,7 +190,7 @@ def _map(content: Mapping[str, Any], path: Path) -> FittedMap:
         guard=tuple(GuardRow(**row) for row in content["guard"]),
         verdict=content["verdict"],
         router=str(content["router"]),
-        parts={str(name): str(digest) for name, digest in content["parts"].items()},
+        parts={str(name): str(mark) for name, mark in content["parts"].items()},
         about=dict(content["about"]),
         residual=_residual(content["residual"], path, len(experts)),
     )

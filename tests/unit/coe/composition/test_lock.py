@@ -143,6 +143,18 @@ def test_the_files_that_a_router_names_count_with_their_content(write: Write) ->
     assert before.changes(load(file)) == ("`routers.default` has changed",)
 
 
+def test_a_file_that_a_router_names_may_lie_anywhere(
+    write: Write, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = tmp_path_factory.mktemp("elsewhere") / "queries.jsonl"
+    rows.write_text("{}")
+    path = write(FILE.replace("type: embedding,", f"type: pilot, queries: {rows},"))
+    before = lock(load(path))
+    rows.write_text("{ }")
+
+    assert before.changes(load(path)) == ("`routers.default` has changed",)
+
+
 def test_a_lock_of_another_router_is_stale(composition: Composition) -> None:
     other = replace(lock(composition), router="fast")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from coe.errors import ConfigError
+from coe.jsonfile import digest
 from coe.mapping.fitted import FittedMap, GuardRow, Residual
 from coe.mapping.history import History
 from coe.mapping.outcomes import NONE
@@ -103,12 +104,10 @@ def test_there_need_not_be_a_map(tmp_path: Path) -> None:
 
 def _damage(path: Path, change: dict[str, object]) -> None:
     """Change a map and its digest with it, as an old program with a mistake could have."""
-    from coe.mapping import store
-
     content = json.loads(path.read_text(encoding="utf-8"))
     content.pop("digest")
     content = {key: value for key, value in {**content, **change}.items() if value != "gone"}
-    content["digest"] = store._digest(content)
+    content["digest"] = digest(content)
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
