@@ -48,8 +48,8 @@ STREAM = 1000  # prompts of `test` that are timed
 TAUGHT = "clinc150-lexical.npz"
 # What may be lost, at 95 % certainty. Of 3100 rows 0.003 is hardly proven even where nothing is
 # lost, so this is the loosest at which less than that is lost on `test`; the others are printed.
-MOST_LOST = 0.01
-OTHERS_LOST = (0.003, 0.005, 0.006, 0.008)
+MOST_LOST = 0.008
+OTHERS_LOST = (0.003, 0.005, 0.006, 0.01)
 ROUNDS = 5
 BLOCK = 256
 OUTSIDE = "oos"
