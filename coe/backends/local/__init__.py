@@ -1,8 +1,8 @@
 """The embedded engine: Hugging Face causal LMs and LoRA adapters in this process.
 
 Read `loop.py` first. The event loop's side (`backend`, `engine`) and the pure parts (`request`,
-`text`, `frames`, `row`, `places`) import no torch; the engine's thread (`loop`, `batch`, `weights`,
-`lora`, `sampling`) does, when the first call or `start` needs it.
+`text`, `frames`, `row`, `places`) import no torch; the engine's threads (`loop`, `reader`,
+`batch`, `weights`, `lora`, `sampling`) do, when the first call or `start` needs it.
 """
 
 from __future__ import annotations

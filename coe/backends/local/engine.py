@@ -43,7 +43,7 @@ class Engine:
         self._given = dict(places)
         self._options = options
         self._inbox: Inbox = queue.SimpleQueue()
-        self._to_fetch: Inbox = queue.SimpleQueue()
+        self._to_fetch: queue.SimpleQueue[Ticket | Load | None] = queue.SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
         self._open: set[Ticket | Load | Unload] = set()
         self._closed = False

@@ -1,7 +1,8 @@
 """The engine's thread: takes tickets, reads prompts, and decodes one token of every row per turn.
 
 Each turn of the loop, in order:
-    1. take what the inbox holds (and wait for it when there is nothing else to do)
+    1. take what the inbox holds (and wait for it when there is nothing else to do); who needs an
+       expert that is not in memory is parked until the reader has read it
     2. let the rows of callers that have left go
     3. read the prompts of waiting rows, as far as there is room
     4. one step of every batch: batches of a base are merged, so that there is one per base, save
@@ -21,14 +22,15 @@ import torch
 from coe.backends.local.batch import Batch, NextLogits
 from coe.backends.local.options import Options
 from coe.backends.local.prompt import PLAIN_STOPS, encode
+from coe.backends.local.reader import Read, Reader
 from coe.backends.local.row import Row
 from coe.backends.local.sampling import logprob_entry, penalized, pick
 from coe.backends.local.ticket import Load, Ticket, Unload
 from coe.backends.local.weights import Base, Seat, Weights
 from coe.errors import BackendError, BackendRejected, CoEError, ContextTooLong
 
-Inbox = queue.SimpleQueue[Ticket | Load | Unload | None]
-"""What the thread is asked for; None ends it."""
+Inbox = queue.SimpleQueue[Ticket | Load | Unload | Read | None]
+"""What the thread is asked for, and what was read for it; None ends it."""
 
 
 class Loop:
@@ -38,6 +40,9 @@ class Loop:
         self._inbox = inbox
         self._weights = weights
         self._options = options
+        self._reader = Reader(weights, inbox.put, options.threads)
+        self._reading: str | None = None
+        self._parked: dict[str, list[Ticket | Load]] = {}
         self._wishes: deque[Load | Unload] = deque()
         self._waiting: deque[tuple[Base, Row]] = deque()
         self._batches: list[Batch] = []
@@ -54,36 +59,75 @@ class Loop:
                 self._admit()
                 for batch in [batch for batch in self._batches if batch.rows]:
                     self._advance(batch)
+        self._reader.close()
 
     # ------------------------------------------------------------------ 1. inbox
 
     def _take(self) -> None:
         """Take at most one batch of tickets a turn, so that a crowd never stalls who is served."""
-        for _ in range(self._options.max_batch):
+        for place in range(self._options.max_batch):
             try:
-                asked = self._inbox.get(block=not self._busy)
+                asked = self._inbox.get(block=not (place or self._busy))
             except queue.Empty:
                 break
             if asked is None:
                 self._open = False
                 return
-            if isinstance(asked, Load | Unload):
+            if isinstance(asked, Read):
+                self._settle(asked)
+            elif isinstance(asked, Load | Unload):
                 self._wishes.append(asked)
             elif not asked.closed:
                 self._seat(asked)
-        if self._wishes and not self._waiting:
+        while self._can_fulfil:
             self._fulfil(self._wishes.popleft())
+        self._read_on()
 
     @property
     def _busy(self) -> bool:
-        return bool(self._batches or self._waiting or self._wishes)
+        return bool(self._batches or self._waiting or self._can_fulfil)
+
+    @property
+    def _can_fulfil(self) -> bool:
+        """Whether the first wish can be seen to: nothing leaves while something is read for it."""
+        return bool(self._wishes) and (self._reading is None or isinstance(self._wishes[0], Load))
+
+    def _read_on(self) -> None:
+        """Have the next expert read: one that a call waits for before those that may be asked."""
+        if self._reading is None and self._parked:
+            waited_for = [
+                expert
+                for expert, parked in self._parked.items()
+                if any(isinstance(one, Ticket) and not one.closed for one in parked)
+            ]
+            self._reading = next(iter(waited_for or self._parked))
+            self._reader.ask(self._reading)
+
+    def _settle(self, read: Read) -> None:
+        self._reading = None
+        error = read.found if isinstance(read.found, CoEError) else None
+        if not isinstance(read.found, CoEError):
+            try:
+                self._weights.settle(read.expert, read.found)
+            except CoEError as refused:
+                error = refused
+        if error is not None:
+            self._weights.failures[read.expert] = error
+        for one in self._parked.pop(read.expert, ()):
+            if error is not None:
+                one.fail(error)
+            elif isinstance(one, Load):
+                one.done(None)
+            elif not one.closed:
+                self._seat(one)
 
     def _fulfil(self, wish: Load | Unload) -> None:
         try:
-            if isinstance(wish, Load):
-                self._weights.seat(wish.expert)
-            else:
+            if isinstance(wish, Unload):
                 self._unload(wish.expert)
+            elif self._weights.seat(wish.expert) is None:
+                self._parked.setdefault(wish.expert, []).append(wish)
+                return
         except CoEError as error:
             wish.done(error)
         else:
@@ -105,6 +149,9 @@ class Loop:
         """Turn a ticket into waiting rows, one per choice."""
         try:
             seat = self._weights.seat(ticket.expert)
+            if seat is None:
+                self._parked.setdefault(ticket.expert, []).append(ticket)
+                return
             rows = _rows(ticket, seat)
         except CoEError as error:
             ticket.fail(error)

@@ -1,6 +1,7 @@
 """Loading and unloading: each base model once, each adapter once, each failure translated.
 
-Owned by the engine's thread, which is the only one that imports this.
+Owned by the engine's thread; only `Weights.read` is called in another one, so that whoever is
+being answered does not wait for files.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from coe.backends.local.lora import AdapterBank, plain_pairs
+from coe.backends.local.lora import AdapterBank, Pairs, plain_pairs
 from coe.backends.local.options import Options
 from coe.backends.local.places import Place, fingerprint, other_base
 from coe.backends.local.request import Sampling
@@ -82,6 +83,24 @@ class Seat:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was read of an expert.
+
+    Attributes:
+        base: the model that it is, or is an adapter of.
+        own: a model of its own, for an adapter that can only be merged; None for the others.
+        pairs: what the adapter adds; None where there is none, or where it is merged.
+        marks: what the fingerprint is made of.
+    """
+
+    base: Base
+    own: Base | None
+    pairs: Pairs | None
+    tokenizer: Any
+    marks: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Weights:
     """What is in memory, by expert.
@@ -102,21 +121,62 @@ class Weights:
         """Keep the libraries' progress bars out of the server's log."""
         transformers.utils.logging.disable_progress_bar()
 
-    def seat(self, expert: str) -> Seat:
-        """Return the expert's seat, loading what it needs.
+    def seat(self, expert: str) -> Seat | None:
+        """Return the expert's seat; None where it has to be read first.
 
         Raises:
-            ExpertLoadFailed: the message names the place; it stays failed until a restart.
+            ExpertLoadFailed: it could not be loaded when that was last tried.
         """
         if expert in self.failures:
             raise ExpertLoadFailed(self.failures[expert].message)
-        if expert not in self._seats:
-            try:
-                self._seats[expert] = self._load(self.places[expert])
-            except ExpertLoadFailed as error:
-                self.failures[expert] = error
-                raise
-            self.tell(self._sizes())
+        return self._seats.get(expert)
+
+    def read(self, expert: str) -> Found:
+        """Read what an expert needs and is not in memory; changes nothing here.
+
+        Another thread may call it, while nothing is unloaded and one at a time.
+
+        Raises:
+            ExpertLoadFailed: the message names the place.
+        """
+        place = self.places[expert]
+        pairs, own = None, None
+        with _told(place, "model", place.model):
+            base = self._bases.get(place.model)
+            if base is None:
+                base = self._open(_read_model(place.model, self.options), place.model)
+            marks = [self.options.dtype, fingerprint(place.model)]
+            tokenizer = base.tokenizer
+        if place.adapter is not None:
+            with _told(place, "adapter", place.adapter):
+                pairs = _read_pairs(place, place.adapter)
+                own = None if pairs is not None else self._merged(place, place.adapter)
+                marks.append(fingerprint(place.adapter))
+                tokenizer = _own_tokenizer(place.adapter) or base.tokenizer
+        return Found(base=base, own=own, pairs=pairs, tokenizer=tokenizer, marks="/".join(marks))
+
+    def settle(self, expert: str, found: Found) -> Seat:
+        """Give an expert its seat; return it.
+
+        Raises:
+            ExpertLoadFailed: its adapter does not fit the base.
+        """
+        place = self.places[expert]
+        base, slot = found.own or found.base, 0
+        if found.pairs is not None:
+            with _told(place, "adapter", place.adapter or ""):
+                slot = base.bank.add(found.pairs)
+        if found.own is None:
+            self._bases[place.model] = base
+        limits = [limit for limit in (base.context, place.context) if limit is not None]
+        self._seats[expert] = Seat(
+            base=base,
+            slot=slot,
+            tokenizer=found.tokenizer,
+            context=min(limits) if limits else None,
+            fingerprint=f"fp_{hashlib.sha256(found.marks.encode()).hexdigest()[:12]}",
+        )
+        self.tell(self._sizes())
         return self._seats[expert]
 
     def leavers(self, expert: str) -> frozenset[str]:
@@ -156,44 +216,6 @@ class Weights:
                 counted.add(id(base))
                 sizes[name] += base.size
         return sizes
-
-    def _load(self, place: Place) -> Seat:
-        with _told(place, "model", place.model):
-            if place.model not in self._bases:
-                model = _read_model(place.model, self.options)
-                self._bases[place.model] = self._open(model, place.model)
-            slot, base = 0, self._bases[place.model]
-            marks = [self.options.dtype, fingerprint(place.model)]
-            tokenizer = base.tokenizer
-        if place.adapter is not None:
-            with _told(place, "adapter", place.adapter):
-                slot, base = self._adapter(base, place, place.adapter)
-                marks.append(fingerprint(place.adapter))
-                tokenizer = _own_tokenizer(place.adapter) or base.tokenizer
-        limits = [limit for limit in (base.context, place.context) if limit is not None]
-        return Seat(
-            base=base,
-            slot=slot,
-            tokenizer=tokenizer,
-            context=min(limits) if limits else None,
-            fingerprint=f"fp_{hashlib.sha256('/'.join(marks).encode()).hexdigest()[:12]}",
-        )
-
-    def _adapter(self, base: Base, place: Place, source: str) -> tuple[int, Base]:
-        from peft import PeftConfig
-        from peft.utils import load_peft_weights
-
-        config = PeftConfig.from_pretrained(source)
-        named = config.base_model_name_or_path
-        if other_base(place, named):
-            raise ValueError(
-                f"it was made for the base {named}, not for {place.hub_name or place.model}; if "
-                "they are the same, correct base_model_name_or_path in its adapter_config.json"
-            )
-        pairs = plain_pairs(config, load_peft_weights(source, device="cpu"))
-        if pairs is not None:
-            return base.bank.add(pairs), base
-        return 0, self._merged(place, source)
 
     def _merged(self, place: Place, source: str) -> Base:
         """Return a copy of the base with the adapter merged in, for this adapter alone."""
@@ -243,6 +265,21 @@ def _read_model(source: str, options: Options) -> Any:
 def _storages(tensors: Sequence[torch.Tensor]) -> dict[int, torch.UntypedStorage]:
     """Return the memory behind tensors, each piece once: embeddings may be tied to the output."""
     return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+
+
+def _read_pairs(place: Place, source: str) -> Pairs | None:
+    """Return an adapter's low-rank pairs; None where it holds more than that."""
+    from peft import PeftConfig
+    from peft.utils import load_peft_weights
+
+    config = PeftConfig.from_pretrained(source)
+    named = config.base_model_name_or_path
+    if other_base(place, named):
+        raise ValueError(
+            f"it was made for the base {named}, not for {place.hub_name or place.model}; if "
+            "they are the same, correct base_model_name_or_path in its adapter_config.json"
+        )
+    return plain_pairs(config, load_peft_weights(source, device="cpu"))
 
 
 def _own_tokenizer(adapter: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -117,6 +118,70 @@ async def test_an_expert_that_could_not_be_loaded_is_tried_again(lab: Any, tmp_p
         assert await lab.tell(backend, "late") == lab.oracle("base", "red")
 
 
+async def test_who_is_there_answers_while_another_is_read(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab.running() as backend:
+        await backend.load("red")
+        from coe.backends.local import weights
+
+        opened, read = threading.Event(), weights._read_model
+
+        def read_from_a_slow_disk(*source: Any) -> Any:
+            assert opened.wait(30)
+            return read(*source)
+
+        monkeypatch.setattr(weights, "_read_model", read_from_a_slow_disk)
+        loading = asyncio.ensure_future(backend.load("else"))
+        waiting = asyncio.ensure_future(lab.tell(backend, "else"))
+        await asyncio.sleep(0)  # let them ask
+
+        assert await lab.tell(backend, "red") == lab.oracle("base", "red")
+        assert not loading.done()
+        assert not waiting.done()
+        opened.set()
+        await loading
+        assert await waiting == lab.oracle("other")
+
+
+async def test_a_call_goes_before_loads_that_nobody_waits_for(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab.running() as backend:
+        await backend.load("plain")
+        from coe.backends.local import weights
+
+        opened, order, read = threading.Event(), [], weights.Weights.read
+
+        def read_slowly(self: Any, expert: str) -> Any:
+            order.append(expert)
+            assert opened.wait(30)
+            return read(self, expert)
+
+        monkeypatch.setattr(weights.Weights, "read", read_slowly)
+        starting = asyncio.ensure_future(backend.start())
+        await asyncio.sleep(0)  # let it ask
+        waiting = asyncio.ensure_future(lab.tell(backend, "else"))
+        await asyncio.sleep(0)
+        await lab.tell(backend, "plain")  # the engine has seen all of them then
+        opened.set()
+        await asyncio.gather(starting, waiting)
+
+    assert "else" in order[:2]  # the engine may have begun with another one
+    assert [one for one in order if one != "else"] == ["red", "green", "blue"]
+
+
+async def test_reading_changes_no_answer_in_half_precision(lab: Any) -> None:
+    async with lab.running(dtype="bfloat16") as backend:
+        quiet = await lab.tell(backend, "red", max_tokens=100)
+        answering = asyncio.ensure_future(lab.tell(backend, "red", max_tokens=100))
+        while not answering.done():
+            await backend.load("else")
+            await backend.unload("else")
+
+        assert await answering == quiet
+
+
 def test_the_memory_is_given_back_at_once(lab: Any) -> None:
     import torch
 
@@ -127,8 +192,9 @@ def test_the_memory_is_given_back_at_once(lab: Any) -> None:
     places = {site.expert: find(site, lab.folder) for site in (PLAIN, RED)}
     with torch.inference_mode():
         weights = Weights(places=places, options=Options(), failures={}, tell=lambda _: None)
-        model = weights.seat("plain").base.model
-        bank = weights.seat("red").base.bank
+        base = weights.settle("plain", weights.read("plain")).base
+        weights.settle("red", weights.read("red"))
+        model, bank = base.model, base.bank
         bank.select((1,))
 
         weights.unload("plain")
