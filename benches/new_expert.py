@@ -102,19 +102,8 @@ def regrets(
 def _map(train: OutcomeMatrix) -> FittedMap:
     """Return the map of some outcomes, without prices: quality alone is compared here."""
     cells = estimate(train)
-    return FittedMap(
-        categories=cells.categories,
-        experts=cells.experts,
-        quality=cells.mean,
-        lower=cells.lower,
-        upper=cells.upper,
-        counts=cells.counts,
-        cost=cells.cost,
-        latency_s=cells.latency_s,
-        traffic=cells.traffic,
-        used=cells.experts,
-        assignment=tuple(cells.experts[i] for i in cells.mean.argmax(axis=1)),
-    )
+    best = tuple(cells.experts[i] for i in cells.mean.argmax(axis=1))
+    return FittedMap.of(cells, cells.mean, cells.experts, best)
 
 
 def _quality(fitted: FittedMap, test: OutcomeMatrix) -> float:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from coe.cli.experts import known_expert
+from coe.cli.map import HISTORY
+from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.score import GOES_ON, estimate
 from coe.cli.serve import read_settings
@@ -36,7 +36,6 @@ from coe.scoring.table import Table, tabulate
 from coe.settings import Settings
 from coe.stores.outcomes import FILE, OutcomeStore
 
-HISTORY = "maps"
 PILOTS = "pilot.jsonl"
 MOST_PILOTS = 50
 FEW = 30
@@ -100,7 +99,7 @@ def audition(wish: Wish) -> None:
     if wish.into_map:
         _into_map(wish.name, settings, composition, kept)
     if wish.as_json:
-        _print_json(
+        print_json(
             {
                 **asdict(found),
                 "claims": [{**asdict(claim), "holds": claim.holds} for claim in claims],
@@ -132,7 +131,7 @@ def show_matrix(config: Path | None, *, as_json: bool) -> None:
     table = matrix(kept, experts=scored, categories=tuple(composition.categories))
     found = complements(table)
     if as_json:
-        _print_json({"experts": [asdict(row) for row in found], "prompts": len(table.prompts)})
+        print_json({"experts": [asdict(row) for row in found], "prompts": len(table.prompts)})
         return
     scores = tabulate(kept, experts=scored, categories=tuple(composition.categories))
     _print_matrix(scores, found, len(table.prompts))
@@ -350,7 +349,3 @@ def _print_matrix(table: Table, found: Sequence[Complement], prompts: int) -> No
 
 def _share(share: Share) -> str:
     return f"{share.value:.3f} [{share.low:.2f}, {share.high:.2f}]"
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")

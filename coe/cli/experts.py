@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from coe.cli.printed import print_json
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
 from coe.composition.document import parse
@@ -109,7 +107,7 @@ def check(config: Path | None, names: Sequence[str], *, as_json: bool) -> None:
         known_expert(composition, name)
     found = asyncio.run(check_experts(composition, settings, chosen))
     if as_json:
-        _print_json([{**asdict(row), "ok": row.is_well} for row in found])
+        print_json([{**asdict(row), "ok": row.is_well} for row in found])
     else:
         for row in found:
             _print_checkup(row)
@@ -152,7 +150,3 @@ def _print_checkup(row: Checkup) -> None:
         print(f"  {finding.what:<10} {finding.state:<9}{detail}".rstrip())
         if finding.fix and finding.state == "failed":
             print(f"  {'':<10} fix:       {finding.fix}")
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -17,6 +17,7 @@ import orjson
 from coe.cli import map_text
 from coe.cli.map_budget import read_budget
 from coe.cli.map_neighbours import embedded
+from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
@@ -115,7 +116,7 @@ def fit_map(wish: Wish) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if wish.as_json:
-        _print_json(map_text.document(proposal.fitted))
+        print_json(map_text.document(proposal.fitted))
     else:
         print(map_text.proposal(proposal, task.matrix, task.constraints))
     seconds = time.monotonic() - started
@@ -172,7 +173,7 @@ def diff_map(config: Path | None, *, as_json: bool) -> None:
             for name in now
             if before.get(name, before.get(NONE)) != now[name]
         }
-        _print_json({"changed": changed, "refused": against or None})
+        print_json({"changed": changed, "refused": against or None})
         return
     print(map_text.difference(before, live, fitted))
     print(f"\n`coe map apply` would refuse it: {against}" if against else "")
@@ -192,7 +193,7 @@ def show_map(config: Path | None, category: str | None, *, proposal: bool, as_js
             f"no category `{category}` in the map; there are: {', '.join(fitted.categories)}"
         )
     if as_json:
-        _print_json(map_text.document(fitted))
+        print_json(map_text.document(fitted))
         return
     print(map_text.cells(fitted, category))
     for change in holding(fitted.parts, place.composition).changes:
@@ -379,7 +380,3 @@ def _choose(composition: Composition, choose: str) -> None:
             f"routing: {{choose: {choose}}}"
         ) from None
     print(f"set routing.choose to `{choose}` in {composition.source}")
-
-
-def _print_json(content: Any) -> None:
-    print(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())

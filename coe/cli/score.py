@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
@@ -134,7 +133,7 @@ def _score(
         happened = asyncio.run(score(work, settings, store, progress, routed=wish.routed))
     table = _table(work, store)
     if wish.as_json:
-        print(orjson.dumps(_document(table, happened), option=orjson.OPT_INDENT_2).decode())
+        print_json(_document(table, happened))
     elif table.experts:
         print(table.text(shutil.get_terminal_size((100, 24)).columns))
     _say(work, happened)

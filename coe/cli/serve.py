@@ -98,7 +98,7 @@ async def _serve(
             log_config=None,
             server_header=False,
             date_header=False,
-            proxy_headers=False,  # nothing here reads the client's address
+            proxy_headers=False,  # the peer is whoever it is, not whom it names
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(settings.drain_s),
         )

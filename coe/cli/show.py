@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.applied import expect_map
+from coe.cli.printed import print_json
 from coe.cli.serve import read_settings
 from coe.composition import Composition, check, load
 from coe.composition.build import TEN_POINTS
@@ -45,7 +44,7 @@ def check_file(file: Path, *, as_json: bool) -> None:
     errors = _errors(problems)
     if as_json:
         report = {"ok": not errors, "problems": [asdict(problem) for problem in problems]}
-        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        print_json(report)
     else:
         for problem in problems:
             print(f"{problem.severity}: {problem}", file=sys.stderr)
@@ -102,7 +101,7 @@ def route_prompt(prompt: str, config: Path | None, model: str, *, as_json: bool)
     settings = read_settings(config, None, None)
     decision = asyncio.run(_route(settings, prompt, model))
     if as_json:
-        print(orjson.dumps(decision, option=orjson.OPT_INDENT_2).decode())
+        print_json(decision)
         return
     _print_decision(decision)
 
@@ -127,7 +126,7 @@ def list_experts(config: Path | None, *, as_json: bool) -> None:
         for name, expert in composition.experts.items()
     ]
     if as_json:
-        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        print_json(rows)
         return
     from rich.console import Console
     from rich.table import Table

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from coe.mapping.estimates import Cells
+
     Floats = NDArray[np.float64]
 
 
@@ -105,6 +107,25 @@ class FittedMap:
     parts: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     residual: Residual | None = None
+
+    @classmethod
+    def of(
+        cls, cells: Cells, quality: Floats, used: tuple[str, ...], assignment: tuple[str, ...]
+    ) -> FittedMap:
+        """Return the map of some cells, without prices, whose quality counts as given."""
+        return cls(
+            categories=cells.categories,
+            experts=cells.experts,
+            quality=quality,
+            lower=cells.lower,
+            upper=cells.upper,
+            counts=cells.counts,
+            cost=cells.cost,
+            latency_s=cells.latency_s,
+            traffic=cells.traffic,
+            used=used,
+            assignment=assignment,
+        )
 
     @property
     def is_flagged(self) -> bool:

@@ -79,19 +79,7 @@ class Model:
         is_open = np.asarray(problem.open_cells().any(axis=0))
         spare = [name for i, name in enumerate(cells.experts) if is_open[i] and name not in new]
         used = fill(problem, sorted(set(assignment), key=cells.experts.index), spare)
-        fitted = FittedMap(
-            categories=cells.categories,
-            experts=cells.experts,
-            quality=problem.value,
-            lower=cells.lower,
-            upper=cells.upper,
-            counts=cells.counts,
-            cost=cells.cost,
-            latency_s=cells.latency_s,
-            traffic=cells.traffic,
-            used=used,
-            assignment=assignment,
-        )
+        fitted = FittedMap.of(cells, problem.value, used, assignment)
         inside = np.array([name in used for name in cells.experts])
         found, is_met = weights(fitted, matrix.memberships, inside, task.constraints)
         warnings = [solution.note] if solution.note else []

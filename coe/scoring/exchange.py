@@ -19,11 +19,10 @@ from coe.composition import Composition
 from coe.composition.revisions import revision
 from coe.errors import ConfigError
 from coe.mapping.outcomes import Outcome, Source
-from coe.scoring.keys import Keys, WrongKey, is_number, listed, shown
+from coe.scoring.keys import Keys, WrongKey, is_number, listed, placed, refuse, shown
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-_SHOWN = 10
 _SUM = 1.0 + 1e-6
 
 
@@ -68,11 +67,8 @@ def read(path: Path, composition: Composition, source: Source) -> list[Outcome]:
         try:
             found.append(reader.outcome(raw() if callable(raw) else raw))
         except WrongKey as error:
-            problems.append(f"{place}: {error}" if error.key else f"{place}: {error.expected}")
-    if problems:
-        more = len(problems) - _SHOWN
-        tail = [f"and {more} more"] if more > 0 else []
-        raise ConfigError("\n".join(problems[:_SHOWN] + tail))
+            problems.append(placed(place, error))
+    refuse(problems)
     if not found:
         raise ConfigError(f"{path}: holds no outcomes")
     return found

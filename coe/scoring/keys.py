@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from coe.errors import ConfigError
+
 Value = TypeVar("Value")
+
+_SHOWN = 10  # problems of one file
 
 
 class WrongKey(ValueError):
@@ -21,6 +25,19 @@ class WrongKey(ValueError):
         super().__init__(f"`{key}`: {expected}")
         self.key = key
         self.expected = expected
+
+
+def placed(place: str, error: WrongKey) -> str:
+    """Return what is wrong with a row, as a line with its place."""
+    return f"{place}: {error}" if error.key else f"{place}: {error.expected}"
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Refuse a file of which there are such lines; the first ones are named. Raises ConfigError."""
+    if problems:
+        more = len(problems) - _SHOWN
+        tail = [f"and {more} more rows"] if more > 0 else []
+        raise ConfigError("\n".join([*problems[:_SHOWN], *tail]))
 
 
 class Keys:

@@ -15,10 +15,9 @@ import orjson
 
 from coe.errors import ConfigError
 from coe.scoring.checks import Check, Judge, parse
-from coe.scoring.keys import Keys, WrongKey, listed, shown
+from coe.scoring.keys import Keys, WrongKey, listed, placed, refuse, shown
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_SHOWN = 10  # problems of one file
 _OWN = ("messages", "model", "stream", "n")  # fields of a request that `body` must not set
 
 
@@ -80,13 +79,10 @@ def read_rows(
             if row.id and ids.setdefault(row.id, place) != place:
                 raise WrongKey("id", f"`{row.id}` is the id of {ids[row.id]} already")
         except WrongKey as error:
-            problems.append(f"{place}: {error}" if error.key else f"{place}: {error.expected}")
+            problems.append(placed(place, error))
         else:
             found.setdefault(row.digest, row)
-    if problems:
-        more = len(problems) - _SHOWN
-        tail = [f"and {more} more rows"] if more > 0 else []
-        raise ConfigError("\n".join(problems[:_SHOWN] + tail))
+    refuse(problems)
     if not found:
         raise ConfigError(f"{path}: holds no prompts")
     return tuple(found.values())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from coe.cli import main
 from coe.composition import load
 from coe.composition.revisions import revision
 from coe.mapping.outcomes import Outcome
 from coe.mapping.store import read_map
 from coe.stores.outcomes import OutcomeStore, Prompt
+
+from .conftest import Coe
 
 FILE = """\
 version: 1  # kept
@@ -52,48 +50,21 @@ def outcomes(count: int = 400) -> str:
     return "\n".join(rows) + "\n"
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command came to."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Coe = Callable[..., Done]
-
-
 @pytest.fixture
-def coe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coe:
-    """Run a command in this process, as the installed one does in its own."""
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["coe", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Done(int(ended.value.code or 0), out, err)
-
-    return run
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def folder(tmp_path: Path) -> Path:
     tmp_path.joinpath("experts.yaml").write_text(FILE)
     tmp_path.joinpath("outcomes.jsonl").write_text(outcomes())
     return tmp_path
 
 
-def test_scores_become_a_live_map_and_the_lists_come_back(coe: Coe, place: Path) -> None:
+def test_scores_become_a_live_map_and_the_lists_come_back(coe: Coe, folder: Path) -> None:
     fitted = coe("map", "fit", "--on", "outcomes.jsonl")
 
     assert fitted.returncode == 0, fitted.stderr
     assert "the best one within the budget" in fitted.stdout
     assert "accepted: it is better than the incumbent" in fitted.stdout
     assert "nothing was scored of late" in fitted.stderr
-    assert not place.joinpath("experts.map").exists()
+    assert not folder.joinpath("experts.map").exists()
 
     changed = json.loads(coe("map", "diff", "--json").stdout)
     assert changed["refused"] is None
@@ -102,7 +73,7 @@ def test_scores_become_a_live_map_and_the_lists_come_back(coe: Coe, place: Path)
 
     applied = coe("map", "apply")
     assert applied.returncode == 0, applied.stderr
-    text = place.joinpath("experts.yaml").read_text()
+    text = folder.joinpath("experts.yaml").read_text()
     assert "choose: fitted" in text
     assert text.startswith("version: 1  # kept")
 
@@ -124,14 +95,14 @@ def test_scores_become_a_live_map_and_the_lists_come_back(coe: Coe, place: Path)
     assert "wrote experts.map" in coe("map", "rollback").stdout
     assert "APPLIED BY FORCE" not in coe("map", "show").stdout
     assert "there was no map before" in coe("map", "rollback").stdout
-    assert "choose: ranked" in place.joinpath("experts.yaml").read_text()
-    assert not place.joinpath("experts.map").exists()
+    assert "choose: ranked" in folder.joinpath("experts.yaml").read_text()
+    assert not folder.joinpath("experts.map").exists()
 
 
-def test_a_proposal_about_something_else_is_refused(coe: Coe, place: Path) -> None:
+def test_a_proposal_about_something_else_is_refused(coe: Coe, folder: Path) -> None:
     coe("map", "fit", "--on", "outcomes.jsonl")
     other = FILE.replace("model: coder", "model: coder-2")
-    place.joinpath("experts.yaml").write_text(other)
+    folder.joinpath("experts.yaml").write_text(other)
 
     refused = coe("map", "apply")
 
@@ -139,11 +110,11 @@ def test_a_proposal_about_something_else_is_refused(coe: Coe, place: Path) -> No
     assert "`experts.coder` has changed" in refused.stderr
 
 
-def kept(place: Path, *, texts: bool) -> None:
+def kept(folder: Path, *, texts: bool) -> None:
     """Keep scores of prompts whose words, not their category, say who is right."""
     draw = np.random.default_rng(0)
-    composition = load(place / "experts.yaml")
-    with OutcomeStore.open(place / ".coe" / "outcomes.sqlite") as store:
+    composition = load(folder / "experts.yaml")
+    with OutcomeStore.open(folder / ".coe" / "outcomes.sqlite") as store:
         for i in range(240):
             is_river = bool(draw.integers(2))
             words = draw.choice(["river water fish boat"] if is_river else ["stone rock hill ore"])
@@ -162,8 +133,8 @@ def kept(place: Path, *, texts: bool) -> None:
                 store.note([Prompt(digest=f"p{i}", body={"messages": [message]})])
 
 
-def test_neighbours_correct_the_cells_where_they_are_shown_to_help(coe: Coe, place: Path) -> None:
-    kept(place, texts=True)
+def test_neighbours_correct_the_cells_where_they_are_shown_to_help(coe: Coe, folder: Path) -> None:
+    kept(folder, texts=True)
 
     fitted = coe("map", "fit", "--neighbours")
 
@@ -171,14 +142,14 @@ def test_neighbours_correct_the_cells_where_they_are_shown_to_help(coe: Coe, pla
     assert "correct the cells" in fitted.stdout
     assert "accepted: it is better" in fitted.stdout
     coe("map", "apply")
-    found = read_map(place / "experts.map")
+    found = read_map(folder / "experts.map")
     assert found is not None
     assert found.residual is not None
     assert found.residual.embeddings.shape[0] == 240
 
 
-def test_neighbours_need_the_texts(coe: Coe, place: Path) -> None:
-    kept(place, texts=False)
+def test_neighbours_need_the_texts(coe: Coe, folder: Path) -> None:
+    kept(folder, texts=False)
 
     fitted = coe("map", "fit", "--neighbours")
 
@@ -186,10 +157,10 @@ def test_neighbours_need_the_texts(coe: Coe, place: Path) -> None:
     assert "the texts of 240 of 240 prompts were not kept" in fitted.stderr
 
 
-def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, place: Path) -> None:
+def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, folder: Path) -> None:
     coe("map", "fit", "--on", "outcomes.jsonl")
     coe("map", "apply")
-    place.joinpath("experts.map").write_text("{}")
+    folder.joinpath("experts.map").write_text("{}")
 
     fitted = coe("map", "fit", "--on", "outcomes.jsonl")
     applied = coe("map", "apply")
@@ -197,7 +168,7 @@ def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, place: Path) 
     assert "experts.map: is damaged" in fitted.stderr
     assert "the written lists count as the incumbent" in fitted.stderr
     assert applied.returncode == 0, applied.stderr
-    assert read_map(place / "experts.map") is not None
+    assert read_map(folder / "experts.map") is not None
     assert "there was no map before" in coe("map", "rollback").stdout
 
 
@@ -211,13 +182,13 @@ def test_a_damaged_live_map_does_not_keep_from_a_new_one(coe: Coe, place: Path) 
     ],
 )
 def test_a_budget_that_cannot_be_met_is_named(
-    coe: Coe, place: Path, budget: str, expected: str
+    coe: Coe, folder: Path, budget: str, expected: str
 ) -> None:
     found = coe("map", "fit", "--on", "outcomes.jsonl", "--budget", budget)
 
     assert found.returncode == 2
     assert expected in found.stderr
-    assert not place.joinpath(".coe", "map.proposal").exists()
+    assert not folder.joinpath(".coe", "map.proposal").exists()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +201,6 @@ def test_a_budget_that_cannot_be_met_is_named(
         (("fit", "--on", "outcomes.jsonl", "--source", "hearsay"), "no source `hearsay`"),
     ],
 )
-@pytest.mark.usefixtures("place")
 def test_what_is_missing_is_named(coe: Coe, arguments: tuple[str, ...], expected: str) -> None:
     found = coe("map", *arguments)
 

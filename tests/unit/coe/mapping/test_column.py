@@ -37,20 +37,8 @@ def fitted(*rows: list[Outcome], price_weight: float = 0.0) -> FittedMap:
     experts = [some[0].expert for some in rows]
     flat = [row for some in rows for row in some]
     cells = estimate(matrix(flat, experts=experts, categories=CATEGORIES))
-    return FittedMap(
-        categories=cells.categories,
-        experts=cells.experts,
-        quality=cells.mean,
-        lower=cells.lower,
-        upper=cells.upper,
-        counts=cells.counts,
-        cost=cells.cost,
-        latency_s=cells.latency_s,
-        traffic=cells.traffic,
-        used=cells.experts,
-        assignment=tuple(cells.experts[i] for i in cells.mean.argmax(axis=1)),
-        price_weight=price_weight,
-    )
+    best = tuple(cells.experts[i] for i in cells.mean.argmax(axis=1))
+    return replace(FittedMap.of(cells, cells.mean, cells.experts, best), price_weight=price_weight)
 
 
 def of(*rows: Outcome) -> OutcomeMatrix:
