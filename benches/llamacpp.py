@@ -11,7 +11,7 @@ Swaps are counted in the server's own log: the files that it read. The models ha
 Rounds have seeds of their own, and who goes first alternates.
 
 The server is set up under build/bench once, which compiles llama.cpp for some minutes, unless
-COE_LLAMACPP_PYTHON names a Python that has what `REQUIREMENTS` lists. Without it, nothing is
+LLAMACPP_PYTHON names a Python that has what `REQUIREMENTS` lists. Without it, nothing is
 measured. The metrics are added to build/bench/scheduler.json.
 """
 
@@ -197,7 +197,7 @@ async def _call(backend: LlamaCppPythonBackend, expert: str) -> None:
 
 def _python() -> str:
     """Return a Python with the server; sets one up where none is named."""
-    if named := os.environ.get("COE_LLAMACPP_PYTHON"):
+    if named := os.environ.get("LLAMACPP_PYTHON"):
         return named
     folder = BUILD / "llamacpp"
     python, stamp = folder / "bin" / "python", folder / "stamp"

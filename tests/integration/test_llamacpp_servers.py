@@ -1,7 +1,7 @@
 """Real llama.cpp servers with real models, which load and unload; skipped where there are none.
 
-COE_LLAMACPP_PYTHON   a Python that has `llama-cpp-python[server]`, `gguf` and `safetensors`
-COE_LLAMA_SERVER      the program `llama-server`; needs the Python, too, for the models
+LLAMACPP_PYTHON   a Python that has `llama-cpp-python[server]`, `gguf` and `safetensors`
+LLAMA_SERVER      the program `llama-server`; needs the Python, too, for the models
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("base", "sql", "json", "python")
-PYTHON = os.environ.get("COE_LLAMACPP_PYTHON", "")
-SERVER = os.environ.get("COE_LLAMA_SERVER", "")
-needs_python = pytest.mark.skipif(not PYTHON, reason="COE_LLAMACPP_PYTHON is not set")
+PYTHON = os.environ.get("LLAMACPP_PYTHON", "")
+SERVER = os.environ.get("LLAMA_SERVER", "")
+needs_python = pytest.mark.skipif(not PYTHON, reason="LLAMACPP_PYTHON is not set")
 needs_server = pytest.mark.skipif(
-    not (PYTHON and SERVER), reason="COE_LLAMA_SERVER and COE_LLAMACPP_PYTHON are not set"
+    not (PYTHON and SERVER), reason="LLAMA_SERVER and LLAMACPP_PYTHON are not set"
 )
 CHECKS = pytest.mark.parametrize(
     "check", RESIDENCY_CHECKS, ids=lambda c: c.__name__.removeprefix("check_")
@@ -222,7 +222,7 @@ async def test_llama_server_says_how_the_process_of_a_damaged_model_ended(router
 @needs_python
 async def test_llama_server_with_one_model_keeps_it(models: Path, tmp_path: Path) -> None:
     if not SERVER:
-        pytest.skip("COE_LLAMA_SERVER is not set")
+        pytest.skip("LLAMA_SERVER is not set")
     port = free_port()
     command = [SERVER, "-m", str(models / "sql.gguf"), "--alias", "sql", "--port", str(port)]
     with serving([*command, "-t", "1"], tmp_path / "log", port, "health") as running:
