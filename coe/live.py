@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -283,12 +283,14 @@ def _is_in(part: Part, parts: Iterable[Part]) -> bool:
 
 
 async def _close(parts: Iterable[Part]) -> None:
-    closed: list[Part] = []
+    """Close parts in their order, each once; one that fails keeps none of the others open."""
+    closing: list[Part] = []
     for part in parts:
-        if _is_in(part, closed):
-            continue
-        closed.append(part)
-        if isinstance(part, Classifier):
-            part.close()
-        else:
-            await part.aclose()
+        if not _is_in(part, closing):
+            closing.append(part)
+    async with AsyncExitStack() as stack:
+        for part in reversed(closing):
+            if isinstance(part, Classifier):
+                stack.callback(part.close)
+            else:
+                stack.push_async_callback(part.aclose)

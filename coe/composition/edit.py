@@ -122,16 +122,6 @@ def add_expert(
     return draft
 
 
-def replace_expert(draft: Draft, *, name: str, keys: Mapping[str, Any] | str) -> Draft:
-    """Return the draft with other keys of an expert; its places in rankings stay.
-
-    Raises:
-        UnknownModel: there is no expert of that name.
-    """
-    _known_expert(draft, name)
-    return draft.put(("experts", name), keys)
-
-
 def set_expert(draft: Draft, *, name: str, keys: Mapping[str, Any]) -> Draft:
     """Return the draft with some keys of an expert set, None removing one; the others stay.
 

@@ -19,7 +19,6 @@ from coe.composition.edit import (
     add_expert,
     rank,
     remove_expert,
-    replace_expert,
     rewrite,
     set_expert,
     set_key,
@@ -185,10 +184,12 @@ def test_a_status_is_set_in_a_short_form_and_in_a_long_one(draft: Draft) -> None
     assert set_expert(long, name="coder", keys={"status": None}).text == FILE
 
 
-def test_a_replaced_expert_keeps_the_comments_of_the_keys_that_stay(draft: Draft) -> None:
+def test_a_mapping_in_the_place_of_another_keeps_the_comments_of_the_keys_that_stay(
+    draft: Draft,
+) -> None:
     keys = {"backend": "ollama", "model": "other", "context": 4096}
 
-    edited = replace_expert(draft, name="coder", keys=keys)
+    edited = draft.put(("experts", "coder"), keys)
 
     assert "    model: other     # quoted" in edited.text.splitlines()
     assert edited.get(("experts", "coder")) == keys
