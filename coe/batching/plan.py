@@ -27,8 +27,6 @@ def lanes(groups: Iterable[Group], resident: Collection[str] = ()) -> tuple[Lane
     2. Then the one with most lines left: an end in small steps is easier to foresee.
     3. Names break ties, so that the same lines always make the same plan.
 
-    This is where a scheduler that owns residency will order the work.
-
     Args:
         groups: those without lines left are skipped.
         resident: experts in memory, as far as that is known.

@@ -67,6 +67,9 @@ def read_map(path: Path) -> FittedMap | None:
 def write_map(path: Path, fitted: FittedMap) -> None:
     """Write a map in one step: whoever reads sees the old one or the new one.
 
+    A residual is a file of its own, which is there first. Who reads between the two, or after an
+    end between the two, is told that they do not belong together.
+
     Raises:
         ConfigError: the file cannot be written; it is as it was.
     """

@@ -124,7 +124,10 @@ def _messages(keys: Keys) -> list[dict[str, Any]]:
     for at, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise keys.wrong(f"messages[{at}].role", f"expected one of {listed(sorted(_ROLES))}")
-        if not isinstance(message.get("content"), str | list | None):
+        content = message.get("content")
+        parts = content if isinstance(content, list) else []
+        is_known = isinstance(content, str | list | None)
+        if not is_known or not all(isinstance(part, dict) for part in parts):
             raise keys.wrong(f"messages[{at}].content", "expected a text or a list of parts")
     return messages
 

@@ -105,6 +105,10 @@ GOOD = {"prompt": "Hi", "answer": "Hello"}
             ":2: `messages[0].role`: expected one of",
         ),
         (
+            {"messages": [{"role": "user", "content": ["Hi"]}], "answer": "a"},
+            ":2: `messages[0].content`: expected",
+        ),
+        (
             {"messages": [{"role": "user", "content": 3}], "answer": "a"},
             ":2: `messages[0].content`: expected",
         ),
