@@ -21,6 +21,7 @@ from coe.backends.openai import OpenAIBackend
 from coe.composition import load
 from coe.errors import BackendRejected, BackendUnreachable
 from coe.protocols import BackendSpec
+from coe.testing.model_server import ModelServer
 from coe.testing.upstream import FakeUpstream
 from coe.types import Dispatch
 
@@ -406,3 +407,50 @@ async def test_an_expert_is_taken_out_while_calls_of_it_wait(
         await ask(sdk, "c")
 
         assert backend.inside == {"c"}
+
+
+GIB = 2**30
+OLLAMA = """\
+version: 1
+backends: {{box: {{type: ollama, url: {url}, memory: 1GiB, concurrency: 4}}}}
+experts:
+  a: {{backend: box, model: a, memory: 1GiB}}
+  b: {{backend: box, model: b, memory: 1GiB}}
+  c: {{backend: box, model: c, memory: 1GiB}}
+  d: {{backend: box, model: d, memory: 1GiB}}
+default: a
+fallbacks: {{attempts: 1}}
+"""
+
+
+async def test_a_server_that_speaks_ollamas_addresses_loads_each_model_once(serve: Serve) -> None:
+    async with (
+        ModelServer("ollama", models=dict.fromkeys("abcd", GIB)) as server,
+        serve(OLLAMA.format(url=server.url)) as gateway,
+        openai.AsyncOpenAI(base_url=gateway.url, api_key="none", max_retries=0) as sdk,
+    ):
+        await asyncio.gather(*(ask(sdk, expert) for expert in "abcd" * 10))
+
+        loads = [change for change in server.changes if change.startswith("load")]
+        assert sorted(loads) == ["load a", "load b", "load c", "load d"]
+        assert len(server.held) == 1
+
+
+@pytest.mark.parametrize("fault", ["500", "half", "dies", "says-yes"])
+async def test_a_load_that_goes_wrong_on_the_server_leaves_nobody_waiting(
+    serve: Serve, fault: str
+) -> None:
+    async with (
+        ModelServer("ollama", models=dict.fromkeys("abcd", GIB)) as server,
+        serve(OLLAMA.format(url=server.url)) as gateway,
+        openai.AsyncOpenAI(base_url=gateway.url, api_key="none", max_retries=0, timeout=20) as sdk,
+    ):
+        await ask(sdk, "a")
+        server.spoil["load"] = fault
+
+        done = await asyncio.gather(*(ask(sdk, e) for e in "abcdabcd"), return_exceptions=True)
+
+        wrong = [one for one in done if isinstance(one, Exception)]
+        assert bool(wrong) == (fault != "half")  # that one was loaded, whatever the answer said
+        assert all(isinstance(one, openai.APIStatusError) for one in wrong)
+        assert waiting(gateway) == 0
