@@ -228,10 +228,11 @@ async def _calls_tool(gateway: Gateway, name: str) -> bool:
     ).calls
     frames = gateway.backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
     async with aclosing(frames):
-        answer: Any = orjson.loads(await anext(frames, b"{}"))
+        raw = await anext(frames, b"{}")
     try:
+        answer: Any = orjson.loads(raw)
         return bool(answer["choices"][0]["message"].get("tool_calls"))
-    except (KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return False
 
 

@@ -111,7 +111,6 @@ def fit_map(wish: Wish) -> None:
     warnings = (*_doubts(composition, outcomes, experts), *proposal.warnings)
     proposal = replace(proposal, warnings=warnings)
     proposal = replace(proposal, fitted=_described(wish, place, found, proposal))
-    place.proposal.parent.mkdir(parents=True, exist_ok=True)
     write_map(place.proposal, proposal.fitted)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -65,7 +65,7 @@ def read_map(path: Path) -> FittedMap | None:
 
 
 def write_map(path: Path, fitted: FittedMap) -> None:
-    """Write a map in one step: whoever reads sees the old one or the new one.
+    """Write a map in one step: whoever reads sees the old one or the new one. Makes its folder.
 
     A residual is a file of its own, which is there first. Who reads between the two, or after an
     end between the two, is told that they do not belong together.
@@ -77,6 +77,7 @@ def write_map(path: Path, fitted: FittedMap) -> None:
     content = _content(fitted, packed)
     content["digest"] = digest(content)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if packed is not None:
             replace_file(residual_path(path), packed)
         replace_file(path, f"{_text(content)}\n".encode())

@@ -206,3 +206,15 @@ def test_what_is_missing_is_named(coe: Coe, arguments: tuple[str, ...], expected
 
     assert found.returncode == 2
     assert expected in found.stderr
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(
+    coe: Coe, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "taken").write_text("a file")
+    monkeypatch.setenv("COE_STATE_DIR", str(folder / "taken" / "state"))
+
+    found = coe("map", "fit", "--on", "outcomes.jsonl")
+
+    assert found.returncode == 2
+    assert "map.proposal: cannot be written: Not a directory" in found.stderr

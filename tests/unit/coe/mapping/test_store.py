@@ -181,8 +181,10 @@ def test_a_residual_of_another_map_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_map_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_map(tmp_path / "nowhere" / "experts.map", _map())
+        write_map(tmp_path / "taken" / "experts.map", _map())
 
 
 def test_maps_come_back_in_reverse_order(tmp_path: Path) -> None:
