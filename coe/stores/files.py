@@ -77,10 +77,18 @@ class FileStore:
         return size
 
     def add(self, file: File) -> File:
-        """Add the row of a file whose content is there, once it is safe on the disk."""
-        self._settle(file.id)
-        with self._database.writing() as connection:
-            connection.execute(ADD, row_of(file))
+        """Add the row of a file whose content is there, once it is safe on the disk.
+
+        Raises:
+            CoEError: it cannot be; the content is gone then, as nobody could ask for it.
+        """
+        try:
+            self._settle(file.id)
+            with self._database.writing() as connection:
+                connection.execute(ADD, row_of(file))
+        except CoEError:
+            self.path(file.id).unlink(missing_ok=True)
+            raise
         return file
 
     def _settle(self, file_id: str) -> None:

@@ -61,6 +61,17 @@ def held(state: BatchState, owner: str = "me", lines: int = 3) -> Batch:
     return claimed
 
 
+def test_a_file_that_cannot_be_added_leaves_no_content(state: BatchState) -> None:
+    size = state.files.write("file-in", [b"{}"])
+    file = File(id="file-in", filename="in.jsonl", purpose="batch", size=size, created_at=1)
+    state.close()
+
+    with pytest.raises(CoEError, match="closed"):
+        state.files.add(file)
+
+    assert not state.files.path("file-in").exists()
+
+
 def test_a_batch_is_kept_as_it_was_asked_for(state: BatchState) -> None:
     added = state.batches.add(asked())
 
