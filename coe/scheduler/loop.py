@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 LOOK_S = 10.0
 """How long a backend may take to say who is in its memory, and to clear up after a failed load."""
 
+AGAIN_S = (0.05, 0.5)
+"""When an unload that failed is tried again: one that fails for good keeps its place for long."""
+
 REST_S = 1.0
 """How long nobody is let in after an error of ours."""
 
@@ -606,12 +609,16 @@ class Slots:
         return [event]
 
     async def _unload(self, expert: str) -> list[Event]:
-        reason = await self._try(self.residency.unload(expert), "unloading it")
-        if not reason:
-            return [Unloaded(expert)]
-        sizes = await self._sizes()
-        if sizes is not None and expert not in sizes:
-            return [Unloaded(expert)]
+        reason = ""
+        for pause_s in (*AGAIN_S, None):
+            reason = await self._try(self.residency.unload(expert), "unloading it")
+            if not reason:
+                return [Unloaded(expert)]
+            sizes = await self._sizes()
+            if sizes is not None and expert not in sizes:
+                return [Unloaded(expert)]
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
         logger.warning("backend %s: `%s` was not unloaded: %s", self.name, expert, reason)
         self._is_suspect = True
         return [UnloadFailed(expert)]
