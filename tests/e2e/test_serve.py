@@ -43,7 +43,8 @@ def test_serves_the_file_in_this_folder(start: Start, client: httpx2.Client, fil
     server = start()
 
     assert client.get(f"{server.url}/health/live").text == "ok"
-    assert client.get(f"{server.url}/v1/models").json()["data"][1]["id"] == "one"
+    served = {card["id"] for card in client.get(f"{server.url}/v1/models").json()["data"]}
+    assert "one" in served
     assert file.exists()
 
 
