@@ -1,4 +1,4 @@
-"""From scores to a fitted map that is served: the commands of docs/how-to/fit-the-map.md, in small.
+"""From scores to a fitted map that is served: the commands of docs/how-to/prove-a-map.md, in small.
 
 The experts are an upstream that is right by topic; the written lists have one topic wrong.
 """

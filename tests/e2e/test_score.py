@@ -35,7 +35,7 @@ ROWS = 60
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream(latency=fixed(0.01)) as fake:
+    async with FakeUpstream(latency=fixed(0.04)) as fake:
         yield fake
 
 
