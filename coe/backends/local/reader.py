@@ -45,8 +45,13 @@ class Reader:
         self._wishes.put(expert)
 
     def close(self) -> None:
-        """End the thread once it is idle; it is a daemon and not waited for."""
+        """End the thread after the expert that it reads; waits for that.
+
+        A process that ends while torch is at work in another thread is aborted.
+        """
         self._wishes.put(None)
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         torch.set_num_threads(self._threads)  # holds for a thread, not for the process
