@@ -133,7 +133,8 @@ def test_a_mixture_is_probabilities_between_those_of_its_stages(
 
     assert (values.sum(axis=1, dtype=np.float64) <= 1.0 + 1e-6).all()
     said = np.array(rows, dtype=np.float32)
-    assert (values <= said.max(axis=1) * (1 + 1e-5)).all()
+    smallest = np.finfo(np.float32).tiny  # below it, a product is rounded in coarser steps
+    assert (values <= said.max(axis=1) * (1 + 1e-5) + smallest).all()
     for place, text in enumerate(texts):
         assert mixed.score([text]).values[0] == pytest.approx(values[place])
 
