@@ -33,6 +33,18 @@ Rows = Annotated[
 RouterName = Annotated[
     str | None, typer.Option(help="A router of the file; default: the one that decides.")
 ]
+RunCode = Annotated[
+    bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
+]
+JudgeName = Annotated[
+    str | None, typer.Option(help="The expert that judges where a `judge` check names none.")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
+]
 
 Slots = Annotated[int, typer.Option(min=1, help="Experts that memory holds at once.")]
 Width = Annotated[
@@ -229,30 +241,22 @@ def score(  # noqa: PLR0913 - an option each
     experts: Annotated[
         str | None, typer.Option(help="Whom to ask: a,b; default: all but retired ones.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
-    ] = None,
+    limit: Limit = None,
     max_cost: Annotated[
         str | None, typer.Option(help='Spend no more than this in a run: "2 USD".')
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
-    ] = None,
+    max_tokens: MaxTokens = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Most calls in flight on each backend.")
     ] = None,
     source: Annotated[
         str, typer.Option(help="Where the scores are from: evaluation, panel, shadow or feedback.")
     ] = "evaluation",
-    judge: Annotated[
-        str | None, typer.Option(help="The expert that judges where a `judge` check names none.")
-    ] = None,
+    judge: JudgeName = None,
     no_route: Annotated[
         bool, typer.Option("--no-route", help="Do not ask the router about the prompts.")
     ] = False,
-    run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
-    ] = False,
+    run_code: RunCode = False,
     keep_prompts: Annotated[
         bool, typer.Option("--keep-prompts", help="Keep the prompts' texts, not only digests.")
     ] = False,
@@ -307,18 +311,12 @@ def evaluate(  # noqa: PLR0913 - an option each
     url: Annotated[
         str | None, typer.Option(help="A running gateway; without it one answers in this process.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
-    ] = None,
+    limit: Limit = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Prompts in flight; default: 8.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
-    ] = None,
-    run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
-    ] = False,
+    max_tokens: MaxTokens = None,
+    run_code: RunCode = False,
     save: Annotated[
         Path | None, typer.Option(help="Write decisions and scores: one JSON line a prompt.")
     ] = None,
@@ -590,15 +588,9 @@ def experts_audition(  # noqa: PLR0913 - an option each
     others: Annotated[
         bool, typer.Option("--others", help="Ask the present experts the same, where need be.")
     ] = False,
-    run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run code of answers against tests, in a sandbox.")
-    ] = False,
-    judge: Annotated[
-        str | None, typer.Option(help="The expert that judges where a `judge` check names none.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of an answer, where the prompt's row does not say.")
-    ] = None,
+    run_code: RunCode = False,
+    judge: JudgeName = None,
+    max_tokens: MaxTokens = None,
     pilots: Annotated[
         Path | None, typer.Option(help="Where prompts that it is best at are added.")
     ] = None,

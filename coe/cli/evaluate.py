@@ -22,6 +22,7 @@ from coe import pipeline
 from coe.api import explain, wire
 from coe.applied import expect_map
 from coe.asking import Reply, read_reply
+from coe.cli.printed import columns, gained, print_json
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
@@ -31,19 +32,17 @@ from coe.planner import AUTO
 from coe.scoring.checks import Judge, Tests
 from coe.scoring.order import AT_ONCE
 from coe.scoring.prices import currency_of, price_of
-from coe.scoring.routed import Evaluation, Interval, Routed, evaluate
+from coe.scoring.routed import Evaluation, Routed, evaluate
 from coe.scoring.rows import Row, few_of_each, read_rows
 from coe.scoring.sandbox import run_tests
+from coe.scoring.session import opened
 from coe.settings import Settings
-from coe.telemetry import Telemetry
-from coe.wiring import wire as wire_gateway
 
 FAILURES = 5
 """So many in a row, and nobody is asked any more."""
 
 _OK = 200
 _WAIT_S = 600.0
-_ROUTER_WAIT_S = 120.0  # many prompts at once wait for each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +110,7 @@ def run(wish: Wish) -> None:
         _write(wish.save, found.kept)
     evaluation = evaluate(found.answered, before, categories=tuple(composition.categories))
     if wish.as_json:
-        document = {**asdict(evaluation), "failures": found.failures}
-        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_json({**asdict(evaluation), "failures": found.failures})
     else:
         print(text(evaluation, currency_of(composition.experts.values())))
     if wish.against is not None and evaluation.compared < len(found.answered):
@@ -156,7 +154,7 @@ async def _send(
     """Send the rows, a few at a time; give up where one after the other fails."""
     found = Found()
     left = iter(rows)
-    opened = _here(settings, composition) if wish.url is None else _there(wish.url)
+    gateway = _here(settings, composition) if wish.url is None else _there(wish.url)
 
     async def worker(ask: Ask) -> None:
         for row in left:
@@ -165,7 +163,7 @@ async def _send(
             await _one(wish, composition, row, ask, found)
             progress(f"asking {wish.model}", len(found.answered), len(rows))
 
-    async with opened as ask, asyncio.TaskGroup() as tasks:
+    async with gateway as ask, asyncio.TaskGroup() as tasks:
         for _ in range(wish.concurrency or AT_ONCE):
             tasks.create_task(worker(ask))
     return found
@@ -218,19 +216,17 @@ def _kept(
 @asynccontextmanager
 async def _here(settings: Settings, composition: Composition) -> AsyncIterator[Ask]:
     """Answer in this process."""
-    patient = settings.model_copy(update={"router_wait_s": _ROUTER_WAIT_S})
-    gateway = wire_gateway(composition, patient, Telemetry(log_requests=False))
+    async with opened(composition, settings) as gateway:
 
-    async def ask(body: dict[str, Any]) -> Said:
-        query = wire.parse_chat(body, wire.new_id(), settings)
-        answer = await pipeline.answer(gateway, query)
-        async with aclosing(answer.frames):
-            reply = read_reply(answer.first, answer.call.expert)
-        document = explain.document(gateway, query, answer.decision, answer.plan)
-        del document["evidence"]  # texts of the composition, not of the traffic
-        return Said(reply, {**document, "expert": answer.call.expert})
+        async def ask(body: dict[str, Any]) -> Said:
+            query = wire.parse_chat(body, wire.new_id(), settings)
+            answer = await pipeline.answer(gateway, query)
+            async with aclosing(answer.frames):
+                reply = read_reply(answer.first, answer.call.expert)
+            document = explain.document(gateway, query, answer.decision, answer.plan)
+            del document["evidence"]  # texts of the composition, not of the traffic
+            return Said(reply, {**document, "expert": answer.call.expert})
 
-    try:
         expect_map(composition, gateway.applied)
         for note in gateway.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -240,8 +236,6 @@ async def _here(settings: Settings, composition: Composition) -> AsyncIterator[A
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
         yield ask
-    finally:
-        await gateway.aclose()
 
 
 @asynccontextmanager
@@ -331,25 +325,17 @@ def text(evaluation: Evaluation, currency: str) -> str:
     """Return an evaluation for a terminal."""
     is_compared = evaluation.parts[-1].gain is not None
     gain = ("gain, points", "moved") if is_compared else ()
-    lines = [("category", "prompts", "right", "95 %", *gain, "answered by")]
+    rows = []
     for part in evaluation.parts:
         mean, low, high = part.right
-        shown_gain = (_points(part.gain), str(part.moved)) if is_compared else ()
+        shown_gain = (gained(part.gain), str(part.moved)) if is_compared else ()
         cells = (str(part.count), f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
-        lines.append((part.category, *cells, *shown_gain, _experts(part.experts)))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        rows.append((part.category, *cells, *shown_gain, _experts(part.experts)))
+    table = columns(("category", "prompts", "right", "95 %", *gain, "answered by"), rows)
     if evaluation.cost is not None:
         table.append(f"{PER * evaluation.cost:.4g} {currency} per 1,000 answers")
     table.append(f"{evaluation.latency_s:.2f} s an answer")
     return "\n".join(table)
-
-
-def _points(gain: Interval | None) -> str:
-    if gain is None:
-        return "-"
-    mean, low, high = (100 * value for value in gain)
-    return f"{mean:+.2f}  {low:+.2f} to {high:+.2f}"
 
 
 def _experts(counts: Mapping[str, int], most: int = 3) -> str:

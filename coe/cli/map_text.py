@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from coe.cli.printed import columns
 from coe.mapping.budget import PER, Constraints
 from coe.mapping.fit import Proposal
 from coe.mapping.fitted import FittedMap
@@ -33,7 +34,7 @@ def proposal(found: Proposal, outcomes: OutcomeMatrix, constraints: Constraints)
             f"{len(outcomes.prompts):,} prompts; the map is {_method(found.method)}"
         ),
         "",
-        *_table(
+        *columns(
             ("category", "now", "new", "gain, points", "same", "regret", "prompts"),
             [
                 (
@@ -95,7 +96,7 @@ def cells(fitted: FittedMap, category: str | None) -> str:
             f"{made}, by the router `{fitted.router}`",
             *forced,
             "",
-            *_table(header, rows),
+            *columns(header, rows),
             "",
             *note,
             "",
@@ -115,7 +116,7 @@ def difference(before: Mapping[str, str], live: FittedMap | None, after: FittedM
         if before.get(name, before.get(none)) != new
     ]
     lines = (
-        _table(("category", "now", "new"), rows) if rows else ["every category keeps its expert"]
+        columns(("category", "now", "new"), rows) if rows else ["every category keeps its expert"]
     )
     if live is None:
         return "\n".join([*lines, "", "now: by the written lists; new: by a map"])
@@ -181,7 +182,7 @@ def _guard(fitted: FittedMap, currency: str) -> Sequence[str]:
         )
         for row in fitted.guard
     ]
-    return _table(header, rows)
+    return columns(header, rows)
 
 
 def _kept(found: Proposal) -> list[str]:
@@ -241,10 +242,3 @@ def _number(value: float) -> str:
 
 def _known(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return lines whose columns stand under each other."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

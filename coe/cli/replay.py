@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from coe import pipeline
 from coe.api import wire
 from coe.applied import applied_map, expect_map
 from coe.cli.map import standing_of
+from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.replay_text import text
 from coe.cli.serve import read_settings
@@ -38,15 +37,13 @@ from coe.replay.records import (
 )
 from coe.scoring import exchange
 from coe.scoring.prices import currency_of
+from coe.scoring.session import opened
 from coe.settings import Settings
 from coe.stores.outcomes import FILE, OutcomeStore
-from coe.telemetry import Telemetry
 from coe.tools import Progress
 from coe.types import Decision
-from coe.wiring import wire as wire_gateway
 
 _AT_ONCE = 64
-_ROUTER_WAIT_S = 120.0  # many prompts at once wait for each other
 _REASONS = 3  # why rows could not be used
 
 
@@ -90,8 +87,7 @@ def run(wish: Wish) -> None:
     if replayed.found is None:
         raise CoEError(f"{on}: none of its rows can be used: {replayed.unusable[0].why}")
     if wish.as_json:
-        document = {**asdict(replayed), "asked": len(asked)}
-        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_json({**asdict(replayed), "asked": len(asked)})
     else:
         print(text(replayed.found, currency_of(new.composition.experts.values())))
 
@@ -220,8 +216,6 @@ async def _ask(
     settings: Settings, new: Side, records: Sequence[Record], progress: Progress
 ) -> tuple[list[Record], dict[int, Decision]]:
     """Ask the new router about the records whose text is there, but for what a session kept."""
-    patient = settings.model_copy(update={"router_wait_s": _ROUTER_WAIT_S})
-    gateway = wire_gateway(new.composition, patient, Telemetry(log_requests=False))
     found = [_parsed(record, settings) if record.has_text else record for record in records]
     todo = [
         i
@@ -231,7 +225,7 @@ async def _ask(
         and pinned(record, new.composition) is None
     ]
     asked: dict[int, Decision] = {}
-    try:
+    async with opened(new.composition, settings) as gateway:
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
         for start in range(0, len(todo), _AT_ONCE):
@@ -239,8 +233,6 @@ async def _ask(
             routed = (pipeline.route(gateway, found[i].query, alone=True) for i in some)
             asked.update(zip(some, await asyncio.gather(*routed), strict=True))
             progress("routing again", start + len(some), len(todo))
-    finally:
-        await gateway.aclose()
     return found, asked
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from coe.cli.printed import columns, gained
 from coe.mapping.budget import PER
-from coe.mapping.proof import Interval
 from coe.mapping.replay import Replay, Share, Way
 
 _MOVED = 20  # lines of who moves where
@@ -31,12 +29,12 @@ def text(found: Replay, currency: str) -> str:
                 "-" if row.cost is None else f"{PER * row.cost:.3g}",
                 ""
                 if row.policy in {"after", "map"}
-                else _points((row.gain, row.gain_low, row.gain_high)),
+                else gained((row.gain, row.gain_low, row.gain_high)),
             )
             for row in found.guard
         ]
         header = ("policy", "expert", "quality", f"{currency or 'cost'}/1k", "it gains, points")
-        lines += [*_table(header, rows), "", f"verdict: {found.verdict}, by the scored requests"]
+        lines += [*columns(header, rows), "", f"verdict: {found.verdict}, by the scored requests"]
     else:
         lines.append("no guard: a comparison needs scores of several experts on the same requests")
     return "\n".join(lines)
@@ -45,7 +43,7 @@ def text(found: Replay, currency: str) -> str:
 def _ways(found: Replay, currency: str) -> list[str]:
     header = ("", "quality", "of", f"{currency or 'cost'}/1k", "refused", "swaps", "of base")
     ways = [("now", found.before), ("then", found.after)]
-    return _table(header, [_way(name, way) for name, way in ways if way is not None])
+    return columns(header, [_way(name, way) for name, way in ways if way is not None])
 
 
 def _way(name: str, way: Way) -> tuple[str, ...]:
@@ -68,19 +66,19 @@ def _moved(found: Replay) -> list[str]:
         for row in found.moved[:_MOVED]
     ]
     more = len(found.moved) - len(rows)
-    return _table(("category", "now", "then", "requests"), rows) + (
+    return columns(("category", "now", "then", "requests"), rows) + (
         [f"and {more} more"] if more else []
     )
 
 
 def _shares(found: Replay) -> list[str]:
     rows = [
-        (row.category, str(row.count), str(row.moved), _points(row.gain), _expected(row))
+        (row.category, str(row.count), str(row.moved), gained(row.gain), _expected(row))
         for row in found.shares
         if row.moved
     ]
     header = ("category", "requests", "moved", "gain measured, points", "with estimates")
-    return _table(header, rows)
+    return columns(header, rows)
 
 
 def _gain_line(total: Share) -> str:
@@ -89,22 +87,8 @@ def _gain_line(total: Share) -> str:
     if total.gain is None:
         estimate = "" if total.expected_gain is None else f"; the map expects {_expected(total)}"
         return f"gain: not measured on any request that moves{estimate}"
-    return f"gain: {_points(total.gain)} points, 95 % interval, where both were measured"
+    return f"gain: {gained(total.gain)} points, 95 % interval, where both were measured"
 
 
 def _expected(share: Share) -> str:
     return "-" if share.expected_gain is None else f"{100 * share.expected_gain:+.2f}"
-
-
-def _points(gain: Interval | None) -> str:
-    if gain is None:
-        return "-"
-    mean, low, high = (100 * value for value in gain)
-    return f"{mean:+.2f}  {low:+.2f} to {high:+.2f}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return lines whose columns stand under each other."""
-    lines: list[tuple[str, ...]] = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

@@ -29,11 +29,10 @@ from coe.errors import ConfigError
 from coe.mapping.outcomes import Outcome
 from coe.mapping.replay import NOBODY
 from coe.planner import AUTO
-from coe.scoring.keys import Keys, WrongKey, is_number, shown
+from coe.scoring.keys import Keys, WrongKey, is_number, placed, refuse, shown
 from coe.types import Decision, Query, RankedCategory, Reason
 
 _REASONS: tuple[Reason, ...] = get_args(Reason)
-_SHOWN = 10  # problems of one file
 _OF_DECISIONS = frozenset({"categories", "reason", "messages", "object"})
 _OF_OUTCOMES = frozenset({"prompt", "expert", "score"})
 
@@ -105,11 +104,8 @@ def read_decisions(path: Path) -> list[Record]:
         try:
             found.append(_record(raw, place))
         except WrongKey as error:
-            problems.append(f"{place}: {error}" if error.key else f"{place}: {error.expected}")
-    if problems:
-        more = len(problems) - _SHOWN
-        tail = [f"and {more} more rows"] if more > 0 else []
-        raise ConfigError("\n".join(problems[:_SHOWN] + tail))
+            problems.append(placed(place, error))
+    refuse(problems)
     if not found:
         raise ConfigError(f"{path}: holds no rows")
     return found

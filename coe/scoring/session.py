@@ -1,10 +1,11 @@
-"""A gateway that serves nobody, for as long as experts are scored."""
+"""A gateway that serves nobody, for as long as experts are scored or their routing is measured."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+from coe.composition import Composition
 from coe.errors import ExpertLoadFailed
 from coe.pipeline import Gateway
 from coe.scoring.routing import router_mark
@@ -40,19 +41,20 @@ async def score(
         RouterUnavailable: the router says nothing of any prompt.
     """
     routed = routed and work.composition.routing.router is not None
-    async with _opened(work, settings, routed=routed) as gateway:
+    async with opened(work.composition, settings) as gateway:
+        if routed and gateway.classifier is not None:
+            await gateway.classifier.load(patient=False)
         await _load(work, gateway)
         mark = router_mark(work.composition, gateway.encoders) if routed else None
         return await run(work, gateway, store, progress, router=mark)
 
 
 @asynccontextmanager
-async def _opened(work: Work, settings: Settings, *, routed: bool) -> AsyncGenerator[Gateway, None]:
+async def opened(composition: Composition, settings: Settings) -> AsyncGenerator[Gateway, None]:
+    """Open a gateway that logs nothing and waits long for its router; nothing is loaded yet."""
     patient = settings.model_copy(update={"router_wait_s": _ROUTER_WAIT_S})
-    gateway = wire(work.composition, patient, Telemetry(log_requests=False))
+    gateway = wire(composition, patient, Telemetry(log_requests=False))
     try:
-        if routed and gateway.classifier is not None:
-            await gateway.classifier.load(patient=False)
         yield gateway
     finally:
         await gateway.aclose()

@@ -31,7 +31,7 @@ from coe.errors import (
     BackendTimeout,
     ContextTooLong,
 )
-from coe.testing.subject import EXPERT, Behaviour, Outcome, Subject, Unchecked, drain
+from coe.testing.subject import EXPERT, Behaviour, Outcome, Subject, drain, run_checks
 from coe.types import Timeouts
 
 Check = Callable[[Subject], Awaitable[None]]
@@ -45,14 +45,7 @@ async def check_backend(
     Raises:
         AssertionError: a sentence of the contract does not hold.
     """
-    unchecked = []
-    for check in CHECKS:
-        async with make_subject() as subject:
-            try:
-                await check(subject)
-            except Unchecked:
-                unchecked.append(getattr(check, "__name__", repr(check)))
-    return tuple(unchecked)
+    return await run_checks(CHECKS, make_subject)
 
 
 async def check_first_item_reaches_content(subject: Subject) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from coe.errors import BackendError, CapacityError, CoEError
 from coe.protocols import Backend, ExpertSite, Residency
-from coe.testing.subject import Outcome, Unchecked, drain
+from coe.testing.subject import Outcome, Unchecked, drain, run_checks
 from coe.types import Call, Dispatch
 
 UNKNOWN = "nobody-is-called-so"
@@ -86,14 +86,7 @@ async def check_residency(
     Raises:
         AssertionError: a sentence of the contract does not hold.
     """
-    unchecked = []
-    for check in RESIDENCY_CHECKS:
-        async with make_subject() as subject:
-            try:
-                await check(subject)
-            except Unchecked:
-                unchecked.append(getattr(check, "__name__", repr(check)))
-    return tuple(unchecked)
+    return await run_checks(RESIDENCY_CHECKS, make_subject)
 
 
 async def check_what_is_loaded_is_resident(subject: ResidencySubject) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +30,7 @@ Behaviour = Literal[
     "stalled",  # content, and then nothing, for long
 ]
 _Error = TypeVar("_Error", bound=CoEError)
+Of = TypeVar("Of")  # whatever is under test
 
 
 class Unchecked(Exception):
@@ -109,6 +111,25 @@ class Subject:
     ) -> Outcome:
         """Make a call, read it to its end, and return what came of it."""
         return await drain(self.open(behaviour, stream=stream, prompt=prompt, timeouts=timeouts))
+
+
+async def run_checks(
+    checks: Sequence[Callable[[Of], Awaitable[None]]],
+    make_subject: Callable[[], AbstractAsyncContextManager[Of]],
+) -> tuple[str, ...]:
+    """Run every check, each on a fresh subject; return the names of those that could not run.
+
+    Raises:
+        AssertionError: a sentence of the contract does not hold.
+    """
+    unchecked = []
+    for check in checks:
+        async with make_subject() as subject:
+            try:
+                await check(subject)
+            except Unchecked:
+                unchecked.append(getattr(check, "__name__", repr(check)))
+    return tuple(unchecked)
 
 
 async def drain(stream: AsyncGenerator[bytes, None]) -> Outcome:
