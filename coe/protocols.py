@@ -1,8 +1,8 @@
 """The plugin points. Every sentence here has a check in `coe.testing`.
 
-A plugin is found by entry point: `coe.routers`, `coe.encoders`, `coe.backends`, `coe.orderings`,
-`coe.evictions`. Its value is a factory. Built-ins register through the same door (see
-pyproject.toml).
+A plugin is found by entry point: `coe.routers`, `coe.encoders`, `coe.backends`,
+`coe.aggregators`, `coe.orderings`, `coe.evictions`. Its value is a factory. Built-ins register
+through the same door (see pyproject.toml).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from coe.drafts import Step, Table
 from coe.errors import CoEError
 from coe.types import Category, Dispatch, Scores
 
@@ -362,3 +363,51 @@ class Eviction(Protocol):
 
     def order(self, residents: Sequence[Resident], now_s: float) -> Sequence[Resident]:
         """Return those given, each once, the best to unload first."""
+
+
+class Aggregator(Protocol):
+    """How several drafts become one answer. Pure: the same table gives the same step.
+
+    `coe.drafts` says what a table and the steps are. Whatever comes of the calls, some finite
+    number of tables leads to one of the last steps, and the aggregator never asks for what was
+    asked for already. While the table is closing and holds a good draft, the step is a last one.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in the composition."""
+
+    def next(self, table: Table) -> Step:
+        """Return what is to be done.
+
+        Shown a table only while that can lead to an answer: there is a good draft, or one is
+        pending, or a member can be asked yet.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregatorSpec:
+    """What an aggregator factory is given: an entry of the composition's `aggregation` section.
+
+    Attributes:
+        type: the entry's `method`.
+        judge: the expert that compares drafts; None for the best of the members.
+        writer: the expert that writes the answer; None for the best of the members.
+        options: the keys that only this method knows; the factory rejects others with a
+            ConfigError.
+        folder: relative paths in options are relative to it.
+    """
+
+    name: str
+    type: str
+    judge: str | None = None
+    writer: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = "."
+
+
+class AggregatorFactory(Protocol):
+    """The value of a `coe.aggregators` entry point."""
+
+    def __call__(self, spec: AggregatorSpec) -> Aggregator:
+        """Build the aggregator. Raises ConfigError."""

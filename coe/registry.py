@@ -9,7 +9,13 @@ from typing import Any, Literal
 from coe.errors import PluginError
 
 Group = Literal[
-    "coe.routers", "coe.encoders", "coe.backends", "coe.orderings", "coe.evictions", "coe.tools"
+    "coe.routers",
+    "coe.encoders",
+    "coe.backends",
+    "coe.aggregators",
+    "coe.orderings",
+    "coe.evictions",
+    "coe.tools",
 ]
 
 

@@ -340,6 +340,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PanelPlan:
+    """Several calls whose drafts make one answer.
+
+    Attributes:
+        panel: its name in the composition.
+        calls: the members, best first; an expert may be asked more than once.
+        weights: how often each is expected to be right, in [0, 1]; shape (n_calls,).
+        detail: why these, and why so many.
+    """
+
+    panel: str
+    calls: tuple[Call, ...]
+    weights: tuple[float, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Who is asked, in which order, and why the others are not.
 
@@ -349,11 +366,16 @@ class Plan:
         excluded: every expert that was ranked but may not answer, with the first rule against it.
         choice: how they were ranked; None where the client named one, or only the written ranking
             was asked for.
+        panel: who is asked together; None where one expert is asked. `calls` then says who answers
+            where the panel cannot.
+        alone: why one expert answers though a panel is there for such requests; else empty.
     """
 
     calls: tuple[Call, ...]
     excluded: tuple[Exclusion, ...] = ()
     choice: Choice | None = None
+    panel: PanelPlan | None = None
+    alone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,6 +205,7 @@ class Routing:
         guard: what a flagged map means: it is used and said to be flagged, or it is not used.
         routes: ranked experts by category; a category without a route is not in it.
         by_hand: categories whose written ranking holds whatever the map says.
+        panels: the panel that answers a category, by category; the others are answered by one.
         none: who answers when no category is sure, ranked.
         threshold: least probability of categories that name none of their own.
         margin: least gap between the best two categories.
@@ -217,6 +218,7 @@ class Routing:
     guard: Guard = "report"
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
     by_hand: frozenset[str] = frozenset()
+    panels: Mapping[str, str] = field(default_factory=_nothing)
     none: tuple[str, ...] = ()
     threshold: float = 0.5
     margin: float = 0.0
@@ -230,12 +232,55 @@ class VirtualModel:
 
     Attributes:
         dial: how it weighs quality and money.
+        panel: the panel that answers; None where the category says.
         needs_map: whether the file asks for something that only a fitted map can do.
     """
 
     name: str
     dial: Dial = field(default_factory=Dial)
+    panel: str | None = None
     needs_map: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Several experts whose drafts make one answer.
+
+    Attributes:
+        method: name of a `coe.aggregators` plugin.
+        experts: its members, best first; empty where they are chosen for each request.
+        top: most members, samples of one expert counted once.
+        least: fewest members; with 1, an easy request makes one call.
+        choose: where `experts` is empty, whether the members are the first of the ranking, or
+            recruited for what they add to each other, as far as that was measured.
+        samples: how often each member is asked.
+        distinct_backends: whether no two members may run on the same backend.
+        sure_at: members are added until one of them is right with this probability, in (0, 1];
+            None always takes `top`.
+        judge, writer: experts that compare drafts, that write the answer; None for the best member.
+        quorum: drafts that are enough; None waits for all that are asked.
+        deadline_s: after so long the answer is made of what is there; None for as long as it takes.
+        draft_deadline_s: a member that takes longer is dropped; None for as long as it takes.
+        max_cost: of all calls of one request, in USD; None for no limit.
+        options: what only this method knows.
+    """
+
+    name: str
+    method: str
+    experts: tuple[str, ...] = ()
+    top: int = 3
+    least: int = 1
+    choose: Literal["ranked", "recruited"] = "ranked"
+    samples: int = 1
+    distinct_backends: bool = False
+    sure_at: float | None = None
+    judge: str | None = None
+    writer: str | None = None
+    quorum: int | None = None
+    deadline_s: float | None = None
+    draft_deadline_s: float | None = None
+    max_cost: float | None = None
+    options: Mapping[str, Any] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +343,7 @@ class Composition:
     timeouts: Timeouts
     fallbacks: Fallbacks
     batching: Batching = field(default_factory=Batching)
+    aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
     folder: Path
     source: Path
     fingerprint: str
