@@ -5,7 +5,8 @@
 #   make test    the whole test suite
 #   make check   formatting, lint, types, import rules
 #   make bench   the gateway beside its peers; bench-experts, bench-encoder,
-#                bench-routing, bench-mapping, bench-batches, bench-scheduler: the other tables
+#                bench-routing, bench-mapping, bench-batches, bench-scheduler,
+#                bench-experiments: the other tables
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
 
@@ -17,7 +18,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler experts docs nightly clean setup setup-dev browser
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments experts docs nightly clean setup setup-dev browser
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -59,6 +60,9 @@ bench-batches: setup-dev
 bench-scheduler: setup-dev
 	$(BIN)/python -m benches.scheduler
 	$(BIN)/python -m benches.llamacpp
+
+bench-experiments: setup-dev
+	$(BIN)/python -m benches.experiments
 
 experts: setup-dev
 	$(BIN)/python -m experts.recipe train --again

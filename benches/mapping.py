@@ -35,10 +35,10 @@ from benches.mapping_curve import Curve, Picture, draw, mean_curve, price_weight
 from benches.mapping_data import Recorded, Split
 from benches.mapping_peers import PEERS
 from benches.report import Goal, Metric
+from coe.intervals import paired_gain
 from coe.mapping import FittedMap, GuardRow, OutcomeMatrix, residual
 from coe.mapping.estimates import estimate, values
 from coe.mapping.guard import compare
-from coe.mapping.intervals import paired_gain
 from coe.protocols import EncoderSpec
 from routers.encoders import minilm
 from routers.store import stored

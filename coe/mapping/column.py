@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coe.intervals import beta
 from coe.mapping.estimates import STRENGTH
 from coe.mapping.fitted import FittedMap, Residual
-from coe.mapping.intervals import beta
 from coe.mapping.task import FEW
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.mapping.intervals import wilson
+from coe.intervals import wilson
 from coe.mapping.outcomes import NONE
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.mapping.intervals import beta
+from coe.intervals import beta
 from coe.mapping.outcomes import NONE, OutcomeMatrix
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coe.intervals import paired_gains, wilson
 from coe.mapping.fitted import GuardRow
-from coe.mapping.intervals import paired_gains, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

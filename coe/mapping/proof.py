@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coe.intervals import paired_gain
 from coe.mapping import guard
 from coe.mapping.budget import PER
 from coe.mapping.estimates import values
 from coe.mapping.fitted import FittedMap, Residual
-from coe.mapping.intervals import paired_gain
 from coe.mapping.outcomes import NONE, OutcomeMatrix
 from coe.mapping.policy import NOBODY, routed
 from coe.mapping.task import Model, Task

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coe.intervals import paired_gain
 from coe.mapping import guard
 from coe.mapping.fitted import GuardRow
-from coe.mapping.intervals import paired_gain
 from coe.mapping.outcomes import OutcomeMatrix
 from coe.mapping.proof import Interval, with_nobody
 

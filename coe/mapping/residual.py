@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coe.intervals import paired_gain
 from coe.mapping.estimates import STRENGTH, Cells, estimate, values
 from coe.mapping.fitted import Residual
-from coe.mapping.intervals import paired_gain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

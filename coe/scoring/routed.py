@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.mapping.intervals import paired_gain, wilson
+from coe.intervals import paired_gain, wilson
 from coe.mapping.outcomes import NONE
 
 if TYPE_CHECKING:

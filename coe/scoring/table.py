@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coe.mapping.intervals import wilson
+from coe.intervals import wilson
 from coe.mapping.outcomes import NONE, Outcome
 
 if TYPE_CHECKING:

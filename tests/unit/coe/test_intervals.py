@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coe.mapping import intervals
+from coe import intervals
 
 shares = st.floats(0, 1)
 counts = st.floats(0.01, 1e6)
