@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 
 from coe.errors import CapacityError, CoEError, DeadlineExceeded, ExpertLoadFailed, QueueFull
 from coe.protocols import Eviction, Ordering, Residency
+from coe.scheduler.chronicle import Chronicle
 from coe.scheduler.events import (
     Action,
     Arrive,
@@ -165,6 +166,7 @@ class Slots:
 
     Attributes:
         setup: what it works by; of the composition that came last.
+        chronicle: what it did of late.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class Slots:
         self.name = name
         self.residency = residency
         self.setup = setup
+        self.chronicle = Chronicle()
         self._given = setup
         self._watcher = watcher
         self._scheduler: Scheduler | None = None
@@ -359,7 +362,9 @@ class Slots:
 
     def _tell(self, scheduler: Scheduler, event: Event, now_s: float) -> None:
         try:
-            self._act(scheduler.handle(event, now_s))
+            actions = scheduler.handle(event, now_s)
+            self.chronicle.take(now_s, event, actions)
+            self._act(actions)
             self._arm()
         except Exception:
             logger.exception("backend %s: the scheduler failed at %s", self.name, event)
@@ -486,6 +491,7 @@ class Slots:
             self._make_room(error)
             return
         self._scheduler = scheduler
+        self.chronicle.begin(self._now_s(), setup.layout, self._resident)
         for event in (*self._calls(), Tick()):  # the pinned ones come in without a call
             self._tell(scheduler, event, self._now_s())
             if self._scheduler is not scheduler:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
+from coe.scheduler.chronicle import Chronicle
 from coe.scheduler.events import (
     Action,
     Arrive,
@@ -42,6 +43,25 @@ class Rule(Protocol):
 
     def handle(self, event: Event, now_s: float) -> list[Action]:
         """Take in what happened and return what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A rule, with a chronicle that reads along."""
+
+    rule: Rule
+    chronicle: Chronicle
+
+    @property
+    def wake_s(self) -> float:
+        """See `Rule`."""
+        return self.rule.wake_s
+
+    def handle(self, event: Event, now_s: float) -> list[Action]:
+        """See `Rule`."""
+        actions = self.rule.handle(event, now_s)
+        self.chronicle.take(now_s, event, actions)
+        return actions
 
 
 class Foul(AssertionError):
