@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from coe.page.markup import Child, Markup, element, joined
+from coe.page.parts import Row, card, figure, page, section, table
+from coe.page.texts import shown
 from routers.findings import Evaluation, Mistake
 from routers.report import plots
-from routers.report.markup import Child, Markup, element, joined
-from routers.report.style import STYLE
-from routers.report.words import (
-    confused,
-    named,
-    number,
-    percent,
-    sentences,
-    shown,
-    threshold,
-)
+from routers.report.words import confused, named, number, percent, sentences, threshold
 
 MOST_WRONG = 300
 MOST_CONFUSED = 12
 MOST_EVIDENCE = 2
 SEPARATORS = re.compile(r"(?<=[._:@+-])(?=\w)")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-Row = Sequence[Child]
 
 
 def render(evaluation: Evaluation) -> str:
     """Return the page."""
-    title = f"Router {evaluation.router}: evaluation"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("title", shown(title)),
-        element("style", Markup(STYLE)),
-    )
-    body = element("body", element("main", *_sections(evaluation)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return page(f"Router {evaluation.router}: evaluation", *_sections(evaluation))
 
 
 def _sections(evaluation: Evaluation) -> Iterator[Markup]:
@@ -72,34 +53,24 @@ def _opening(evaluation: Evaluation) -> Markup:
 
 
 def _cards(evaluation: Evaluation) -> Iterator[Markup]:
-    yield _card(percent(evaluation.best.accuracy), "accuracy", "best category, texts inside")
-    yield _card(percent(evaluation.decided.accuracy), "as decided", "with thresholds, all texts")
+    yield card(percent(evaluation.best.accuracy), "accuracy", "best category, texts inside")
+    yield card(percent(evaluation.decided.accuracy), "as decided", "with thresholds, all texts")
     if (scope := evaluation.out_of_scope) is not None:
-        yield _card(number(scope.auroc), "out-of-scope AUROC", "1 separates perfectly, 0.5 not")
-        yield _card(percent(scope.recall), "strangers kept out", "when 95 % of the rest come in")
+        yield card(number(scope.auroc), "out-of-scope AUROC", "1 separates perfectly, 0.5 not")
+        yield card(percent(scope.recall), "strangers kept out", "when 95 % of the rest come in")
     ece = evaluation.calibration.ece
-    yield _card(number(ece), "calibration error", "mean gap of said and true")
+    yield card(number(ece), "calibration error", "mean gap of said and true")
     if evaluation.stability:
         noise = evaluation.stability[0]
-        yield _card(percent(noise.unchanged_share), "stable", f"choices under {noise.change}")
+        yield card(percent(noise.unchanged_share), "stable", f"choices under {noise.change}")
     p50_ms = evaluation.latency.p50_ms
     digits = 1 if p50_ms >= 10 else 2  # noqa: PLR2004 - as many as the card has room for
-    yield _card(f"{number(p50_ms, digits)} ms", "latency", "p50, one new text")
-
-
-def _card(value: str, name: str, note: str) -> Markup:
-    return element(
-        "div",
-        element("div", value, class_="value"),
-        element("div", name, class_="name"),
-        element("div", note, class_="quiet"),
-        class_="card",
-    )
+    yield card(f"{number(p50_ms, digits)} ms", "latency", "p50, one new text")
 
 
 def _curves(evaluation: Evaluation) -> Markup:
     figures = [
-        _figure(
+        figure(
             plots.risk_coverage(evaluation),
             "How wrong, by how much is answered",
             "Answering only the surest texts first, how many of the answers are wrong. Low and to "
@@ -109,7 +80,7 @@ def _curves(evaluation: Evaluation) -> Markup:
         )
     ]
     if len(evaluation.calibration.diagram.count):
-        reliability = _figure(
+        reliability = figure(
             plots.reliability(evaluation),
             "Whether a probability means what it says",
             "Texts inside in bins of equal size. On the dashed line, of the texts said to be 0.8 "
@@ -121,11 +92,6 @@ def _curves(evaluation: Evaluation) -> Markup:
 
 def _row(figures: list[Markup]) -> Markup:
     return element("div", *figures, class_="figures")
-
-
-def _figure(plot: Markup, title: str, note: str) -> Markup:
-    caption = element("figcaption", element("strong", title), element("p", note, class_="quiet"))
-    return element("figure", caption, plot)
 
 
 def _suggestions(evaluation: Evaluation) -> Markup:
@@ -145,7 +111,7 @@ def _suggestions(evaluation: Evaluation) -> Markup:
         "afterwards: what became an utterance proves nothing."
     )
     heads = ("category", "text", "speaks for", "nearest utterance now", "cosine")
-    return _section("Utterances that would help most", note, _table(heads, rows, numbers=(2, 4)))
+    return section("Utterances that would help most", note, table(heads, rows, numbers=(2, 4)))
 
 
 def _categories(evaluation: Evaluation) -> Markup:
@@ -164,7 +130,7 @@ def _categories(evaluation: Evaluation) -> Markup:
         "threshold or give it negatives. Low recall: its own texts miss it; give it utterances."
     )
     heads = ("category", "texts", "precision", "recall", "F1", "threshold")
-    return _section("By category", note, _table(heads, rows, numbers=(1, 5)))
+    return section("By category", note, table(heads, rows, numbers=(1, 5)))
 
 
 def _bar(share: float) -> Markup:
@@ -182,12 +148,12 @@ def _confusion(evaluation: Evaluation) -> Markup:
     note = "A row is where a text belongs, a column what it was given, shaded by share of the row."
     if hidden > 0:
         note += f" {hidden} categories without texts, or with the fewest mistakes, are left out."
-    table = _table(("texts", "belong to", "were given"), pairs, numbers=(0,)) if pairs else ""
-    return _section(
+    listed = table(("texts", "belong to", "were given"), pairs, numbers=(0,)) if pairs else ""
+    return section(
         "What is mixed up",
         note,
         element("div", plots.confusion(evaluation), class_="wide"),
-        table,
+        listed,
     )
 
 
@@ -208,9 +174,9 @@ def _stability(evaluation: Evaluation) -> Markup:
     stages: Child = ""
     if len(evaluation.stages) > 1:
         decided = [(shown(stage), percent(share)) for stage, share in evaluation.stages.items()]
-        stages = _table(("decided by", "of the texts"), decided, numbers=(1,))
-    table = _table(heads, rows, numbers=(1, 2, 3, 4))
-    return _section("How stable, how fast", note, table, element("p", speed), stages)
+        stages = table(("decided by", "of the texts"), decided, numbers=(1,))
+    listed = table(heads, rows, numbers=(1, 2, 3, 4))
+    return section("How stable, how fast", note, listed, element("p", speed), stages)
 
 
 def _wrong(evaluation: Evaluation) -> Markup:
@@ -219,9 +185,9 @@ def _wrong(evaluation: Evaluation) -> Markup:
     if (more := len(evaluation.wrong) - MOST_WRONG) > 0:
         note += f" {more} more are in the JSON report."
     heads = ("sure", "belongs to", "was given", "text and what spoke for the best category")
-    table = _table(heads, rows, numbers=(0,))
+    listed = table(heads, rows, numbers=(0,))
     summary = element("summary", f"{len(evaluation.wrong)} texts")
-    return _section("What went wrong", note, element("details", summary, table))
+    return section("What went wrong", note, element("details", summary, listed))
 
 
 def _mistake(mistake: Mistake) -> Row:
@@ -259,22 +225,8 @@ def _all_numbers(evaluation: Evaluation) -> Markup:
             ("joint accuracy there", number(scope.joint_accuracy, 4)),
             ("the threshold there", number(scope.threshold, 4)),
         ]
-    table = _table(("measure", "value"), rows, numbers=(1,))
-    return _section("All numbers", "", element("details", element("summary", "show"), table))
-
-
-def _section(title: str, note: str, *children: Child) -> Markup:
-    return element("section", element("h2", title), element("p", note, class_="quiet"), *children)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Row], *, numbers: Sequence[int]) -> Markup:
-    def cells(name: str, row: Row) -> Iterator[Markup]:
-        for place, cell in enumerate(row):
-            yield element(name, cell, class_="number" if place in numbers else "words")
-
-    head = element("thead", element("tr", *cells("th", heads)))
-    body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
-    return element("div", element("table", head, body), class_="wide")
+    listed = table(("measure", "value"), rows, numbers=(1,))
+    return section("All numbers", "", element("details", element("summary", "show"), listed))
 
 
 def _name(category: str | None) -> Markup:

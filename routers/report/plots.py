@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coe.page.markup import Markup, element, joined
+from coe.page.texts import fitted, shown
 from routers.findings import Evaluation
 from routers.metrics import RiskCoverage
-from routers.report.markup import Markup, element, joined
-from routers.report.words import named, number, percent, shown
+from routers.report.words import named, number, percent
 
 SIDE = 300.0  # pixels of a plot's area
 LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 16.0, 44.0
@@ -19,8 +20,6 @@ MOST_CATEGORIES = 30  # of the confusion matrix; more cannot be read
 HALF = 0.5  # a cell with more than that of its row is dark enough for text in the page's colour
 COUNTED = 15  # with more categories, cells hold no numbers
 NAME_WIDTH = 160.0  # pixels of a category's name beside the matrix
-
-WIDTHS = dict.fromkeys("ijl.,:;'|()[] -", 4.6) | dict.fromkeys("mwMWQO@%…", 12.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,28 +194,6 @@ def shown_categories(evaluation: Evaluation) -> list[int]:
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diagonal(counts)
     worst = sorted(places, key=lambda place: -int(wrong[place]))[:MOST_CATEGORIES]
     return sorted(worst)
-
-
-def fitted(name: str, pixels: float) -> str:
-    """Return a name that is no wider than so many pixels at 12 px; its middle makes room.
-
-    Names often begin alike (`card_lost`, `card_stolen`), or end alike, so both ends stay.
-    """
-    if _width(name) <= pixels:
-        return name
-    kept = next(
-        kept for kept in range(len(name) - 1, -1, -1) if _width(_ends(name, kept)) <= pixels
-    )
-    return _ends(name, kept)
-
-
-def _ends(name: str, kept: int) -> str:
-    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
-
-
-def _width(text: str) -> float:
-    """Return about how many pixels a text takes at 12 px, rather too many than too few."""
-    return sum(WIDTHS.get(letter, 7.7 if letter.isascii() else 12.0) for letter in text)
 
 
 def _cell(x: float, y: float, side: float, share: float, title: str, *, is_right: bool) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from coe.page.texts import shown
 from coe.tools import ChosenThreshold
 from routers.findings import Evaluation, Mistake, Outcomes
 from routers.report.words import (
@@ -13,7 +14,6 @@ from routers.report.words import (
     number,
     percent,
     sentences,
-    shown,
     threshold,
 )
 

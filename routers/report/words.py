@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from routers.findings import Evaluation
 
 MISSING = "-"
-LONGEST = 160  # characters of a text that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +38,6 @@ def threshold(value: float) -> str:
 def named(category: str | None) -> str:
     """Return the category's name; None is "(none)"."""
     return "(none)" if category is None else category
-
-
-def shown(text: str, most: int = LONGEST) -> str:
-    """Return a text on one line, without characters that a terminal or a page would act on."""
-    flat = " ".join(text.split())
-    plain = "".join("\ufffd" if _acts(character) else character for character in flat)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
-
-
-def _acts(character: str) -> bool:
-    """Whether it is a control, a format (bidirectional marks) or half of a surrogate pair."""
-    # A joiner is part of many an emoji and of several scripts.
-    return unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character != "\u200d"
 
 
 def confused(evaluation: Evaluation, most: int) -> list[Confused]:
