@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError, RouterUnavailable, RoutingError
+from coe.options import Options
 from coe.protocols import Parts, Router, RouterSpec
 from coe.types import Embedding, Evidence, Scores
 from routers.early_exit import MOST_LOST, NONE, Exit, Rehearsal, Rehearses, fit_stages
 from routers.keyword import KeywordRouter
-from routers.options import Options
 from routers.rows import RowSet, read_rows
 from routers.stages import all_values, columns_of, stages
 

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError
+from coe.options import Options
 from coe.protocols import Parts, Router
 from routers import artefact, calibrators, metrics
 from routers.activation import gelu, gelu_and_slope
 from routers.lexical import KIND, LexicalModel
 from routers.lexicon import GRAM_ROWS, Lexicon, grams_of, pairs_of, pieces_of
-from routers.options import Options
 from routers.stages import all_values
 from routers.training import Progress, Row, by_category
 from routers.variations import EACH, variations

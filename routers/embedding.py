@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError
+from coe.options import Options
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers.cache import CachedEncoder, rows_of
@@ -16,7 +17,6 @@ from routers.calibration import Calibration
 from routers.early_exit import Rehearsal
 from routers.holdout import held_out, is_enough, learn, sample
 from routers.index import ABSENT, Floats, Index, ScoreKind
-from routers.options import Options
 from routers.store import stored
 
 KEYS = ("encoder", "score", "top_k", "temperature", "cache")

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from coe.errors import ConfigError
+from coe.options import Options
 from coe.protocols import Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers.bm25 import BM25Router
-from routers.options import Options
 
 KEYS = ("score", "max_chars")
 MAX_CHARS = 4000

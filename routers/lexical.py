@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ArtefactError, ConfigError
+from coe.options import Options
 from coe.protocols import Parts, RouterSpec
 from coe.types import Category, Scores
 from routers import artefact
 from routers.activation import gelu
 from routers.lexicon import Lexicon, grams_of, pairs_of, pieces_of
-from routers.options import Options
 from routers.stages import columns_of
 
 KIND = "lexical"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ArtefactError, ConfigError
+from coe.options import Options
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers import artefact
@@ -28,7 +29,6 @@ from routers.balance import Floats
 from routers.cache import CachedEncoder, rows_of
 from routers.calibrators import Calibrator
 from routers.gate import SHOWN, SIGNALS, Columns, Gate, Landmarks, Nearest
-from routers.options import Options
 from routers.perceptron import PARTS, Perceptron
 from routers.spelling import repair
 from routers.stages import columns_of

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.options import Options
 from coe.protocols import ASK_WAIT_S, AskedExpert, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
-from routers.options import Options
 from routers.poll import (
     ENFORCED,
     MOST_SAMPLES,

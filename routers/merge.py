@@ -18,9 +18,9 @@ from itertools import chain
 import numpy as np
 
 from coe.errors import ConfigError, RouterUnavailable, RoutingError
+from coe.options import Options, nearest
 from coe.protocols import Parts, Router, RouterSpec
 from coe.types import Embedding, Evidence, Scores
-from routers.options import Options, nearest
 from routers.stages import columns_of, stages
 
 KEYS = ("stages", "weights")

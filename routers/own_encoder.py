@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from coe.errors import ArtefactError, ConfigError
+from coe.options import Options
 from coe.protocols import EncoderSpec
 from routers.encoders import onnx
-from routers.options import Options
 from routers.store import stored
 from routers.training import Judge, Progress, Row
 from routers.tuning import ABOUT, Tuned, split, tune

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from coe.errors import ConfigError
+from coe.options import Options
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers.cache import CachedEncoder, rows_of
@@ -29,7 +30,6 @@ from routers.calibration import Calibration, fit
 from routers.holdout import HeldOut, held_out, is_enough
 from routers.index import Floats, Index
 from routers.leads import Leads
-from routers.options import Options
 from routers.store import stored
 
 KEYS = ("encoder", "queries", "cache")

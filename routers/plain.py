@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from coe.errors import ConfigError
+from coe.options import Options, nearest
 from coe.protocols import Parts, RouterSpec
 from coe.types import Evidence, Scores
-from routers.options import Options, nearest
 
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 

@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError
+from coe.options import Options
 from coe.protocols import Encoder, Parts, RouterSpec
 from coe.types import Category, Scores
 from routers.cache import CachedEncoder, rows_of
 from routers.calibration import Calibration
 from routers.early_exit import Rehearsal
 from routers.holdout import HeldOut, is_enough, learn, sample
-from routers.options import Options
 from routers.store import stored
 
 KEYS = ("encoder", "strength", "cache")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coe.errors import ConfigError
-from routers.options import nearest
+from coe.options import nearest
 
 SHAPE = '{"text": "...", "category": "name" or null}'
 

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError
+from coe.options import Options, nearest
 from coe.protocols import Encoder, ExpertCard, Parts, RouterSpec
 from coe.types import Category, Evidence, Scores
 from routers.cache import CachedEncoder
-from routers.options import Options, nearest
 from routers.poll import ENFORCED, MOST_SAMPLES, SCHEMAS, silence
 from routers.tagging import AGREEMENT, SAMPLES, Tagger
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ConfigError, RouterUnavailable
+from coe.options import Options
 from coe.protocols import Parts, Router, RouterSpec
-from routers.options import Options
 
 
 def stages(spec: RouterSpec, options: Options, parts: Parts) -> tuple[Router, ...]:

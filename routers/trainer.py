@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coe.errors import ConfigError
+from coe.options import Options, nearest
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.tools import Progress, TrainedRouter, TrainingOrder
 from coe.types import Category
 from routers import artefact, distillation, lexical, linear, own_encoder, training
-from routers.options import Options, nearest
 from routers.report.words import columns, number
 from routers.rows import read_rows
 from routers.store import stored

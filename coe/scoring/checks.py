@@ -14,25 +14,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from coe.composition.units import parse_duration, parse_size
 from coe.errors import ConfigError
+from coe.extract import LETTERS, choice, json_in, last_part, number, plain
 from coe.scoring.keys import Keys, WrongKey, listed, shown
 
 _MIB = 1 << 20
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_NUMBER = re.compile(
-    r"(?:(?<!\w)[-+\u2212])?"  # the hyphen of `COVID-19` is no sign
-    r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+)?"
-)
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 class PureCheck(Protocol):
@@ -64,9 +57,7 @@ class Exact:
         return float(any(given == self._plain(right) for right in self.answers))
 
     def _plain(self, text: str) -> str:
-        text = unicodedata.normalize("NFC", last_part(text, self.after))
-        text = text if self.case else text.casefold()
-        return (" " if self.spaces else "").join(text.split()).rstrip(".!; ")
+        return plain(last_part(text, self.after), case=self.case, spaces=self.spaces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,33 +70,11 @@ class Choice:
     """
 
     answer: str
-    letters: str = _LETTERS[:10]
+    letters: str = LETTERS[:10]
 
     def grade(self, answer: str) -> float:
         """See `PureCheck`."""
-        return float(self.chosen(answer) == self.answer)
-
-    def chosen(self, answer: str) -> str | None:
-        r"""Return the letter that an answer chooses; None where it chooses none.
-
-        1. The last of what says so: `the answer is (B)`, `Answer: B`, `\boxed{B}`, `**B**`.
-        2. The letter that it begins with: `B`, `B.`, `(B) because ...`.
-        3. Its last capital letter that stands alone; an `I` or an `A` of a sentence is not one.
-        """
-        letter = f"([{self.letters}])"
-        said = re.findall(
-            rf"(?i:answer|option|choice)(?i:\s+is|\s*[:=])*\s*[*_\"'(\[]*{letter}\b"
-            rf"|\\boxed\{{(?:\\text\{{)?\(?{letter}\b"
-            rf"|\*\*\(?{letter}\)?[.:]?\*\*",
-            answer,
-        )
-        if said:
-            return str(next(part for part in said[-1] if part))
-        begun = re.match(rf"\s*[\"'(\[]?{letter}(?:[)\].:,]|\s*$)", answer)
-        if begun:
-            return begun[1]
-        alone = re.findall(rf"(?<![\w'-]){letter}(?![\w'-])(?!\s+[a-z])", answer)
-        return alone[-1] if alone else None
+        return float(choice(answer, self.letters) == self.answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +127,9 @@ class Numeric:
 
     def grade(self, answer: str) -> float:
         """See `PureCheck`."""
-        found = _NUMBER.findall(last_part(answer, self.after))
-        if not found:
+        value = number(last_part(answer, self.after))
+        if value is None:
             return 0.0
-        value = float(found[-1].replace(",", "").replace("\u2212", "-"))
         return float(
             math.isclose(value, self.answer, abs_tol=self.tolerance, rel_tol=self.relative)
         )
@@ -218,33 +186,6 @@ def parse(raw: Any) -> Check:
     return check
 
 
-def last_part(text: str, after: str | None) -> str:
-    """Return what follows the last occurrence of `after`; the whole text where there is none."""
-    return text if after is None else text.rpartition(after)[2]
-
-
-def code_in(answer: str) -> str:
-    """Return the code of an answer: its fenced blocks, or all of it where it has none."""
-    blocks = _FENCE.findall(answer)
-    return "\n".join(blocks) if blocks else answer
-
-
-def json_in(answer: str) -> Iterator[Any]:
-    """Yield the JSON of an answer: all of it, or else a fenced block, or else what is in it."""
-    for text in (answer, *_FENCE.findall(answer)):
-        try:
-            yield json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        return
-    start = re.search(r"[{\[]", answer)
-    if start is not None:
-        try:
-            yield json.JSONDecoder().raw_decode(answer, start.start())[0]
-        except (ValueError, RecursionError):
-            return
-
-
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
@@ -268,7 +209,7 @@ def _choice(keys: Keys) -> Choice:
     count = keys.number_or("options", 10, "how many options there are, 2 to 26")
     if count not in range(2, 27):
         raise keys.wrong("options", f"expected how many options there are, 2 to 26, not {count:g}")
-    letters = _LETTERS[: int(count)]
+    letters = LETTERS[: int(count)]
     answer = keys.text("answer", "the letter of the right option").strip().upper()
     if len(answer) != 1 or answer not in letters:
         raise keys.wrong("answer", f"expected a letter from A to {letters[-1]}, not `{answer}`")
@@ -363,8 +304,5 @@ __all__ = [
     "Regex",
     "Tests",
     "WrongKey",
-    "code_in",
-    "json_in",
-    "last_part",
     "parse",
 ]

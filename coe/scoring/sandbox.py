@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from coe.errors import CoEError
-from coe.scoring.checks import Tests, code_in
+from coe.extract import code_in
+from coe.scoring.checks import Tests
 
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _START_S = 10.0  # for an interpreter to start on a busy machine, on top of the tests' own time

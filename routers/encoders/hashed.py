@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.options import Options
 from coe.protocols import EncoderSpec
 from routers.encoders.texts import clip
-from routers.options import Options
 
 MAX_CHARS = 8192
 GRAMS = (3, 4, 5)

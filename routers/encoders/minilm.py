@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coe.options import Options
 from coe.protocols import EncoderSpec
 from routers.encoders.onnx import OnnxEncoder, limits
-from routers.options import Options
 
 FOLDER = Path(__file__).parents[1] / "artefacts" / "minilm"
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ArtefactError
+from coe.options import Options
 from coe.protocols import EncoderSpec
 from routers.encoders.pieces import pieces_of
 from routers.encoders.texts import clean, clip
-from routers.options import Options
 
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"

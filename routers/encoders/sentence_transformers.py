@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.errors import ArtefactError, PluginError
+from coe.options import Options
 from coe.protocols import EncoderSpec
 from routers.encoders.texts import clean, clip
-from routers.options import Options
 
 EXTRA = "coe-gateway[sentence-transformers]"
 CHARS_PER_TOKEN = 12  # see `onnx`

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coe.errors import ConfigError
-from routers.options import Options
+from coe.options import Options
 
 
 def options(**values: Any) -> Options:
