@@ -7,7 +7,9 @@ memory is a dictionary. It refuses a call for an expert that is not in it.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from coe.backends.openai import OpenAIBackend
 from coe.composition import load
 from coe.errors import BackendRejected, BackendUnreachable
 from coe.protocols import BackendSpec
+from coe.scheduler.recorded import read
 from coe.testing.model_server import ModelServer
 from coe.testing.upstream import FakeUpstream
 from coe.types import Dispatch
@@ -454,3 +457,39 @@ async def test_a_load_that_goes_wrong_on_the_server_leaves_nobody_waiting(
         assert bool(wrong) == (fault != "half")  # that one was loaded, whatever the answer said
         assert all(isinstance(one, openai.APIStatusError) for one in wrong)
         assert waiting(gateway) == 0
+
+
+async def test_what_happened_is_told_and_not_a_word_of_anybody(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with served(serve, upstream) as (gateway, _, sdk):
+        begun_s = time.time()
+        await asyncio.gather(*(ask(sdk, expert) for expert in "abab"))
+
+        answer = await gateway.request("GET", f"{gateway.url}/scheduling")
+        said = await answer.text()
+
+        (pool,) = json.loads(said)["pools"]
+        record = read(pool)
+        assert (pool["backend"], pool["memory"]) == ("box", 2**30)
+        assert [(one["expert"], one["state"]) for one in pool["experts"]] == [
+            *(("a", "out"), ("b", "ready"), ("c", "out"), ("d", "out")),
+        ]
+        assert [(mark.expert, mark.what) for mark in record.marks] == [
+            *(("a", "loading"), ("a", "ready"), ("a", "leaving"), ("a", "left")),
+            *(("b", "loading"), ("b", "ready")),
+        ]
+        assert record.marks[2].for_expert == "b"
+        assert begun_s - 0.1 <= record.marks[0].at_s <= record.until_s <= time.time() + 0.1
+        assert {spell.expert: spell.calls for spell in record.spells} == {"a": 2, "b": 2}
+        assert "to a" not in said
+
+
+async def test_a_gateway_whose_memory_nobody_manages_tells_of_no_pool(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = composition(upstream).replace("memory: 1GiB, concurrency", "concurrency")
+    async with serve(text.replace("type: held, ", "")) as gateway:
+        answer = await gateway.request("GET", f"{gateway.url}/scheduling")
+
+        assert (await answer.json())["pools"] == []

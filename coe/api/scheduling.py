@@ -1,0 +1,65 @@
+"""/v1/scheduling: who is in memory, who waits, and what happened of late. It changes nothing.
+
+Like /v1/models and /metrics it is open: it says names of the composition, counts and times, and
+nothing of what anybody asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Response
+
+from coe.live import Live
+from coe.scheduler.loop import Slots
+from coe.scheduler.recorded import document
+
+
+def endpoints(live: Live, clock: Callable[[], float] = time.time) -> APIRouter:
+    """Return the endpoint over the gateway that serves now; the clock says seconds since 1970."""
+    table = APIRouter(tags=["scheduling"])
+
+    @table.get("/v1/scheduling", response_class=Response)
+    async def scheduling() -> Response:
+        """Who is in memory, who waits, and what happened of late, for each managed backend.
+
+        `events` are those of its experts (`loading`, `ready`, `failed`, `leaving` and for whom,
+        `left`, `stayed`, `lost`), with the calls that waited in all; `served` is when calls of
+        whom ran; `depth` when how many waited. Of each the last 4,000 are kept; all that happened
+        since `since` is there. Times are seconds since 1970. Nothing of any prompt is here.
+        """
+        now_s, at_s = asyncio.get_running_loop().time(), clock()
+        pools = live.current.gateway.slots.values()
+        said = {
+            "object": "coe.scheduling",
+            "at": round(at_s, 3),
+            "pools": [_pool(slots, now_s, at_s - now_s) for slots in pools],
+        }
+        return Response(orjson.dumps(said), media_type="application/json")
+
+    return table
+
+
+def _pool(slots: Slots, now_s: float, offset_s: float) -> dict[str, Any]:
+    known = slots.setup.experts
+    return {
+        "backend": slots.name,
+        "memory": sum(pool.memory for pool in slots.setup.layout.pools),
+        "experts": [
+            {
+                "expert": view.expert,
+                "state": view.state,
+                "running": view.running,
+                "waiting": view.interactive + view.bulk,
+                "memory": known[view.expert].memory,
+                "base": known[view.expert].base,
+                "pinned": known[view.expert].pinned,
+            }
+            for view in slots.views()
+        ],
+        **document(slots.chronicle.record(now_s), offset_s=offset_s),
+    }
