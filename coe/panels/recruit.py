@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 UNKNOWN = 0.5
 """How often an expert is right of whom nothing is known."""
+VOTE = "vote"
+"""The method by which the most common answer wins."""
+EDGE = 1e-6
+"""A rate is no nearer to 0 or 1, where odds are infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +53,24 @@ def recruit(
     panel: Panel,
     candidates: Sequence[Candidate],
     *,
-    rates: Rates | None = None,  # noqa: ARG001
-    probability: float | None = None,  # noqa: ARG001
-    category: str | None = None,  # noqa: ARG001
+    rates: Rates | None = None,
+    probability: float | None = None,
+    category: str | None = None,
 ) -> Recruits:
     """Return who drafts the answer.
 
     1. A panel that lists its members has those of them that may answer, in its order.
-    2. Otherwise they are the first of the ranking.
-    3. With `distinct_backends`, who runs where one before it runs is passed over.
+    2. One that recruits, where that was measured, begins with who is most often right on such
+       requests. A vote goes on with the next best: who is right where the others are wrong is
+       outvoted. Any other goes on with who is most often right where all before it are wrong.
+    3. Otherwise they are the first of the ranking.
+    4. With `distinct_backends`, who runs where one before it runs is passed over.
+    5. With `sure_at`, where rates are known, there are as many as it takes until one of them is
+       right with that probability, of a vote the first alone or all: two that vote differently
+       leave it to the first. Never fewer than `least`, nor more than `top` or are listed.
+
+    Where a map expects a score of an expert on this very request, that is its rate, and what it
+    adds to others moves with it, as far on the scale of log odds.
 
     Args:
         panel: what the composition says of it.
@@ -66,40 +80,101 @@ def recruit(
         probability: of the category, in [0, 1]; None where the router gives none.
         category: of the request; None where there is none.
     """
-    seats = (
-        _apart(_ordered(panel, candidates))
-        if panel.distinct_backends
-        else (_ordered(panel, candidates))
-    )
     most = len(panel.experts) or panel.top
-    chosen = seats[:most]
+    record = _Record(rates, category, 1.0 if probability is None else probability)
+    seats = _listed(panel, candidates) if panel.experts else list(candidates)
+    chosen: list[Candidate] = []
+    doubt = 1.0
+    while seats and len(chosen) < most:
+        seat = _next(panel, seats, chosen, record)
+        doubt *= 1.0 - record.adds(seat, chosen)
+        chosen.append(seat)
+        taken = {seat.backend} if panel.distinct_backends else set()
+        seats = [other for other in seats if other is not seat and other.backend not in taken]
+        if len(chosen) >= panel.least and _is_sure(panel, chosen, doubt, record):
+            break
     return Recruits(
         members=tuple(seat.expert for seat in chosen),
-        weights=tuple(_weight(seat) for seat in chosen),
-        detail=_detail(panel, len(chosen), len(seats)),
+        weights=tuple(record.adds(seat, ()) for seat in chosen),
+        detail=_detail(panel, chosen, len(candidates), 1.0 - doubt, record),
     )
 
 
-def _ordered(panel: Panel, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    if not panel.experts:
-        return candidates
+class _Record:
+    """How often experts are right on requests like this one."""
+
+    def __init__(self, rates: Rates | None, category: str | None, probability: float) -> None:
+        self._rates, self._category, self._probability = rates, category, probability
+        self._alone = self._where(())
+        self._left: tuple[tuple[str, ...], Mapping[str, float]] = ((), self._alone)
+
+    def knows(self, candidate: Candidate) -> bool:
+        """Whether the expert was measured."""
+        return candidate.expert in self._alone
+
+    def adds(self, candidate: Candidate, wrong: Sequence[Candidate]) -> float:
+        """Return how often an expert is right where all of these are wrong."""
+        rate = self._alone.get(candidate.expert)
+        if rate is None:
+            return UNKNOWN if candidate.quality is None else candidate.quality
+        expected = rate if candidate.quality is None else candidate.quality
+        if not wrong:
+            return expected
+        names = tuple(other.expert for other in wrong)
+        if self._left[0] != names:
+            self._left = (names, self._where(names))
+        left = self._left[1][candidate.expert]
+        return _share(_log_odds(left) + _log_odds(expected) - _log_odds(rate))
+
+    def _where(self, wrong: tuple[str, ...]) -> Mapping[str, float]:
+        if self._rates is None:
+            return {}
+        return self._rates.of(self._category, probability=self._probability, wrong=wrong)
+
+
+def _listed(panel: Panel, candidates: Sequence[Candidate]) -> list[Candidate]:
     known = {candidate.expert: candidate for candidate in candidates}
     return [known[name] for name in panel.experts if name in known]
 
 
-def _apart(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """Return the first candidate of each backend."""
-    first: dict[str, Candidate] = {}
-    for candidate in candidates:
-        first.setdefault(candidate.backend, candidate)
-    return list(first.values())
+def _next(
+    panel: Panel, seats: Sequence[Candidate], chosen: Sequence[Candidate], record: _Record
+) -> Candidate:
+    """Return who joins those that are chosen: the first of the best."""
+    if panel.experts or panel.choose == "ranked":
+        return seats[0]
+    measured = [seat for seat in seats if record.knows(seat)]
+    wrong = () if panel.method == VOTE else chosen
+    return max(measured, key=lambda seat: record.adds(seat, wrong), default=seats[0])
 
 
-def _weight(candidate: Candidate) -> float:
-    return UNKNOWN if candidate.quality is None else candidate.quality
+def _is_sure(panel: Panel, chosen: Sequence[Candidate], doubt: float, record: _Record) -> bool:
+    """Whether nobody else needs to be asked."""
+    if panel.sure_at is None or not all(map(record.knows, chosen)):
+        return False
+    if panel.method == VOTE and len(chosen) > 1:
+        return False
+    return 1.0 - doubt >= panel.sure_at
 
 
-def _detail(panel: Panel, taken: int, there: int) -> str:
+def _detail(
+    panel: Panel, chosen: Sequence[Candidate], there: int, coverage: float, record: _Record
+) -> str:
     if panel.experts:
-        return f"{taken} of the {len(panel.experts)} that are listed"
-    return f"the first {taken} of {there}"
+        how = f"{len(chosen)} of the {len(panel.experts)} that are listed"
+    elif panel.choose == "ranked" or not any(map(record.knows, chosen)):
+        how = f"the first {len(chosen)} of {there}"
+    else:
+        how = f"{len(chosen)} of {there}, by what was measured"
+    if not chosen or not all(map(record.knows, chosen)):
+        return how
+    return f"{how}; one of them is right with probability {coverage:.2f}"
+
+
+def _log_odds(share: float) -> float:
+    kept = min(max(share, EDGE), 1.0 - EDGE)
+    return math.log(kept / (1.0 - kept))
+
+
+def _share(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-log_odds))
