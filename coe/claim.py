@@ -11,6 +11,7 @@ from coe.errors import InvalidRequest
 from coe.scheduler.events import LANES, Lane
 from coe.scheduler.loop import Told
 
+AUTHORIZATION = b"authorization"
 LANE, DEADLINE = b"x-coe-lane", b"x-coe-deadline-ms"
 _MOST_MS = 86_400_000
 
@@ -47,8 +48,8 @@ def claim_of(headers: Sequence[tuple[bytes, bytes]], told: Told | None = None) -
     key, due_s = "", None
     lane: Lane | None = "interactive"
     for name, value in headers:
-        if name == b"authorization":
-            key = blake2b(value, digest_size=8).hexdigest()
+        if name == AUTHORIZATION:
+            key = _digest(value)
         elif name == LANE:
             lane = next((one for one in LANES if one.encode() == value.strip().lower()), None)
             if lane is None:
@@ -56,6 +57,18 @@ def claim_of(headers: Sequence[tuple[bytes, bytes]], told: Told | None = None) -
         elif name == DEADLINE:
             due_s = time.monotonic() + _milliseconds(value) / 1000
     return Claim(key, lane or "interactive", due_s, told)
+
+
+def key_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return a digest of the client's credentials; empty where it has none."""
+    for name, value in headers:
+        if name == AUTHORIZATION:
+            return _digest(value)
+    return ""
+
+
+def _digest(credentials: bytes) -> str:
+    return blake2b(credentials, digest_size=8).hexdigest()
 
 
 def _milliseconds(value: bytes) -> int:

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coe.types import Attempt
+    from coe.types import Attempt, Decision, Plan
 
 
 class CoEError(Exception):
@@ -57,6 +57,7 @@ class CoEError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.attempts: tuple[Attempt, ...] = ()  # who was asked before this became final
+        self.made: tuple[Decision, Plan] | None = None  # what was decided before it
 
 
 class ConfigError(CoEError):

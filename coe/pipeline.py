@@ -7,29 +7,22 @@ Only calls for backends whose memory is managed are scheduled; see `coe.schedule
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from coe import planner
+from coe import door, planner
 from coe.applied import AppliedMap
 from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
-from coe.errors import (
-    BackendError,
-    BackendProtocolError,
-    CapacityError,
-    CoEError,
-    ContextTooLong,
-)
+from coe.errors import CapacityError, CoEError, ContextTooLong
 from coe.protocols import Backend, Encoder
-from coe.scheduler.loop import Setup, Slot, Slots, Told
+from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
 from coe.turns import Turns
-from coe.types import Answer, Attempt, Call, Decision, Dispatch, Plan, Query
+from coe.types import Answer, Attempt, Decision, Plan, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
@@ -107,7 +100,11 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
     claim = claim_of(query.headers, told) if gateway.slots else None
-    opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
+    try:
+        opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
+    except CoEError as error:
+        error.made = (decision, plan)
+        raise
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
     return opened
@@ -167,9 +164,9 @@ async def open_plan(
     attempts: list[Attempt] = []
     for call in plan.calls:
         try:
-            slot = await _schedule(gateway, call, claim) if claim is not None else None
+            slot = await door.schedule(gateway, call, claim) if claim is not None else None
             started = perf_counter()
-            first, frames = await _open(gateway, query, call, slot)
+            first, frames = await door.enter(gateway, query.id, call, slot)
         except CoEError as error:
             attempts.append(Attempt(expert=call.expert, error=error.message))
             if call is plan.calls[-1] or not may_fall_back(error):
@@ -190,68 +187,6 @@ async def open_plan(
                 swap_s=None if slot is None else slot.swap_s,
             )
     raise AssertionError("the last call returns or raises")
-
-
-async def _schedule(gateway: Gateway, call: Call, claim: Claim) -> Slot | None:
-    """Wait until the call's expert is in memory and has a slot; None where nobody manages that.
-
-    Raises:
-        CapacityError: it cannot be had.
-    """
-    slots = gateway.slots.get(call.backend)
-    if slots is None or not slots.manages(call.expert):
-        return None
-    return await slots.take(
-        call.expert,
-        key=claim.key,
-        lane=claim.lane,
-        deadline_s=claim.left_s(),
-        told=claim.told,
-    )
-
-
-async def _open(
-    gateway: Gateway, query: Query, call: Call, slot: Slot | None
-) -> tuple[bytes, AsyncGenerator[bytes, None]]:
-    """Return the first content frame of a call, and the rest.
-
-    Raises:
-        BackendError, CapacityError: it failed before that.
-    """
-    backend = gateway.backends[call.backend]
-    if slot is None:
-        frames = backend.generate(Dispatch(query_id=query.id, call=call))
-    else:
-        queued_s, swap_s = slot.queued_s, slot.swap_s
-        dispatch = Dispatch(query_id=query.id, call=call, queued_s=queued_s, swap_s=swap_s)
-        frames = _held(backend.generate(dispatch), slot)
-    try:
-        first = await anext(frames, b"")
-        if not first:
-            raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
-    except CoEError as error:
-        error.origin = "upstream"  # whatever its class, it comes from beyond the backend
-        await frames.aclose()
-        gateway.telemetry.failed(call, error)
-        raise
-    except BaseException:  # cancelled, most likely: free the backend before passing it on
-        await frames.aclose()
-        raise
-    return first, frames
-
-
-async def _held(frames: AsyncGenerator[bytes, None], slot: Slot) -> AsyncGenerator[bytes, None]:
-    """Yield what there is; give the slot back at its end, however it ends."""
-    has_failed = False
-    try:
-        async with aclosing(frames):
-            async for piece in frames:
-                yield piece
-    except BackendError:
-        has_failed = True
-        raise
-    finally:
-        slot.release(failed=has_failed)
 
 
 def may_fall_back(error: CoEError) -> bool:

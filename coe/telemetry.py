@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -75,6 +75,13 @@ class Spread:
         return family
 
 
+class Written(Protocol):
+    """A log that counts what it wrote, and what it could not."""
+
+    written: int
+    lost: int
+
+
 class Telemetry(Collector):
     """Counts, times and logs what the stages report. Belongs to the event loop's thread.
 
@@ -86,6 +93,7 @@ class Telemetry(Collector):
         map_is_flagged: whether the fitted map is no better than the best single expert.
         map_is_stale: whether what the fitted map was measured on has changed since.
         managed: who lets calls through to the backends whose memory is managed, by name.
+        log: who writes decisions down; None where nobody does.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -110,6 +118,7 @@ class Telemetry(Collector):
         self.map_is_flagged = False
         self.map_is_stale = False
         self.managed: Mapping[str, Slots] = {}
+        self.log: Written | None = None
         self._requests = Tally(
             "coe_requests",
             "Requests by what came of them",
@@ -259,6 +268,15 @@ class Telemetry(Collector):
             "1 while what the fitted map was measured on is not as it was",
             value=self.map_is_stale,
         )
+        if self.log is not None:
+            written = CounterMetricFamily(
+                "coe_decisions_logged",
+                "Decisions by whether the log has them",
+                labels=("result",),
+            )
+            written.add_metric(("written",), self.log.written)
+            written.add_metric(("lost",), self.log.lost)
+            yield written
         yield from self._residency()
         tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
         for tally in tallies:

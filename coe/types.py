@@ -354,6 +354,7 @@ class PanelPlan:
     calls: tuple[Call, ...]
     weights: tuple[float, ...]
     detail: str = ""
+    excluded: tuple[Exclusion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +370,8 @@ class Plan:
         panel: who is asked together; None where one expert is asked. `calls` then says who answers
             where the panel cannot.
         alone: why one expert answers though a panel is there for such requests; else empty.
+        chances: how likely each expert was to be the first, by name, where that was drawn; empty
+            where it was certain.
     """
 
     calls: tuple[Call, ...]
@@ -376,6 +379,7 @@ class Plan:
     choice: Choice | None = None
     panel: PanelPlan | None = None
     alone: str = ""
+    chances: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -12,12 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import embeddings, errors, experts, scheduling, wire
+from coe.api import decisions, embeddings, errors, experts, wire
 from coe.api.body import Receive, Scope
 from coe.api.bulk import Bulk
 from coe.api.inference import Inference, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
+from coe.decisions.log import DecisionLog
 from coe.errors import CoEError, ConfigError, InvalidRequest
 from coe.live import Live
 from coe.pipeline import Gateway
@@ -39,11 +41,15 @@ class App:
     ) -> None:
         """Args are what is served; `on_failure` is told when loading shows a config error."""
         self.live = live = Live(gateway, settings, on_failure)
-        chat = Inference("chat/completions", live, settings, wire.parse_chat, pipeline.answer)
-        embed = Inference("embeddings", live, settings, embeddings.parse, embeddings.open_answer)
+        log = DecisionLog(settings.state_folder)
+        live.telemetry.log = log
+        chat = Inference("chat/completions", live, settings, wire.parse_chat, pipeline.answer, log)
+        embed = Inference(
+            "embeddings", live, settings, embeddings.parse, embeddings.open_answer, log
+        )
         endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
-        self._rest = _rest(live, settings)
+        self._rest = _rest(live, settings, log)
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -59,20 +65,24 @@ class App:
         await self._rest(scope, receive, send)
 
 
-def _rest(live: Live, settings: Settings) -> FastAPI:
+def _rest(live: Live, settings: Settings, log: DecisionLog) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
-        async with live.running(), bulk.running():
-            yield
+        log.start()
+        try:
+            async with live.running(), bulk.running():
+                yield
+        finally:
+            await asyncio.to_thread(log.close)
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
-    app.include_router(scheduling.endpoints(live))
+    app.include_router(decisions.endpoints(log, settings))
     for table in bulk.endpoints():
         app.include_router(table)
     app.add_exception_handler(CoEError, _render)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from types import TracebackType
@@ -13,6 +14,10 @@ import orjson
 
 from coe.api import errors, explain, wire
 from coe.api.body import Receive, Scope, header, read_body
+from coe.claim import key_of
+from coe.composition import Composition
+from coe.decisions.event import Event
+from coe.decisions.log import DecisionLog
 from coe.errors import CoEError, QueueFull
 from coe.grace import Grace
 from coe.live import Live
@@ -41,9 +46,16 @@ class Inference:
     """An OpenAI endpoint that asks experts: `parse` makes the query, `open_answer` the answer."""
 
     def __init__(
-        self, name: str, live: Live, settings: Settings, parse: Parse, open_answer: Open
+        self,
+        name: str,
+        live: Live,
+        settings: Settings,
+        parse: Parse,
+        open_answer: Open,
+        log: DecisionLog,
     ) -> None:
         self._name = name
+        self._log = log
         self._live = live
         self._telemetry = live.telemetry
         self._settings = settings
@@ -54,7 +66,7 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
-        exchange = _Exchange(self._name, scope, send, self._telemetry)
+        exchange = _Exchange(self._name, scope, send, self._telemetry, self._log)
         self._in_flight += 1
         self._telemetry.in_flight += 1
         self._telemetry.begun += 1
@@ -83,6 +95,7 @@ class Inference:
         body = wire.parse_json(raw, settings)
         query = self._parse(body, exchange.query_id, settings, scope["headers"])
         with self._live.current as gateway:
+            exchange.begin(query, gateway.composition)
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
             answer = await self._open(gateway, query, exchange.tell if is_told else None)
             await exchange.send(answer)
@@ -91,8 +104,17 @@ class Inference:
 class _Exchange:
     """One request and its response: ids, clock, and what has been sent."""
 
-    def __init__(self, endpoint: str, scope: Scope, send: Send, telemetry: Telemetry) -> None:
+    def __init__(
+        self, endpoint: str, scope: Scope, send: Send, telemetry: Telemetry, log: DecisionLog
+    ) -> None:
         self._endpoint = endpoint
+        self._scope = scope
+        self._log = log
+        self._query: Query | None = None
+        self._composition: Composition | None = None
+        self._at = time.time()
+        self._last = b""
+        self._first_s: float | None = None
         self.started = perf_counter()
         self.query_id = wire.new_id()
         self.status = 500
@@ -104,10 +126,14 @@ class _Exchange:
         given = header(scope, b"x-request-id")
         self.request_id = wire.request_id(given, self.query_id)
 
+    def begin(self, query: Query, composition: Composition) -> None:
+        """Note what is asked, and of what composition: from here on there is a decision."""
+        self._query, self._composition = query, composition
+
     async def send(self, answer: Answer) -> None:
         """Send the headers and the body, streamed or whole."""
         self._answer = answer
-        elapsed_s = perf_counter() - self.started
+        self._first_s = elapsed_s = perf_counter() - self.started
         overhead_s = elapsed_s - answer.opened_s - answer.queued_s
         self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
@@ -125,6 +151,7 @@ class _Exchange:
                 await self._start([*headers, *_SSE])
             await self._body(answer.first, more=True)
             async for piece in answer.frames:
+                self._last = piece
                 await self._body(piece, more=True)
         finally:
             await answer.frames.aclose()
@@ -164,6 +191,27 @@ class _Exchange:
         elapsed_s = perf_counter() - self.started
         self._telemetry.finished(
             self._endpoint, self.request_id, self.status, elapsed_s, self._answer, self._error
+        )
+        if self._composition is not None and self._composition.observe.decisions:
+            self._note(elapsed_s)
+
+    def _note(self, elapsed_s: float) -> None:
+        """Put the decision into the log; only references are kept until it is written."""
+        assert self._query is not None  # noqa: S101 - both begin together
+        assert self._composition is not None  # noqa: S101
+        self._log.add(
+            Event(
+                at=self._at,
+                query=self._query,
+                composition=self._composition,
+                tenant=key_of(self._scope["headers"]),
+                status=self.status,
+                took_s=elapsed_s,
+                answer=self._answer,
+                error=self._error,
+                last=self._last,
+                first_s=self._first_s,
+            )
         )
 
     async def _start(self, headers: explain.Headers) -> None:

@@ -145,6 +145,21 @@ def ask(
     ask_prompt(prompt, config, model, url)
 
 
+@app.command()
+def why(
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="x-coe-decision-id, or the id of the answer.")
+    ],
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Show why an answer came from its expert, from the decision log."""
+    from coe.cli.why import why as show
+
+    show(name, config, as_json=json)
+
+
 @router_app.command("evaluate")
 def router_evaluate(
     rows: Rows,

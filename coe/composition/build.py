@@ -16,6 +16,7 @@ from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
 from coe.composition.models import FileKeys
+from coe.composition.observe_keys import ObserveKeys
 from coe.composition.references import Resolved
 from coe.composition.routing_keys import CategoryKeys, ModelKeys
 from coe.composition.texts import CategoryTexts
@@ -31,6 +32,7 @@ from coe.composition.values import (
     Cost,
     Expert,
     Fallbacks,
+    Observe,
     Routing,
     Server,
     Stickiness,
@@ -104,6 +106,7 @@ def build(source: Source) -> Composition:
         timeouts=timeouts,
         fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
         batching=_batching(file.batching),
+        observe=_observe(file.observe),
         folder=source.folder,
         source=source.path,
         fingerprint=source.fingerprint,
@@ -191,6 +194,15 @@ def _batching(keys: BatchingKeys) -> Batching:
         bulk_share=bulk.share,
         bulk_max_wait_s=bulk.max_wait or DEFAULTS.bulk_max_wait_s,
         status_frames=keys.status_frames,
+    )
+
+
+def _observe(keys: ObserveKeys) -> Observe:
+    return Observe(
+        decisions=keys.decisions,
+        decisions_for_s=keys.decisions_for or Observe().decisions_for_s,
+        keep_prompts=keys.keep_prompts,
+        prompts_for_s=keys.prompts_for or Observe().prompts_for_s,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from coe.composition.batching_keys import BatchingKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
+from coe.composition.observe_keys import ObserveKeys
 from coe.composition.routing_keys import (
     CategoryKeys,
     EncoderKeys,
@@ -64,7 +65,6 @@ class FileKeys(Keys):
             "experiments",
             "include",
             "migrate",
-            "observe",
             "permissions",
             "policies",
             "residency",
@@ -102,6 +102,7 @@ class FileKeys(Keys):
     batching: BatchingKeys = Field(
         BatchingKeys(), description="How calls wait for experts that are not in memory."
     )
+    observe: ObserveKeys = Field(ObserveKeys(), description="What is remembered of requests.")
 
     @classmethod
     def from_short(cls, value: Any) -> Any:

@@ -125,6 +125,11 @@ class Expert:
         return self.adapter.source if self.adapter else None
 
     @property
+    def is_priced(self) -> bool:
+        """Whether it is known what its calls cost."""
+        return self.cost is not None and None not in {self.cost.input, self.cost.output}
+
+    @property
     def is_eligible(self) -> bool:
         """Whether its status lets it answer new conversations."""
         return self.status in {"live", "canary"}
@@ -318,6 +323,23 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """What is remembered of requests.
+
+    Attributes:
+        decisions: whether decisions are written down.
+        decisions_for_s: after so long they are forgotten.
+        keep_prompts: as digests, as texts, or not at all.
+        prompts_for_s: after so long texts are forgotten.
+    """
+
+    decisions: bool = True
+    decisions_for_s: float = 30 * 86_400.0
+    keep_prompts: Literal["hash", "text", "none"] = "hash"
+    prompts_for_s: float = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
     """Everything that experts.yaml says. Names in it are known to exist.
 
@@ -344,6 +366,7 @@ class Composition:
     fallbacks: Fallbacks
     batching: Batching = field(default_factory=Batching)
     aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
+    observe: Observe = field(default_factory=Observe)
     folder: Path
     source: Path
     fingerprint: str

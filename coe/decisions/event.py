@@ -1,0 +1,192 @@
+"""A request that has ended -> the record of its decision. Pure, and run off the event loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from coe.composition import Composition
+from coe.errors import CoEError
+from coe.stores.decisions import Record
+from coe.types import Answer, Decision, Plan, Query
+
+_PER = 1_000_000
+_MOST_RANKED = 8
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
+_DATA = b"data:"
+
+
+class Event(NamedTuple):
+    """What the event loop notes of a request that has ended: references, nothing computed.
+
+    Attributes:
+        at: when it came, in seconds since the epoch.
+        tenant: digest of the client's key; empty where it has none.
+        answer: None where nobody answered.
+        last: the last piece of the answer that was sent; it holds the usage of a stream.
+        arms: the arm of each experiment that the request took part in.
+        took_s: the whole request, in seconds.
+        first_s: until the first content; None where there was none.
+    """
+
+    at: float
+    query: Query
+    composition: Composition
+    tenant: str
+    status: int
+    took_s: float
+    answer: Answer | None = None
+    error: CoEError | None = None
+    last: bytes = b""
+    arms: Mapping[str, str] = {}
+    first_s: float | None = None
+
+
+def record_of(event: Event, digest: Callable[[object], str]) -> Record:
+    """Return the record of a request.
+
+    Args:
+        event: what was noted of it.
+        digest: of the messages.
+    """
+    query, answer = event.query, event.answer
+    observe = event.composition.observe
+    decision, plan = _decided(event)
+    messages = query.body.get("messages", query.body.get("input"))
+    keeps = observe.keep_prompts == "text"
+    said = _said(answer.first, event.last) if answer is not None else _SILENT
+    return Record(
+        id=query.id,
+        response_id=said.id,
+        at=event.at,
+        tenant=event.tenant,
+        endpoint=query.endpoint,
+        model=query.model,
+        status=event.status,
+        error=type(event.error).__name__ if event.error is not None else "",
+        prompt="" if observe.keep_prompts == "none" else digest(messages),
+        text=messages if keeps else None,
+        text_until=event.at + observe.prompts_for_s if keeps else None,
+        category=decision.category,
+        probability=decision.probability,
+        reason=answer.reason if answer is not None else decision.reason,
+        router=decision.router,
+        expert=answer.call.expert if answer is not None else None,
+        unit=decision.session.owner.hex() if decision.session is not None else "",
+        arms=event.arms,
+        latency_s=event.took_s,
+        first_s=event.first_s,
+        prompt_tokens=said.prompt_tokens,
+        answer_tokens=said.answer_tokens,
+        cost=_cost(event.composition, answer, said),
+        composition=event.composition.fingerprint,
+        detail=_detail(event, decision, plan, said),
+    )
+
+
+class _Said(NamedTuple):
+    """What the body of an answer says of itself."""
+
+    id: str | None = None
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    provenance: Mapping[str, Any] | None = None
+
+
+_SILENT = _Said()
+
+
+def _decided(event: Event) -> tuple[Decision, Plan]:
+    if event.answer is not None:
+        return event.answer.decision, event.answer.plan
+    made = event.error.made if event.error is not None else None
+    return made if made is not None else (Decision(), Plan(calls=()))
+
+
+def _said(first: bytes, last: bytes) -> _Said:
+    """Read the id from the first piece of an answer, and what it took from the last one."""
+    found = _ID.search(first)
+    name = found[1].decode("utf-8", "replace") if found else None
+    for piece in (last, first):
+        for line in reversed(piece.splitlines()):
+            raw = line.removeprefix(_DATA).strip()
+            if b'"usage"' not in raw and b'"provenance"' not in raw:
+                continue
+            try:
+                body = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(body, dict) and (isinstance(body.get("usage"), dict) or "coe" in body):
+                usage, coe = body.get("usage") or {}, body.get("coe") or {}
+                return _Said(
+                    id=name,
+                    prompt_tokens=_count(usage.get("prompt_tokens")),
+                    answer_tokens=_count(usage.get("completion_tokens")),
+                    provenance=coe.get("provenance") if isinstance(coe, dict) else None,
+                )
+    return _Said(id=name)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float | None:
+    """Return what the answer cost; None where its tokens or its prices are not known."""
+    if answer is None:
+        return None
+    if said.provenance is not None:
+        cost = said.provenance.get("cost_usd")
+        return float(cost) if isinstance(cost, int | float) else None
+    prices = composition.experts[answer.call.expert].cost
+    if prices is None or prices.input is None or prices.output is None:
+        return None
+    if said.prompt_tokens is None or said.answer_tokens is None:
+        return None
+    return (prices.input * said.prompt_tokens + prices.output * said.answer_tokens) / _PER
+
+
+def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[str, Any]:
+    """Return what is known beside, less what is empty."""
+    answer = event.answer
+    attempts = answer.attempts if answer is not None else ()
+    if event.error is not None:
+        attempts = event.error.attempts
+    session, choice = decision.session, plan.choice
+    facts = {
+        "candidates": _candidates(plan),
+        "excluded": [row._asdict() for row in plan.excluded],
+        "ranked": [row._asdict() for row in decision.ranked[:_MOST_RANKED]],
+        "calibrated": decision.calibrated,
+        "note": decision.detail,
+        "pinned": decision.pinned_expert,
+        "choose": choice.choose if choice is not None else None,
+        "attempts": [{"expert": one.expert, "error": one.error} for one in attempts],
+        "session": session
+        and {"source": session.source, "previous": session.previous, "kept": session.kept},
+        "panel": plan.panel.panel if plan.panel is not None else None,
+        "alone": plan.alone,
+        "provenance": said.provenance,
+        "stream": event.query.stream,
+        "routed_s": round(answer.routed_s, 6) if answer is not None else None,
+        "queued_s": round(answer.queued_s, 6) if answer is not None else None,
+        "swap_s": answer.swap_s if answer is not None else None,
+    }
+    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+
+
+def _candidates(plan: Plan) -> list[dict[str, Any]]:
+    """Return who could have answered, in order: how likely each was to be asked first."""
+    expected = {row.expert: row for row in plan.choice.prospects} if plan.choice else {}
+    rows = []
+    for place, call in enumerate(plan.calls):
+        prospect = expected.get(call.expert)
+        chance = plan.chances.get(call.expert, 0.0) if plan.chances else float(place == 0)
+        row = {"expert": call.expert, "propensity": chance}
+        if prospect is not None:
+            row["quality"], row["cost"] = prospect.quality, prospect.cost
+        rows.append(row)
+    return rows

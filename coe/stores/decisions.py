@@ -1,0 +1,328 @@
+"""The decision log: what was decided, what came of it, and what people said of it. One SQLite file.
+
+Prompts are kept as keyed digests: equal prompts can be counted, and nobody without this file can
+try which prompt a digest stands for. Their text is kept only where the composition asks for it, and
+only until its own time is over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from coe.stores.sqlite import Database, Format
+
+FILE = "decisions.sqlite"
+_PAGE = 1000
+
+_DECISIONS = """
+CREATE TABLE decisions (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    response_id TEXT,
+    at REAL NOT NULL,
+    tenant TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    text BLOB,
+    text_until REAL,
+    category TEXT,
+    probability REAL,
+    reason TEXT NOT NULL,
+    router TEXT NOT NULL,
+    expert TEXT,
+    unit TEXT NOT NULL,
+    arms TEXT NOT NULL,
+    latency_s REAL NOT NULL,
+    first_s REAL,
+    prompt_tokens INTEGER,
+    answer_tokens INTEGER,
+    cost REAL,
+    composition TEXT NOT NULL,
+    detail BLOB NOT NULL
+)
+"""
+_BY_RESPONSE = "CREATE INDEX by_response ON decisions (response_id)"
+_BY_TIME = "CREATE INDEX by_time ON decisions (at)"
+_FEEDBACK = """
+CREATE TABLE feedback (
+    seq INTEGER PRIMARY KEY,
+    decision TEXT NOT NULL,
+    at REAL NOT NULL,
+    source TEXT NOT NULL,
+    value REAL CHECK (value BETWEEN 0 AND 1),
+    comment TEXT NOT NULL,
+    demonstration TEXT NOT NULL,
+    correct TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    key TEXT NOT NULL,
+    UNIQUE (decision, key)
+)
+"""
+_FEEDBACK_BY_TIME = "CREATE INDEX feedback_by_time ON feedback (at)"
+_SALT = "CREATE TABLE salt (value BLOB NOT NULL)"
+_FORMAT = Format(  # its mark spells "CoED"
+    what="decisions",
+    mark=0x436F4544,
+    version=1,
+    tables=(_DECISIONS, _BY_RESPONSE, _BY_TIME, _FEEDBACK, _FEEDBACK_BY_TIME, _SALT),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One decision, and what came of it.
+
+    Attributes:
+        id: that of the query; the header `x-coe-decision-id`.
+        response_id: the `id` of the answer's body; None where it has none.
+        at: when the request came, in seconds since the epoch.
+        tenant: digest of the client's key; empty where it has none.
+        model: the name that the client asked for.
+        status: of HTTP; 499 where the client left.
+        error: the error's class; empty where there was none.
+        prompt: digest of the messages, see `DecisionStore.digest`.
+        text: the messages, where they are kept.
+        text_until: when they are forgotten, in seconds since the epoch.
+        unit: digest of the conversation that it was a turn of; empty where that is not known.
+        arms: the arm of each experiment that it took part in.
+        latency_s: the whole request, in seconds.
+        first_s: until the first content; None where there was none.
+        cost: of all its calls, in the currency of the composition; None where not known.
+        composition: fingerprint.
+        detail: what else is known: candidates with their propensities, exclusions, attempts, the
+            ranked categories, a panel's calls.
+    """
+
+    id: str
+    at: float
+    tenant: str = ""
+    endpoint: str = "chat/completions"
+    model: str = ""
+    status: int = 200
+    error: str = ""
+    response_id: str | None = None
+    prompt: str = ""
+    text: Sequence[Any] | None = None
+    text_until: float | None = None
+    category: str | None = None
+    probability: float | None = None
+    reason: str = ""
+    router: str = ""
+    expert: str | None = None
+    unit: str = ""
+    arms: Mapping[str, str] = field(default_factory=dict)
+    latency_s: float = 0.0
+    first_s: float | None = None
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    cost: float | None = None
+    composition: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What somebody said of an answer.
+
+    Attributes:
+        decision: its id.
+        at: when it was said, in seconds since the epoch.
+        source: who said it: `user`, or `judge` for one of ours.
+        value: how good the answer was, 0 to 1; None where nobody said.
+        comment: in words.
+        demonstration: what the answer should have been.
+        correct: how right each expert was, 0 to 1, by name.
+        tags: free labels.
+        key: the same key for the same decision is the same feedback, sent again.
+    """
+
+    decision: str
+    at: float
+    source: str = "user"
+    value: float | None = None
+    comment: str = ""
+    demonstration: str = ""
+    correct: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+
+
+class Owner(NamedTuple):
+    """A decision's id, and the tenant that it belongs to."""
+
+    id: str
+    tenant: str
+
+
+_COLUMNS = tuple(one.name for one in fields(Record))
+_JSON = frozenset({"arms", "detail", "text"})
+_INSERT = (
+    f"INSERT OR IGNORE INTO decisions ({', '.join(_COLUMNS)})"  # noqa: S608 - names of ours
+    f" VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+)
+_SAID = tuple(one.name for one in fields(Feedback))
+_SAID_JSON = frozenset({"correct", "tags"})
+_REPLACED = (f"{name} = excluded.{name}" for name in _SAID if name not in {"decision", "key"})
+_SAY = (
+    f"INSERT INTO feedback ({', '.join(_SAID)})"  # noqa: S608 - names of ours
+    f" VALUES ({', '.join(':' + name for name in _SAID)})"
+    f" ON CONFLICT (decision, key) DO UPDATE SET {', '.join(_REPLACED)}"
+)
+
+
+class DecisionStore:
+    """Decisions and feedback in a file; threads and processes may share it."""
+
+    def __init__(self, database: Database) -> None:
+        """Store the file; see `open`."""
+        self._database = database
+        self._salt = _salt(database)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file, and make it (and its folder) where it is absent.
+
+        Raises:
+            ArtefactError: the file is damaged, of another program, or of a newer version.
+            CoEError: it cannot be opened or made.
+        """
+        return cls(Database.open(path, _FORMAT))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def digest(self, messages: object) -> str:
+        """Return the digest that a prompt has in this file."""
+        raw = orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+        return blake2b(raw, digest_size=16, key=self._salt).hexdigest()
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Add decisions, all or none; one that is there already stays as it is."""
+        rows = [_row(record, _COLUMNS, _JSON) for record in records]
+        with self._database.writing() as connection:
+            connection.executemany(_INSERT, rows)
+
+    def find(self, name: str) -> Record | None:
+        """Return the decision with this id, or the last one whose answer had it; None for none."""
+        query = "SELECT * FROM decisions WHERE id = ? OR response_id = ? ORDER BY at DESC LIMIT 1"
+        with self._database.reading() as connection:
+            row = connection.execute(query, (name, name)).fetchone()
+        return None if row is None else _record(row)
+
+    def owner(self, name: str) -> Owner | None:
+        """Return whose decision an id of a decision or of an answer stands for; None for none."""
+        record = self.find(name)
+        return None if record is None else Owner(record.id, record.tenant)
+
+    def say(self, feedback: Feedback) -> None:
+        """Add feedback; what was said with the same key is replaced."""
+        with self._database.writing() as connection:
+            connection.execute(_SAY, _row(feedback, _SAID, _SAID_JSON))
+
+    def said(self, decision: str) -> tuple[Feedback, ...]:
+        """Return the feedback on a decision, oldest first."""
+        query = "SELECT * FROM feedback WHERE decision = ? ORDER BY seq"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, (decision,)).fetchall()
+        return tuple(_feedback(row) for row in rows)
+
+    def records(self, *, since: float = 0.0, experiment: str | None = None) -> Iterator[Record]:
+        """Yield decisions, oldest first; between two pages others may write.
+
+        Args:
+            since: of requests that came at or after this, in seconds since the epoch.
+            experiment: only those that took part in it.
+        """
+        where = "seq > ? AND at >= ?"
+        values: tuple[Any, ...] = (since,)
+        if experiment is not None:
+            # An arm is written as JSON; a quoted name cannot be part of another one.
+            where += " AND instr(arms, ?) > 0"
+            values = (since, orjson.dumps(experiment).decode() + ":")
+        query = f"SELECT * FROM decisions WHERE {where} ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
+        after = 0
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(query, (after, *values)).fetchall()
+            for row in rows:
+                after = row["seq"]
+                yield _record(row)
+            if len(rows) < _PAGE:
+                return
+
+    def feedback(self, *, since: float = 0.0) -> Iterator[Feedback]:
+        """Yield the feedback on decisions that were made at or after `since`, oldest first."""
+        query = (
+            "SELECT feedback.* FROM feedback JOIN decisions ON decisions.id = feedback.decision"
+            " WHERE feedback.seq > ? AND decisions.at >= ? ORDER BY feedback.seq LIMIT ?"
+        )
+        after = 0
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(query, (after, since, _PAGE)).fetchall()
+            for row in rows:
+                after = row["seq"]
+                yield _feedback(row)
+            if len(rows) < _PAGE:
+                return
+
+    def forget(self, *, before: float, now: float) -> int:
+        """Forget decisions made before a time, their feedback, and texts whose time is over.
+
+        Returns:
+            How many decisions were forgotten.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE decisions SET text = NULL, text_until = NULL WHERE text_until < ?", (now,)
+            )
+            connection.execute(
+                "DELETE FROM feedback WHERE decision IN (SELECT id FROM decisions WHERE at < ?)",
+                (before,),
+            )
+            return connection.execute("DELETE FROM decisions WHERE at < ?", (before,)).rowcount
+
+
+def _salt(database: Database) -> bytes:
+    """Return the key of the file's digests; it is made with the file."""
+    with database.writing() as connection:
+        row = connection.execute("SELECT value FROM salt").fetchone()
+        if row is not None:
+            return bytes(row["value"])
+        salt = secrets.token_bytes(32)
+        connection.execute("INSERT INTO salt (value) VALUES (?)", (salt,))
+        return salt
+
+
+def _row(value: Record | Feedback, columns: Iterable[str], json: frozenset[str]) -> dict[str, Any]:
+    row = {name: getattr(value, name) for name in columns}
+    for name in json & row.keys():
+        if row[name] is not None:
+            row[name] = orjson.dumps(row[name], default=dict).decode()
+    return row
+
+
+def _record(row: Any) -> Record:
+    values = {name: row[name] for name in _COLUMNS}
+    for name in _JSON:
+        if values[name] is not None:
+            values[name] = orjson.loads(values[name])
+    return Record(**values)
+
+
+def _feedback(row: Any) -> Feedback:
+    values = {name: row[name] for name in _SAID}
+    for name in _SAID_JSON:
+        values[name] = orjson.loads(values[name])
+    return Feedback(**values)
