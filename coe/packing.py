@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from coe.composition import Backend as Entry
 from coe.composition import Composition
+from coe.composition import Expert as ExpertEntry
 from coe.protocols import Backend, Ordering, Residency
 from coe.registry import Registry
 from coe.scheduler.loop import Setup
@@ -46,10 +47,24 @@ def setups(
     if not layouts:
         return {}
     batching = composition.batching
-    ordering: Ordering = registry.load("coe.orderings", batching.strategy)()
-    if batching.ageing is not None and isinstance(ordering, Affinity):
-        ordering = replace(ordering, ageing=batching.ageing)
-    options = Options(
+    options = options_of(composition)
+    return {
+        name: Setup(
+            layout=layout,
+            options=options,
+            ordering=ordering_of(batching.strategy, composition, registry),
+            eviction=registry.load("coe.evictions", batching.evict)(),
+            load_limit_s=batching.load_limit_s,
+            status_frames=batching.status_frames,
+        )
+        for name, layout in layouts.items()
+    }
+
+
+def options_of(composition: Composition) -> Options:
+    """Return how the composition weighs waiting against swapping."""
+    batching = composition.batching
+    return Options(
         goal=batching.goal,
         max_wait_s=batching.max_wait_s,
         bulk_max_wait_s=batching.bulk_max_wait_s,
@@ -59,36 +74,48 @@ def setups(
         max_queue=batching.max_queue,
         max_queue_per_key=batching.max_queue_per_key,
     )
-    return {
-        name: Setup(
-            layout=layout,
-            options=options,
-            ordering=ordering,
-            eviction=registry.load("coe.evictions", batching.evict)(),
-            load_limit_s=batching.load_limit_s,
-            status_frames=batching.status_frames,
-        )
-        for name, layout in layouts.items()
-    }
+
+
+def ordering_of(name: str, composition: Composition, registry: Registry) -> Ordering:
+    """Build an ordering as the composition has it. Raises ConfigError where it is missing."""
+    ordering: Ordering = registry.load("coe.orderings", name)()
+    ageing = composition.batching.ageing
+    if ageing is not None and isinstance(ordering, Affinity):
+        return replace(ordering, ageing=ageing)
+    return ordering
+
+
+def experts_of(composition: Composition, backend: str) -> tuple[ExpertEntry, ...]:
+    """Return the experts of a backend."""
+    return tuple(one for one in composition.experts.values() if one.backend == backend)
+
+
+def unsized(experts: Iterable[ExpertEntry]) -> tuple[str, ...]:
+    """Return the experts that do not say what they take: of whole models, all must."""
+    return tuple(one.name for one in experts if one.memory is None and one.base is None)
 
 
 def _layout(entry: Entry, composition: Composition, backend: Backend) -> Layout | None:
     """Return what of a backend is packed; None where it is not managed."""
-    experts = [one for one in composition.experts.values() if one.backend == entry.name]
+    experts = experts_of(composition, entry.name)
     if entry.memory is None or not experts:
         return None
     if residency_of(backend) is None:
         logger.debug("backend %s cannot load and unload: its `memory` is not managed", entry.name)
         return None
-    unknown = [one.name for one in experts if one.memory is None and one.base is None]
-    if unknown:
+    if unknown := unsized(experts):
         logger.warning(
             "backend %s has `memory`, and it is not managed: `memory` of %s is missing",
             entry.name,
             ", ".join(unknown),
         )
         return None
-    pool = Pool(name=entry.name, memory=entry.memory - entry.reserve)
+    return layout_of(entry, experts)
+
+
+def layout_of(entry: Entry, experts: Sequence[ExpertEntry]) -> Layout:
+    """Return what is packed into a backend that has `memory`; all experts say what they take."""
+    pool = Pool(name=entry.name, memory=(entry.memory or 0) - entry.reserve)
     return Layout(
         pools=(pool,),
         experts=tuple(
