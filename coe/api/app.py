@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import decisions, embeddings, errors, experts, wire
+from coe.api import decisions, embeddings, errors, experts, scheduling, wire
 from coe.api.body import Receive, Scope
 from coe.api.bulk import Bulk
 from coe.api.inference import Inference, Send
@@ -83,6 +83,7 @@ def _rest(live: Live, settings: Settings, log: DecisionLog) -> FastAPI:
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(decisions.endpoints(log, settings))
+    app.include_router(scheduling.endpoints(live))
     for table in bulk.endpoints():
         app.include_router(table)
     app.add_exception_handler(CoEError, _render)
