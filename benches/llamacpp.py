@@ -10,9 +10,10 @@ Swaps are counted in the server's own log: the files that it read. The models ha
 (7 MB), so a swap is short here, and what it saves in time is a lower bound for models of a size.
 Rounds have seeds of their own, and who goes first alternates.
 
-The server is set up under build/bench once, which compiles llama.cpp for some minutes, unless
-LLAMACPP_PYTHON names a Python that has what `REQUIREMENTS` lists. Without it, nothing is
-measured. The metrics are added to build/bench/scheduler.json.
+The server is set up under build/bench once, which compiles llama.cpp (ten minutes of one core; it
+needs a C++ compiler), unless LLAMACPP_PYTHON names a Python that has what `REQUIREMENTS` lists.
+Where neither works, that is said and nothing is measured. The metrics are added to
+build/bench/scheduler.json.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ GOALS = (
 )
 
 
+class NoServer(Exception):
+    """The server does not start."""
+
+
 @dataclass(frozen=True)
 class Server:
     """The server in a process of its own."""
@@ -98,12 +103,11 @@ def main() -> None:
     console = report.console()
     try:
         python = _python()
-        files = _models(python)
-    except (OSError, subprocess.CalledProcessError) as error:
+        with _serving(python, _models(python)) as server:
+            rounds = asyncio.run(_rounds(server))
+    except (OSError, subprocess.CalledProcessError, NoServer) as error:
         console.print(f"llamacpp_swaps and llamacpp_time_vs_fifo: NOT MEASURED ({error})")
         return
-    with _serving(python, files) as server:
-        rounds = asyncio.run(_rounds(server))
     ours, theirs = [one["scheduled"] for one in rounds], [one["as they come"] for one in rounds]
     rows = [
         (
@@ -203,8 +207,12 @@ def _python() -> str:
     python, stamp = folder / "bin" / "python", folder / "stamp"
     wanted = "\n".join(REQUIREMENTS)
     if not stamp.is_file() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
+        print(f"compiling llama.cpp into {folder}: ten minutes of one core, once", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        # Not from pip's cache: a wheel that was built with other flags there may have no library.
+        install = (str(python), "-m", "pip", "install", "-q", "--no-cache-dir", *REQUIREMENTS)
+        subprocess.run(install, check=True)
+        subprocess.run([str(python), "-c", "import llama_cpp.server"], check=True)
         stamp.write_text(wanted)
     return str(python)
 
@@ -240,13 +248,13 @@ def _serving(python: str, files: Path) -> Iterator[Server]:
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(600):
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended: {log.read_text(errors='replace')[-500:]}")
+            raise NoServer(f"the server ended: {log.read_text(errors='replace')[-500:]}")
         try:
             with urlopen(url, timeout=5):
                 return
         except (URLError, OSError):
             time.sleep(0.1)
-    raise RuntimeError(f"the server did not answer: see {log}")
+    raise NoServer(f"the server did not answer: see {log}")
 
 
 def _add(metrics: Sequence[report.Metric]) -> None:
