@@ -27,39 +27,39 @@ from coe.scheduler.events import (
 
 
 class Recent:
-    """Experts in memory and copies in host memory, both by least recent use; each of size 1.
-
-    As on SN40L, host memory also holds copies of what is on the accelerator.
-    """
+    """Experts in memory and those parked in host memory, both by least recent use; of size 1."""
 
     def __init__(self, slots: int, host: int | None) -> None:
         self.slots = slots
         self.host = host
         self.resident: OrderedDict[str, None] = OrderedDict()
-        self.copies: OrderedDict[str, None] = OrderedDict()
+        self.parked: OrderedDict[str, None] = OrderedDict()
 
     def use(self, expert: str) -> None:
         """Note that it is used now."""
         self.resident.move_to_end(expert)
-        if self.host is not None:
-            self.copies.move_to_end(expert)
 
     def bring(self, expert: str) -> list[Action]:
         """Return what makes an expert resident; it is counted as such from now on."""
         actions: list[Action] = []
         if len(self.resident) >= self.slots:
             victim, _ = self.resident.popitem(last=False)
-            why = Why(for_expert=expert, needs=1, free=0, waiting=0, idle_s=0.0, reload_s=0.0)
-            actions.append(Unload(victim, why))
-        source: Source = "host"
-        drop: tuple[str, ...] = ()
-        if self.host is not None and expert not in self.copies:
-            source = "disk"
-            if len(self.copies) >= self.host:
-                drop = (self.copies.popitem(last=False)[0],)
-            self.copies[expert] = None
+            actions.append(self._unload(victim, expert))
+        source: Source = "host" if expert in self.parked else "disk"
+        self.parked.pop(expert, None)
         self.resident[expert] = None
-        return [*actions, Load(expert, source, drop=drop)]
+        return [*actions, Load(expert, source)]
+
+    def _unload(self, victim: str, expert: str) -> Unload:
+        why = Why(for_expert=expert, needs=1, free=0, waiting=0, idle_s=0.0, reload_s=0.0)
+        is_full = len(self.parked) >= (self.host or 0)
+        drop = tuple([name for name in self.parked if name != expert][:1]) if is_full else ()
+        if is_full and not drop:
+            return Unload(victim, why)
+        for name in drop:
+            del self.parked[name]
+        self.parked[victim] = None
+        return Unload(victim, why, park=True, drop=drop)
 
 
 class FirstCome:

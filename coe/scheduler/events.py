@@ -85,16 +85,28 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """An unload that was asked for is done. An expert's adapters left with it."""
+    """An unload that was asked for is done. An expert's adapters left with it.
+
+    Attributes:
+        parked: whether host memory has its weights now; those of its adapters are gone.
+        dropped: who left host memory for it.
+    """
 
     expert: str
+    parked: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UnloadFailed:
-    """An unload that was asked for failed: the expert still takes its memory."""
+    """An unload that was asked for failed: the expert still takes its memory.
+
+    Attributes:
+        dropped: who left host memory for it all the same.
+    """
 
     expert: str
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +117,19 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """Host memory no longer has what was parked there, though nobody asked for that."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed: `Scheduler.wake_s` was reached."""
 
 
-Event = Arrive | Cancel | Finished | Loaded | LoadFailed | Unloaded | UnloadFailed | Lost | Tick
+Moved = Loaded | LoadFailed | Unloaded | UnloadFailed
+Event = Arrive | Cancel | Finished | Moved | Lost | Dropped | Tick
 
 # ---------------------------------------------------------------- actions
 
@@ -147,15 +167,12 @@ class Load:
     """Bring the expert into memory, and report `Loaded` or `LoadFailed`.
 
     Attributes:
-        source: where its weights are.
-        drop: experts whose copies in host memory make room for this one's, first of all.
-        keep: whether host memory has a copy afterwards.
+        source: where its weights are. Those in host memory are there until it is loaded, or
+            could not be, and then no longer.
     """
 
     expert: str
-    source: Source = "host"
-    drop: tuple[str, ...] = ()
-    keep: bool = True
+    source: Source = "disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +206,18 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Take the expert, and its adapters, out of memory; report `Unloaded` or `UnloadFailed`."""
+    """Take the expert, and its adapters, out of memory; report `Unloaded` or `UnloadFailed`.
+
+    Attributes:
+        park: whether host memory is to keep its weights. Where that fails it is only unloaded.
+        drop: parked experts that make room for it there, first of all. They may not be loaded
+            before the report.
+    """
 
     expert: str
     why: Why
+    park: bool = False
+    drop: tuple[str, ...] = ()
 
 
 Action = Start | Refuse | Load | Unload

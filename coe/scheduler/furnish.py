@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from coe.scheduler.memory import Expert, Layout, footprint
-from coe.scheduler.rooms import HostCopies, Occupant, Room
+from coe.scheduler.memory import Expert, Kept, Layout, LoadTimes, footprint
+from coe.scheduler.rooms import HostMemory, Occupant, Room
 
 
 def furnish(
-    layout: Layout, resident: Sequence[str] = ()
+    layout: Layout, kept: Kept, resident: Sequence[str] = ()
 ) -> tuple[tuple[Room, ...], dict[str, Occupant]]:
     """Return one room per pool and all experts by name; those that are resident are in.
 
+    Args:
+        layout: what there is.
+        kept: who is parked, and what was measured of loads; who is new is added.
+        resident: who is in.
+
     Raises:
-        ValueError: a resident expert is unknown, lacks its base, or does not fit.
+        ValueError: a resident expert is unknown, lacks its base, or does not fit; a parked one is
+            unknown, resident, or does not fit.
     """
     pools = {
         pool.name: Room(
             name=pool.name,
             capacity=pool.memory,
             width=pool.width,
-            host=None if pool.host is None else HostCopies(pool.host),
+            host=None if pool.host is None else HostMemory(pool.host),
         )
         for pool in layout.pools
     }
     occupants: dict[str, Occupant] = {}
     for expert in sorted(layout.experts, key=lambda one: one.base is not None):
+        times = kept.times.setdefault(expert.name, LoadTimes())
         if expert.base is None:
             size = footprint(expert, layout.adapters(expert.name))
-            occupant = Occupant(expert, pools[expert.pool], None, size)
+            occupant = Occupant(expert, pools[expert.pool], None, size, times)
         else:
-            occupant = _adapter(expert, occupants[expert.base], layout)
+            occupant = _adapter(expert, occupants[expert.base], layout, times)
         occupants[expert.name] = occupant
         occupant.room.everybody[expert.name] = occupant
     rooms = tuple(pools.values())
@@ -41,6 +48,8 @@ def furnish(
         room.pins = tuple(one for one in everybody if one.expert.pinned)
     for name in sorted(resident, key=lambda one: one in occupants and occupants[one].is_adapter):
         _settle_in(name, occupants)
+    for name, size in kept.parked.items():
+        _park(name, size, occupants)
     return rooms, occupants
 
 
@@ -50,11 +59,11 @@ def all_rooms(pools: Sequence[Room]) -> tuple[Room, ...]:
     return (*pools, *inner)
 
 
-def _adapter(expert: Expert, base: Occupant, layout: Layout) -> Occupant:
+def _adapter(expert: Expert, base: Occupant, layout: Layout, times: LoadTimes) -> Occupant:
     if base.inner is None:
         most = base.expert.max_loras or len(layout.adapters(base.name))
-        base.inner = Room(name=base.name, capacity=most, owner=base)
-    occupant = Occupant(expert, base.inner, base, 1)
+        base.inner = Room(name=base.name, capacity=most, owner=base, host=base.room.host)
+    occupant = Occupant(expert, base.inner, base, 1, times)
     base.adapters.append(occupant)
     base.members = (base, *base.adapters)
     return occupant
@@ -70,5 +79,13 @@ def _settle_in(name: str, occupants: dict[str, Occupant]) -> None:
         raise ValueError(f"`{name}` is resident and does not fit: {occupant.room.free} is free")
     occupant.room.admit(occupant)
     occupant.status = "ready"
-    if occupant.room.host and occupant.room.host.free >= occupant.size:
-        occupant.room.host.sizes[name] = occupant.size
+
+
+def _park(name: str, size: int, occupants: Mapping[str, Occupant]) -> None:
+    occupant = occupants.get(name)
+    host = occupant.room.host if occupant else None
+    if occupant is None or host is None or occupant.status != "out":
+        raise ValueError(f"`{name}` is parked and cannot be")
+    if size > host.free:
+        raise ValueError(f"`{name}` is parked and does not fit: {host.free} is free")
+    host.sizes[occupant] = size

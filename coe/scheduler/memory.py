@@ -1,14 +1,20 @@
 """Memory as data: pools with sizes, experts with sizes, and what may lie beside what.
 
 Three tiers, as on SN40L (arXiv 2405.07518, section VI): accelerator, host memory, disk. Weights are
-only read, so an expert that leaves the accelerator costs nothing; what it costs to come back
-depends on whether host memory still has a copy.
+in one of the first two at a time, but for the moment of a load: an expert that leaves the
+accelerator is parked in host memory, which is quick to come back from, or is gone and read again.
+There, copies of what is on the accelerator stay; servers of ours do not keep them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from coe.scheduler.events import Source
+
+NEW_LOAD = 0.2
+"""Weight of a new measurement against the mean of the older ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +23,7 @@ class Pool:
 
     Attributes:
         memory: bytes on the accelerator that experts may take, less what is kept for their caches.
-        host: bytes of host memory for copies of weights; None where all of them fit.
+        host: bytes of host memory where experts that leave may be parked; None where they are not.
         width: experts that may work at the same time; None where every resident one may. An adapter
             works with its base: together they count as one.
     """
@@ -37,8 +43,8 @@ class Expert:
         base: the expert that this one is an adapter of; it has the base's pool and slots.
         max_loras: of a base, how many of its adapters may be resident at once; None for all.
         concurrency: calls in flight, those of its adapters included.
-        load_s: from host memory to the accelerator; measured times take over, here and below.
-        fetch_s: more than that where the weights are on disk.
+        load_s: bringing it in from disk; measured times take over, here and below.
+        host_s: bringing it in from host memory, where it was parked; None where nobody guesses.
         call_s: one call.
         pinned: loaded first, never unloaded.
     """
@@ -50,9 +56,53 @@ class Expert:
     max_loras: int | None = None
     concurrency: int = 1
     load_s: float = 1.0
-    fetch_s: float = 0.0
+    host_s: float | None = None
     call_s: float = 1.0
     pinned: bool = False
+
+
+class LoadTimes:
+    """What it takes to bring an expert in, by where it comes from: guesses until it was measured.
+
+    Attributes:
+        disk_s, host_s: expected now.
+        from_disk, from_host: loads that were measured; of a guess there are none.
+    """
+
+    __slots__ = ("disk_s", "from_disk", "from_host", "host_s")
+
+    def __init__(self) -> None:
+        self.disk_s = self.host_s = 0.0
+        self.from_disk = self.from_host = 0
+
+    def guess(self, expert: Expert) -> None:
+        """Take what is said of an expert for what was not measured."""
+        if not self.from_disk:
+            self.disk_s = expert.load_s
+        if not self.from_host:
+            self.host_s = expert.load_s if expert.host_s is None else expert.host_s
+
+    def learn(self, took_s: float, source: Source) -> None:
+        """Let a measured load count; the first from each tier replaces the guess."""
+        if source == "disk":
+            self.from_disk += 1
+            self.disk_s += max(NEW_LOAD, 1 / self.from_disk) * (took_s - self.disk_s)
+        else:
+            self.from_host += 1
+            self.host_s += max(NEW_LOAD, 1 / self.from_host) * (took_s - self.host_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is known beside a layout, and outlives whoever works by it.
+
+    Attributes:
+        parked: bytes of those in host memory.
+        times: what was measured of loads, by expert; whoever works by it keeps it up to date.
+    """
+
+    parked: Mapping[str, int] = field(default_factory=dict)
+    times: dict[str, LoadTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

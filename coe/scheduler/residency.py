@@ -14,7 +14,8 @@ from coe.protocols import Eviction, Ordering
 from coe.scheduler.events import Action, Lane, Load, Unload, Why
 from coe.scheduler.memory import fewest
 from coe.scheduler.options import Options
-from coe.scheduler.rooms import HostCopies, Incoming, Occupant, Room
+from coe.scheduler.parking import who_leaves
+from coe.scheduler.rooms import Incoming, Occupant, Room
 
 CLOSED = -math.inf  # no call's number is smaller
 HARD = 1.5
@@ -292,50 +293,22 @@ class Residency:
         )
         victim.status = "unloading"
         room.floor.pop(victim, None)
-        self.actions.append(Unload(victim.name, why))
+        drop = who_leaves(victim, target, self.eviction, now_s)
+        if room.host is None or drop is None:
+            self.actions.append(Unload(victim.name, why))
+            return
+        room.host.expect(victim, drop)
+        names = tuple(one.name for one in drop)
+        self.actions.append(Unload(victim.name, why, park=True, drop=names))
 
     def _load(self, incoming: Incoming, now_s: float) -> None:
         target, room = incoming.target, incoming.target.room
-        drop: tuple[str, ...] = ()
-        if room.host:
-            incoming.source = room.host.source(target.name)
-            if incoming.source == "disk":
-                drop = self._copy(room, room.host, target, now_s)
+        incoming.source = target.source
         incoming.phase = "loading"
         target.status = "loading"
         target.loading_s = now_s
         room.admit(target)
-        keep = room.host is None or room.host.source(target.name) == "host"
-        self.actions.append(Load(target.name, incoming.source, drop=drop, keep=keep))
-
-    def _copy(
-        self, room: Room, host: HostCopies, target: Occupant, now_s: float
-    ) -> tuple[str, ...]:
-        """Keep a copy in host memory of what comes from disk, if it is worth its room.
-
-        Copies of what is on the accelerator go first, since they are of use only after it left;
-        then those that are used least.
-        """
-        mine = target.resident(now_s)
-        copies = [room.everybody[name] for name in host.sizes]
-        worth = [
-            (one.status == "out", seen.uses + seen.waiting, one.name)
-            for one in copies
-            if (seen := one.resident(now_s))
-        ]
-        drop: list[str] = []
-        free = host.free
-        for is_out, uses, name in sorted(worth):
-            if free >= target.size or (is_out and uses >= mine.uses + mine.waiting):
-                break
-            drop.append(name)
-            free += host.sizes[name]
-        if free < target.size:
-            return ()
-        for name in drop:
-            del host.sizes[name]
-        host.sizes[target.name] = target.size
-        return tuple(drop)
+        self.actions.append(Load(target.name, incoming.source))
 
 
 def _later(room: Room, lane: Lane, most_s: float, now_s: float) -> float:

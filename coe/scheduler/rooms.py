@@ -15,14 +15,14 @@ from typing import Literal
 
 from coe.protocols import Pending, Resident
 from coe.scheduler.events import LANES, Lane, Source
-from coe.scheduler.memory import Expert
+from coe.scheduler.memory import Expert, LoadTimes
 from coe.scheduler.queues import Queue, Waiter
 
 Status = Literal["out", "loading", "ready", "unloading"]
 Head = tuple[float, int, "Occupant"]
 
 REMEMBERED_WAITS = 256
-NEW_LOAD, NEW_CALL = 0.2, 0.05  # weight of a new measurement against the mean of the older ones
+NEW_CALL = 0.05  # weight of a new measurement against the mean of the older ones
 USE_FADES_S = 300.0
 
 
@@ -33,25 +33,29 @@ class Occupant:
         members: itself and its adapters.
         unit: itself, or the base that it is an adapter of.
         size: what it takes of its room.
+        memory: bytes of its weights; 0 where nobody said, nor told.
+        times: what loads of it take.
         in_flight: calls that run; of a unit, those of its adapters too.
         bulk_in_flight: those of them that are bulk.
         stay: calls that it is still owed before it may be asked to leave.
         turn: calls that it is still owed before another resident expert may work.
         is_turn_over: takes no more calls, so that another resident expert can work.
         before: only calls whose number is smaller may start; infinite while it is open.
-        owed: reports of loads and unloads that it was lost in the middle of; it is not loaded
-            before they came.
+        owed: reports of loads and unloads that it was lost in the middle of, or that it is dropped
+            from host memory by; it is not loaded before they came.
         kept_s: until then it is not asked to leave: an unload of it failed.
     """
 
     __slots__ = (
         "adapters", "before", "bulk_in_flight", "call_s", "calls", "expert", "failures",
-        "fetch_s", "fetches", "in_flight", "inner", "is_turn_over", "kept_s", "lanes", "load_s",
-        "loaded_s", "loading_s", "loads", "members", "memory", "owed", "retry_s", "room", "size",
-        "status", "stay", "turn", "unit", "used_s", "uses",
+        "in_flight", "inner", "is_turn_over", "kept_s", "lanes", "loaded_s", "loading_s",
+        "members", "memory", "owed", "retry_s", "room", "size", "status", "stay", "times", "turn",
+        "unit", "used_s", "uses",
     )  # fmt: skip
 
-    def __init__(self, expert: Expert, room: Room, unit: Occupant | None, size: int) -> None:
+    def __init__(
+        self, expert: Expert, room: Room, unit: Occupant | None, size: int, times: LoadTimes
+    ) -> None:
         self.expert = expert
         self.room = room
         self.unit = unit or self
@@ -68,9 +72,10 @@ class Occupant:
         self.before = math.inf
         self.loaded_s = self.loading_s = self.used_s = -math.inf
         self.retry_s = self.kept_s = -math.inf
-        self.failures = self.calls = self.loads = self.fetches = 0
+        self.failures = self.calls = 0
         self.uses = 0.0
-        self.load_s, self.fetch_s, self.call_s = expert.load_s, expert.fetch_s, expert.call_s
+        self.times, self.call_s = times, expert.call_s
+        times.guess(expert)
 
     @property
     def name(self) -> str:
@@ -121,12 +126,15 @@ class Occupant:
         """Whether any call waits for it or its adapters."""
         return self.has_waiting("interactive") or self.has_waiting("bulk")
 
+    @property
+    def source(self) -> Source:
+        """Where its weights would come from."""
+        host = self.room.host
+        return "host" if host is not None and host.holds(self) else "disk"
+
     def reload_s(self) -> float:
         """Return what bringing it in from where it is now is expected to take."""
-        host = self.room.host
-        if host is None or self.expert.name in host.sizes:
-            return self.load_s
-        return self.load_s + self.fetch_s
+        return self.times.host_s if self.source == "host" else self.times.disk_s
 
     def pending(self, lane: Lane, now_s: float) -> Pending:
         """Return what an ordering sees; at least one call waits in the lane."""
@@ -164,32 +172,62 @@ class Occupant:
         self.calls += 1
         self.call_s += max(NEW_CALL, 1 / self.calls) * (took_s - self.call_s)
 
-    def learn_load(self, took_s: float, source: Source) -> None:
-        """Let a measured load count; the first from each tier replaces the guess."""
-        if source == "host":
-            self.loads += 1
-            self.load_s += max(NEW_LOAD, 1 / self.loads) * (took_s - self.load_s)
-        else:
-            self.fetches += 1
-            fetch_s = max(took_s - self.load_s, 0.0)
-            self.fetch_s += max(NEW_LOAD, 1 / self.fetches) * (fetch_s - self.fetch_s)
 
+class HostMemory:
+    """Who is parked in host memory, and who is on the way there.
 
-class HostCopies:
-    """Which experts' weights host memory holds copies of."""
+    Attributes:
+        sizes: bytes of those that are there, and of those that are about to be dropped.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.sizes: dict[str, int] = {}
+        self.sizes: dict[Occupant, int] = {}
+        self._coming: dict[Occupant, tuple[int, tuple[Occupant, ...]]] = {}
+        self._leaving: set[Occupant] = set()
 
-    def source(self, name: str) -> Source:
-        """Return where an expert's weights would come from."""
-        return "host" if name in self.sizes else "disk"
+    def holds(self, occupant: Occupant) -> bool:
+        """Whether an expert can be loaded from here."""
+        return occupant in self.sizes and occupant not in self._leaving
 
     @property
     def free(self) -> int:
-        """Bytes that no copy takes."""
-        return self.capacity - sum(self.sizes.values())
+        """Bytes that nobody takes, nor will when all that is under way is done, or failed."""
+        taken = sum(size for one, size in self.sizes.items() if one not in self._leaving)
+        for size, drop in self._coming.values():
+            taken += max(size, sum(self.sizes.get(one, 0) for one in drop))
+        return self.capacity - taken
+
+    def expect(self, occupant: Occupant, drop: tuple[Occupant, ...]) -> None:
+        """Keep the place of one that is being parked; who is dropped for it may not be loaded."""
+        self._coming[occupant] = (occupant.memory, drop)
+        self._leaving.update(drop)
+        for one in drop:
+            one.owed += 1
+
+    def arrive(
+        self, occupant: Occupant, *, parked: bool, dropped: tuple[str, ...]
+    ) -> tuple[Occupant, ...]:
+        """Note how it ended; return those that were to be dropped, who may be loaded again.
+
+        Args:
+            occupant: who was to be parked.
+            parked: whether it is here now.
+            dropped: those that are not here any more.
+        """
+        size, drop = self._coming.pop(occupant, (0, ()))
+        if parked:
+            self.sizes[occupant] = size or occupant.memory
+        for one in drop:
+            one.owed -= 1
+            self._leaving.discard(one)
+            if one.name in dropped:
+                self.sizes.pop(one, None)
+        return drop
+
+    def release(self, occupant: Occupant) -> None:
+        """Note that an expert's weights are not here, if they were."""
+        self.sizes.pop(occupant, None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,7 +244,7 @@ class Incoming:
     target: Occupant
     victims: list[Occupant]
     phase: Literal["draining", "unloading", "loading"] = "draining"
-    source: Source = "host"
+    source: Source = "disk"
     is_overdue: bool = False
     before: float = -math.inf
     is_promoted: bool = False
@@ -218,6 +256,7 @@ class Room:
 
     Attributes:
         owner: the base whose adapters are here; None for a pool.
+        host: where those that leave may be parked; a pool's is that of its bases' adapters, too.
         heads: for each lane and expert that calls wait for: its oldest one, oldest first.
         residents: whoever takes a place: loading, ready or unloading.
         floor: those that may work, where not every resident one may.
@@ -232,7 +271,7 @@ class Room:
     capacity: int
     width: int | None = None
     owner: Occupant | None = None
-    host: HostCopies | None = None
+    host: HostMemory | None = None
     used: int = 0
     everybody: dict[str, Occupant] = field(default_factory=dict)
     smallest: int = 0

@@ -95,7 +95,8 @@ class Outcome:
         waits_s: from arrival to start, by call.
         ends_s: when each call finished, by call.
         refused: calls that were told no, with the reason.
-        loads: when and whom; those from disk also in `fetches`.
+        loads: when and whom.
+        fetches: loads from disk where others may come from host memory.
     """
 
     arrivals: Sequence[Arrival]
@@ -143,9 +144,7 @@ class _World:
         self.sizes = {e.name: self._size(e) for e in layout.experts}
         self.pools = {p.name: p for p in layout.pools}
         self.resident: dict[str, str] = {}  # expert -> loading, ready
-        self.copies: dict[str, dict[str, int]] = {
-            p.name: {} for p in layout.pools if p.host is not None
-        }
+        self.parked: dict[str, dict[str, int]] = {p.name: {} for p in layout.pools}
         self.batches: dict[str, _Batch] = {}
         self.heap: list[tuple[float, int, Event | tuple[str, int]]] = []
         self.order = count()
@@ -187,6 +186,7 @@ class _World:
         if not isinstance(event, tuple):
             if isinstance(event, Loaded):
                 self.resident[event.expert] = "ready"
+                self.parked[self.experts[event.expert].pool].pop(event.expert, None)
             elif isinstance(event, Arrive):
                 self.arrived_s[event.ticket.id] = at_s
             self._tell(event, at_s)
@@ -230,14 +230,15 @@ class _World:
                 self.outcome.refused[call] = reason
             case Load():
                 self._load(action, now_s)
-            case Unload(expert):
+            case Unload(expert, _, park, drop):
                 if self._works(expert):
                     raise Foul(f"{expert} was unloaded while it worked")
                 if self.resident.pop(expert, "") != "ready":
                     raise Foul(f"{expert} was unloaded and not in memory")
                 for adapter in [e for e in self.resident if self.units[e] == expert]:
                     del self.resident[adapter]
-                return (Unloaded(expert),)
+                self._park(action)
+                return (Unloaded(expert, parked=park, dropped=drop),)
         return ()
 
     def _works(self, expert: str) -> bool:
@@ -283,25 +284,26 @@ class _World:
             beside = [e for e in self.resident if self.experts[e].base == expert.base]
             if len(beside) > most:
                 raise Foul(f"{expert.base} has {len(beside)} of {most} adapters")
-        took_s = expert.load_s
-        if pool.host is not None:
-            took_s += self._fetch(action, expert, self.copies[pool.name], pool.host)
+        is_parked = expert.name in self.parked[pool.name]
+        if (action.source == "host") != is_parked:
+            raise Foul(f"{expert.name} does not come from {action.source}")
+        if pool.host is not None and not is_parked:
+            self.outcome.fetches += 1
+        quick_s = expert.load_s if expert.host_s is None else expert.host_s
         self.outcome.loads.append((now_s, expert.name))
-        self._push(now_s + took_s, Loaded(expert.name))
+        self._push(now_s + (quick_s if is_parked else expert.load_s), Loaded(expert.name))
 
-    def _fetch(self, action: Load, expert: Expert, copies: dict[str, int], most: int) -> float:
+    def _park(self, action: Unload) -> None:
+        expert = self.experts[action.expert]
+        parked = self.parked[expert.pool]
         for name in action.drop:
-            del copies[name]
-        if (action.source == "host") != (expert.name in copies):
-            raise Foul(f"{expert.name} is not in {action.source} memory")
-        if action.source == "host":
-            return 0.0
-        self.outcome.fetches += 1
-        if action.keep:
-            copies[expert.name] = self.sizes[expert.name]
-        if sum(copies.values()) > most:
-            raise Foul(f"host memory holds {sum(copies.values())} of {most} bytes")
-        return expert.fetch_s
+            if name in self.resident or parked.pop(name, None) is None:
+                raise Foul(f"{name} was dropped and not parked")
+        if action.park:
+            parked[expert.name] = expert.memory
+        most = self.pools[expert.pool].host or 0
+        if sum(parked.values()) > most:
+            raise Foul(f"host memory holds {sum(parked.values())} of {most} bytes")
 
     # ------------------------------------------------------------ the engine
 

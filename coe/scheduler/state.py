@@ -15,7 +15,9 @@ What happens when anything happens (numbers are repeated in the code):
       leave when they are idle: nobody who works is ever unloaded;
    c. otherwise only idle ones leave;
    d. an expert stays for at least as many calls as waited for it when it came;
-   e. nobody is loaded whom no call waits for any more; a load under way ends quietly.
+   e. nobody is loaded whom no call waits for any more; a load under way ends quietly;
+   f. who leaves is parked in host memory where there is room, or where one that is parked is needed
+      less; the reports say what became of it.
 6. Calls beyond `max_wait_s` that are not next are refused.
 """
 
@@ -33,12 +35,14 @@ from coe.scheduler.events import (
     Action,
     Arrive,
     Cancel,
+    Dropped,
     Event,
     Finished,
     Lane,
     Loaded,
     LoadFailed,
     Lost,
+    Moved,
     Refusal,
     Refuse,
     Start,
@@ -48,7 +52,7 @@ from coe.scheduler.events import (
     UnloadFailed,
 )
 from coe.scheduler.furnish import all_rooms, furnish
-from coe.scheduler.memory import Layout
+from coe.scheduler.memory import Kept, Layout
 from coe.scheduler.options import Options
 from coe.scheduler.policies import Affinity, NextUse
 from coe.scheduler.queues import Waiter
@@ -71,6 +75,7 @@ class Scheduler:
 
     Args:
         resident: experts that are in memory already.
+        kept: what is known of host memory and of loads.
     """
 
     def __init__(
@@ -81,13 +86,14 @@ class Scheduler:
         ordering: Ordering | None = None,
         eviction: Eviction | None = None,
         resident: Iterable[str] = (),
+        kept: Kept | None = None,
     ) -> None:
         self.options = options or Options()
         self.ordering: Ordering = ordering or Affinity()
         self.eviction: Eviction = eviction or NextUse()
         self._residency = Residency(self.options, self.ordering, self.eviction)
         self._turns = Turns(self.ordering, self._residency, self._start)
-        self._pools, self._occupants = furnish(layout, tuple(resident))
+        self._pools, self._occupants = furnish(layout, kept or Kept(), tuple(resident))
         self._all_rooms = all_rooms(self._pools)
         self._waiting: dict[str, tuple[Occupant, Waiter]] = {}
         self._running: dict[str, _Running] = {}
@@ -95,6 +101,7 @@ class Scheduler:
         self._deadlines: list[tuple[float, str]] = []
         self._alarms: list[tuple[float, str]] = []
         self._relieved: set[Room] = set()  # rooms where bulk may have all the slots again
+        self._freed: list[Occupant] = []  # they may be loaded again
         self._arrivals = 0
         self._starts = 0
         self._start_rate = 0.0  # calls per second, of late
@@ -135,6 +142,8 @@ class Scheduler:
         self._expire()
         if touched:
             self._advance(touched, is_arrival=isinstance(event, Arrive))
+        while self._freed:
+            self._advance(self._freed.pop())
         if isinstance(event, Tick):
             for room in self._all_rooms:
                 room.is_stuck = False
@@ -165,15 +174,17 @@ class Scheduler:
         occupant.room.is_stuck = False
         if isinstance(event, Lost):
             self._lost(occupant)
+        elif isinstance(event, Dropped):
+            self._release(occupant)
         elif occupant.owed:
             occupant.owed -= 1
+            self._note_parked(event, occupant)
         else:
             self._moved(event, occupant)
+            self._note_parked(event, occupant)
         return occupant
 
-    def _moved(
-        self, event: Loaded | LoadFailed | Unloaded | UnloadFailed, occupant: Occupant
-    ) -> None:
+    def _moved(self, event: Moved, occupant: Occupant) -> None:
         match event:
             case Loaded(_, memory):
                 self._loaded(occupant, memory)
@@ -245,9 +256,12 @@ class Scheduler:
     def _loaded(self, occupant: Occupant, memory: int | None) -> None:
         room = occupant.room
         incoming = self._incoming(occupant, "loading")
-        occupant.learn_load(self._now_s - occupant.loading_s, incoming.source)
+        occupant.times.learn(self._now_s - occupant.loading_s, incoming.source)
+        self._release(occupant)
         if memory is not None and occupant is occupant.unit:
             room.resize(occupant, memory)
+        elif memory is not None:
+            occupant.memory = memory
         occupant.status = "ready"
         occupant.loaded_s = self._now_s
         occupant.failures = 0
@@ -259,6 +273,7 @@ class Scheduler:
     def _load_failed(self, occupant: Occupant) -> None:
         room = occupant.room
         self._incoming(occupant, "loading")
+        self._release(occupant)
         room.incoming = None
         room.dismiss(occupant)
         wait_s = self.options.retry_first_s * 2.0**occupant.failures
@@ -278,10 +293,26 @@ class Scheduler:
         if occupant.status != "unloading":
             raise ValueError(f"expert `{occupant.name}` was not asked to unload")
         occupant.status = "ready"
+        occupant.before = math.inf  # whom it was to leave for may have been given up before
         occupant.kept_s = self._now_s + LONGEST_RETRY_S  # others leave instead, for a while
         incoming = occupant.room.incoming
         if incoming and occupant in incoming.victims:
             self._residency.abandon(occupant.room)
+
+    def _note_parked(self, event: Moved, occupant: Occupant) -> None:
+        """5f. Take in who is in host memory now."""
+        host = occupant.room.host
+        if host is None or not isinstance(event, Unloaded | UnloadFailed):
+            return
+        parked = isinstance(event, Unloaded) and event.parked
+        for one in host.arrive(occupant, parked=parked, dropped=event.dropped):
+            one.room.is_stuck = False
+            self._freed.append(one)
+
+    @staticmethod
+    def _release(occupant: Occupant) -> None:
+        if occupant.room.host is not None:
+            occupant.room.host.release(occupant)
 
     def _lost(self, occupant: Occupant) -> None:
         gone = occupant.inner.residents.values() if occupant.inner else ()

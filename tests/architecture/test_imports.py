@@ -51,7 +51,7 @@ PURE = (
     *("conversation", "sessions", "turns"),
     *("scheduler/state", "scheduler/residency", "scheduler/turns", "scheduler/rooms"),
     *("scheduler/queues", "scheduler/policies", "scheduler/memory", "scheduler/options"),
-    *("scheduler/simulate", "scheduler/measures"),
+    *("scheduler/parking", "scheduler/simulate", "scheduler/measures"),
 )
 IMPURE = {"asyncio", "socket", "fastapi", "starlette", "aiohttp", "httpx", "redis", "threading"}
 

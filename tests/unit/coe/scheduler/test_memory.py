@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coe.scheduler.furnish import furnish
-from coe.scheduler.memory import Expert, Layout, Pool, fewest, footprint
+from coe.scheduler.memory import Expert, Kept, Layout, Pool, fewest, footprint
 
 POOL = Pool(name="p", memory=10)
 
@@ -85,4 +85,4 @@ def test_what_is_said_to_be_resident_must_fit(resident: list[str], message: str)
     )
 
     with pytest.raises(ValueError, match=message):
-        furnish(plan, resident)
+        furnish(plan, Kept(), resident)

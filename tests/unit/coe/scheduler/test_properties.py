@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from coe.scheduler.events import (
     Arrive,
     Cancel,
+    Dropped,
     Event,
     Finished,
     Load,
@@ -73,7 +74,21 @@ LAYOUTS = {
     "tiers": Layout(
         pools=(Pool(name="p", memory=2, host=2),),
         experts=tuple(
-            Expert(name=n, pool="p", memory=1, fetch_s=5, concurrency=2) for n in "abcde"
+            Expert(name=n, pool="p", memory=1, load_s=6, host_s=1, concurrency=2) for n in "abcde"
+        ),
+    ),
+    "tiers of sizes and adapters": Layout(
+        pools=(Pool(name="p", memory=12, host=9), Pool(name="q", memory=3, host=0)),
+        experts=(
+            Expert(name="base", pool="p", memory=6, max_loras=2, concurrency=3, load_s=9, host_s=1),
+            *(
+                Expert(name=f"lora{i}", pool="p", memory=i, base="base", load_s=i, host_s=0)
+                for i in (1, 2, 3, 0)
+            ),
+            Expert(name="other", pool="p", memory=5, concurrency=2, host_s=0.5),
+            Expert(name="third", pool="p", memory=1, concurrency=2, load_s=8),
+            Expert(name="e", pool="q", memory=3),
+            Expert(name="f", pool="q", memory=2),
         ),
     ),
 }
@@ -96,7 +111,7 @@ KINDS = (
     *("arrive",) * 6,
     *("finish",) * 4,
     *("moved",) * 4,
-    *("cancel", "pass", "fail", "lost"),
+    *("cancel", "pass", "fail", "lost", "dropped"),
 )
 STEPS = st.lists(
     st.tuples(
@@ -123,8 +138,10 @@ class Referee:
         self.unloading: list[str] = []
         self.resident: set[str] = set()  # ready
         self.leaving: dict[str, set[str]] = {}
+        self.lost_leavers: set[str] = set()  # they take no place, though their unloads go on
         self.started: list[str] = []
-        self.copies: dict[str, set[str]] = {p.name: set() for p in layout.pools}
+        self.parked: dict[str, set[str]] = {p.name: set() for p in layout.pools}
+        self.parking: dict[str, Unload] = {}  # by who is being parked
 
     def tell(self, event: Event) -> None:
         for action in self.scheduler.handle(event, self.now_s):
@@ -146,12 +163,14 @@ class Referee:
                 assert retry_after_s >= 0
                 assert reason != "never-fits" or self.tickets[call].expert == "huge"
                 self.resolved[call] += 1
-            case Load(expert, source, drop, keep):
+            case Load(expert, source):
                 assert expert not in {*self.resident, *self.loading, *self.unloading}
                 assert self.is_wanted(expert), "nobody waits for what is loaded"
-                self.take_copy(expert, source, drop, keep=keep)
+                assert (source == "host") == (expert in self.parked[self.pool(expert)])
+                dropped = {name for move in self.parking.values() for name in move.drop}
+                assert expert not in dropped, "who is being dropped is not loaded"
                 self.loading.append(expert)
-            case Unload(expert, why):
+            case Unload(expert, why, park, drop):
                 assert expert in self.resident
                 assert not self.experts[expert].pinned
                 assert not self.works(expert), "an expert that works is never unloaded"
@@ -160,21 +179,27 @@ class Referee:
                 self.leaving[expert] = self.resident & {expert, *self.with_adapters(expert)}
                 self.resident -= self.leaving[expert]
                 self.unloading.append(expert)
+                assert park or not drop
+                assert set(drop) <= self.parked[self.pool(expert)]
+                assert not {*drop} & {*self.loading}, "who is being loaded from there is kept"
+                self.parking[expert] = action
 
-    def take_copy(self, expert: str, source: str, drop: Sequence[str], *, keep: bool) -> None:
-        pool = next(p for p in self.layout.pools if p.name == self.experts[expert].pool)
-        if pool.host is None:
-            assert source == "host"
-            return
-        copies = self.copies[pool.name]
-        copies -= set(drop)
-        assert (source == "host") == (expert in copies)
-        if keep:
-            copies.add(expert)
-        assert sum(self.experts[name].memory for name in copies) <= pool.host
+    def end_parking(self, expert: str, n: int) -> tuple[bool, tuple[str, ...]]:
+        """Drop and park as was asked, or fail at some of that; return what became of it."""
+        move, parked = self.parking.pop(expert), self.parked[self.pool(expert)]
+        dropped = tuple(name for i, name in enumerate(move.drop) if n >> 3 + i & 7)
+        parked -= set(dropped)
+        is_parked = move.park and dropped == move.drop and n >> 2 & 7 > 0
+        if is_parked:
+            parked.add(expert)
+        most = next(p.host for p in self.layout.pools if p.name == self.pool(expert))
+        used = sum(self.experts[name].memory for name in parked)
+        assert used <= (most or 0), "host memory is never exceeded"
+        return is_parked, dropped
 
     def check(self) -> None:
-        taken = {*self.resident, *self.loading, *self.unloading}
+        self.lost_leavers &= set(self.unloading)
+        taken = {*self.resident, *self.loading, *self.unloading} - self.lost_leavers
         for pool in self.layout.pools:
             used = sum(
                 footprint(e, self.layout.adapters(e.name))
@@ -239,17 +264,32 @@ class Referee:
         if self.loading and (n % 2 or not self.unloading):
             expert = self.loading.pop(n % len(self.loading))
             self.resident.add(expert)
+            self.parked[self.pool(expert)].discard(expert)
             self.tell(Loaded(expert))
         elif self.unloading:
-            self.tell(Unloaded(self.unloading.pop(n % len(self.unloading))))
+            expert = self.unloading.pop(n % len(self.unloading))
+            parked, dropped = self.end_parking(expert, n)
+            self.tell(Unloaded(expert, parked=parked, dropped=dropped))
 
     def fail(self, n: int) -> None:
         if self.loading and n % 2:
-            self.tell(LoadFailed(self.loading.pop(n % len(self.loading))))
+            expert = self.loading.pop(n % len(self.loading))
+            self.parked[self.pool(expert)].discard(expert)
+            self.tell(LoadFailed(expert))
         elif self.unloading:
             expert = self.unloading.pop(n % len(self.unloading))
             self.resident |= self.leaving[expert]
-            self.tell(UnloadFailed(expert))
+            _, dropped = self.end_parking(expert, n & ~0b11111)
+            self.tell(UnloadFailed(expert, dropped=dropped))
+
+    def dropped(self, n: int) -> None:
+        """Host memory loses somebody; those on their way in or out of it are left for `fail`."""
+        names = {name for move in self.parking.values() for name in move.drop}
+        free = sorted(name for some in self.parked.values() for name in some - names)
+        if free:
+            expert = free[n % len(free)]
+            self.parked[self.pool(expert)].discard(expert)
+            self.tell(Dropped(expert))
 
     def lost(self, n: int) -> None:
         """A server restarts: what it had in memory is gone, and its calls end."""
@@ -260,6 +300,7 @@ class Referee:
             if gone & set(self.loading):
                 return  # another test
             self.resident -= gone
+            self.lost_leavers |= gone & set(self.unloading)
             self.leaving.update({name: set() for name in gone})  # a failed unload brings none back
             calls = [call for call, ticket in self.running.items() if ticket.expert in gone]
             self.tell(Lost(expert))
@@ -450,8 +491,8 @@ def timed(layout: Layout) -> Layout:
     experts = tuple(
         Expert(
             name=e.name, pool=e.pool, memory=e.memory, base=e.base, max_loras=e.max_loras,
-            concurrency=e.concurrency, load_s=LOAD_S / 2 if e.fetch_s else LOAD_S,
-            fetch_s=LOAD_S / 2 if e.fetch_s else 0.0, pinned=e.pinned,
+            concurrency=e.concurrency, load_s=LOAD_S,
+            host_s=None if e.host_s is None else LOAD_S / 4, pinned=e.pinned,
         )
         for e in layout.experts
     )  # fmt: skip

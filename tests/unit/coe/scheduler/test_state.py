@@ -10,6 +10,7 @@ from coe.scheduler.events import (
     Action,
     Arrive,
     Cancel,
+    Dropped,
     Event,
     Finished,
     Lane,
@@ -25,9 +26,9 @@ from coe.scheduler.events import (
     Unloaded,
     UnloadFailed,
 )
-from coe.scheduler.memory import Expert, Layout, Pool
+from coe.scheduler.memory import Expert, Kept, Layout, LoadTimes, Pool
 from coe.scheduler.options import Options
-from coe.scheduler.policies import Fifo
+from coe.scheduler.policies import Fifo, LeastRecent
 from coe.scheduler.state import Scheduler
 
 
@@ -609,28 +610,202 @@ def test_a_base_leaves_with_its_adapters() -> None:
     assert loaded(driver.load("base")) == ["lora0"]
 
 
-def test_weights_come_from_the_tier_that_they_are_in() -> None:
+def test_experts_that_could_not_leave_together_all_take_calls_again() -> None:
     layout = Layout(
-        pools=(Pool(name="p", memory=1, host=2),),
-        experts=tuple(Expert(name=n, pool="p", memory=1, fetch_s=5) for n in "abcd"),
+        pools=(Pool(name="p", memory=2),),
+        experts=(
+            *(Expert(name=n, pool="p", memory=1) for n in "ab"),
+            Expert(name="large", pool="p", memory=2),
+        ),
     )
-    driver = Driver(layout)
-    sources: list[tuple[str, str, tuple[str, ...]]] = []
-    for n, expert in enumerate("abac"):
-        for action in driver.at(n * 100.0).arrive(str(n), expert):
-            if isinstance(action, Unload):
-                (action,) = driver.tell(Unloaded(action.expert))  # noqa: PLW2901
-            assert isinstance(action, Load)
-            sources.append((expert, action.source, action.drop))
-        driver.load(expert)
-        driver.tell(Finished(str(n)))
+    driver = Driver(layout, resident=["a", "b"])
+    assert unloaded(driver.arrive("1", "large")) == ["a", "b"]
 
-    assert sources == [
-        ("a", "disk", ()),
-        ("b", "disk", ()),
-        ("a", "host", ()),
-        ("c", "disk", ("b",)),
+    driver.tell(UnloadFailed("a"))
+    driver.tell(UnloadFailed("b"))
+
+    assert started(driver.arrive("2", "a")) == ["2"]
+    assert started(driver.arrive("3", "b")) == ["3"]
+
+
+# ---------------------------------------------------------------- 5f. host memory
+
+
+def tiers(host: int, memory: int = 1, **sizes: int) -> Layout:
+    return Layout(
+        pools=(Pool(name="p", memory=memory, host=host),),
+        experts=tuple(
+            Expert(name=n, pool="p", memory=sizes.get(n, 1), load_s=6, host_s=1) for n in "abcd"
+        ),
+    )
+
+
+def swap(driver: Driver, call: str, expert: str) -> tuple[list[Unload], Load | None]:
+    """Have a call bring its expert in, if need be, and end it; return what was to be done."""
+    actions = driver.at(driver.now_s + 1).arrive(call, expert)
+    leaving = [action for action in actions if isinstance(action, Unload)]
+    for one in leaving:
+        actions = driver.tell(Unloaded(one.expert, parked=one.park, dropped=one.drop))
+    loads = [action for action in actions if isinstance(action, Load)]
+    for load in loads:
+        driver.at(driver.now_s + (6 if load.source == "disk" else 1)).load(expert)
+    driver.tell(Finished(call))
+    return leaving, loads[0] if loads else None
+
+
+def test_who_leaves_is_parked_and_comes_back_from_there() -> None:
+    driver = Driver(tiers(host=2))
+
+    found = [swap(driver, str(n), expert) for n, expert in enumerate("abac")]
+
+    assert [load and load.source for _, load in found] == ["disk", "disk", "host", "disk"]
+    assert [(one.expert, one.park, one.drop) for leaving, _ in found for one in leaving] == [
+        ("a", True, ()),
+        ("b", True, ()),
+        ("a", True, ()),  # b is there too, and two fit
     ]
+
+
+def test_who_is_needed_less_makes_room_in_host_memory() -> None:
+    driver = Driver(tiers(host=1))
+    for n in range(3):
+        swap(driver, f"a{n}", "a")
+    swap(driver, "b", "b")
+
+    (unused,), _ = swap(driver, "c0", "c")
+    for n in range(9):
+        swap(driver, f"c{n + 1}", "c")
+    (used,), _ = swap(driver, "d", "d")
+
+    assert (unused.expert, unused.park, unused.drop) == ("b", False, ()), "a was used more"
+    assert (used.expert, used.park, used.drop) == ("c", True, ("a",))
+
+
+def test_who_is_larger_than_host_memory_is_not_parked() -> None:
+    driver = Driver(tiers(host=2, memory=3, a=3))
+
+    found = [swap(driver, str(n), expert) for n, expert in enumerate("aba")]
+
+    assert [one.park for leaving, _ in found for one in leaving] == [False, True]
+    assert [load and load.source for _, load in found] == ["disk", "disk", "disk"]
+
+
+def test_the_one_that_comes_in_is_not_dropped_for_the_one_that_leaves() -> None:
+    driver = Driver(tiers(host=1), eviction=LeastRecent())
+    for n, expert in enumerate("ab"):
+        swap(driver, str(n), expert)
+
+    (leaving,), load = swap(driver, "2", "a")
+
+    assert (leaving.expert, leaving.park, load) == ("b", False, Load("a", "host"))
+
+
+def test_who_is_being_dropped_is_not_loaded_before_that_is_done() -> None:
+    driver = Driver(tiers(host=1, memory=2))
+    for n, expert in enumerate("abc"):
+        swap(driver, str(n), expert)  # a is parked, b and c are in
+    driver.arrive("3", "c")
+    (leaving,) = [one for one in driver.arrive("4", "d") if isinstance(one, Unload)]
+    assert (leaving.expert, leaving.drop) == ("b", ("a",))
+
+    driver.tell(Finished("3"))
+    assert driver.arrive("5", "a") == []
+    assert loaded(driver.tell(Unloaded("b", parked=True, dropped=("a",)))) == ["d"]
+    after = driver.load("d")
+
+    assert unloaded(after) == ["c"]
+    (load,) = [one for one in driver.tell(Unloaded("c")) if isinstance(one, Load)]
+    assert (load.expert, load.source) == ("a", "disk")
+
+
+def test_what_could_not_be_parked_or_dropped_is_where_the_report_says() -> None:
+    driver = Driver(tiers(host=1))
+    swap(driver, "0", "a")
+    swap(driver, "1", "b")
+    driver.at(1000).arrive("2", "c")
+    driver.tell(Unloaded("b", parked=False, dropped=()))  # a could not be dropped
+    driver.load("c")
+    driver.tell(Finished("2"))
+
+    leaving, load = swap(driver, "3", "a")
+
+    assert load == Load("a", "host")
+    assert [one.expert for one in leaving] == ["c"]
+
+
+@pytest.mark.parametrize("event", [Dropped("a"), LoadFailed("a")])
+def test_what_host_memory_lost_comes_from_disk(event: Event) -> None:
+    driver = Driver(tiers(host=2))
+    swap(driver, "0", "a")
+    swap(driver, "1", "b")
+    if isinstance(event, LoadFailed):
+        driver.arrive("2", "a")
+        driver.tell(Unloaded("b", parked=True))
+    driver.tell(event)
+
+    _, load = swap(driver, "3", "a")
+
+    assert load == Load("a", "disk")
+
+
+def test_adapters_are_parked_by_their_bytes_and_outlive_their_base_there() -> None:
+    layout = Layout(
+        pools=(Pool(name="p", memory=10, host=3),),
+        experts=(
+            Expert(name="base", pool="p", memory=6, max_loras=1, concurrency=4),
+            *(Expert(name=f"lora{i}", pool="p", memory=2, base="base") for i in range(3)),
+            Expert(name="other", pool="p", memory=9),
+        ),
+    )
+    driver = Driver(layout, resident=["base", "lora0"])
+
+    (first,), _ = swap(driver, "0", "lora1")
+    (second,), _ = swap(driver, "1", "lora2")
+    (base,), _ = swap(driver, "2", "other")
+    driver.at(1000).arrive("3", "lora1")
+    driver.tell(Unloaded("other"))
+    (load,) = driver.load("base")
+
+    assert (first.expert, first.park) == ("lora0", True)
+    assert (second.expert, second.park, second.drop) == ("lora1", True, ("lora0",))
+    assert (base.expert, base.park) == ("base", False), "it is larger than host memory"
+    assert load == Load("lora1", "host")
+
+
+def test_loads_are_measured_by_where_they_come_from() -> None:
+    times: dict[str, LoadTimes] = {}
+    driver = Driver(tiers(host=2), kept=Kept(times=times))
+    for call, expert, took_s in (("0", "a", 20.0), ("1", "b", 30.0), ("2", "a", 0.5)):
+        driver.at(driver.now_s + 100)
+        for action in driver.arrive(call, expert):
+            if isinstance(action, Unload):
+                driver.tell(Unloaded(action.expert, parked=True))
+        driver.at(driver.now_s + took_s).load(expert)
+        driver.tell(Finished(call))
+
+    (a, b) = (times["a"], times["b"])
+    assert (a.disk_s, a.host_s, a.from_disk, a.from_host) == (20.0, 0.5, 1, 1)
+    assert (b.disk_s, b.host_s, b.from_disk, b.from_host) == (30.0, 1.0, 1, 0)
+
+    (seen,) = [one for one in driver.at(999).arrive("3", "b") if isinstance(one, Unload)]
+    assert seen.why.reload_s == 20.0, "it is not parked yet when that is asked"
+    again = Driver(tiers(host=2), kept=Kept(parked={"a": 1}, times=times), resident=["b"])
+    again.arrive("4", "a")
+    again.tell(Unloaded("b"))
+    assert times["a"].host_s == 0.5, "what was measured outlives the scheduler"
+
+
+@pytest.mark.parametrize(
+    ("parked", "message"),
+    [
+        ({"x": 1}, "`x` is parked and cannot be"),
+        ({"a": 1}, "`a` is parked and cannot be"),
+        ({"b": 2, "c": 1}, "`c` is parked and does not fit: 0 is free"),
+    ],
+)
+def test_what_cannot_be_parked_is_refused(parked: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scheduler(tiers(host=2), resident=["a"], kept=Kept(parked=parked))
 
 
 # ---------------------------------------------------------------- one works at a time
