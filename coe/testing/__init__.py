@@ -9,4 +9,5 @@
 - `coe.testing.model_server`: a server that holds models as Ollama, vLLM, SGLang, llama.cpp or
   llama-swap does, and misbehaves on command.
 - `coe.testing.scheduling`: `check_ordering`, `check_eviction`.
+- `coe.testing.aggregators`: `check_aggregator`.
 """
