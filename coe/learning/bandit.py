@@ -1,0 +1,357 @@
+"""A contextual bandit over the experts of a map: what each is worth here, learnt from answers.
+
+The state is a value. Choosing reads it, and learning returns another one that shares all arms but
+those that learnt: a request that is being decided never sees half an update, and to go back is to
+keep the old one. With 4 experts and 11 features a choice takes some 30 us and an update 30 us.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from coe.learning import explore
+from coe.learning.pacer import Pacer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+Why = Literal["best", "explored", "new"]
+MOST_STALE = 1000
+"""Requests after which an arm does not get any staler: gamma to that power stays a number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a bandit learns.
+
+    Attributes:
+        method: how doubt counts: `ucb` adds it, `thompson` draws by the probability of being best.
+        alpha: how wide doubt is, in quality, where one answer is all that is known.
+        gamma: what an answer counts after one more request, in (0, 1]; .997 halves it in 231.
+        ridge: answers that the prior mean counts for, at the least and for ever.
+        inflation: by how much doubt about an expert that was long not asked may grow at most
+            (of the variance).
+        margin: quality; who may be below the best by more is not explored.
+        share: of exploration over experts that are safe, in [0, 1].
+        burn_in: pulls that a new expert is owed.
+
+    Reference:
+        Li, L. et al. (2010). A contextual-bandit approach to personalized news article
+        recommendation. WWW: LinUCB with disjoint arms. ParetoBandit (2026), arXiv 2604.00136:
+        forgetting, inflation, burn-in. Its alpha is .01; ours was chosen on the same validation
+        rewards, where .05 finds new experts sooner and costs no quality.
+    """
+
+    method: Literal["ucb", "thompson"] = "ucb"
+    alpha: float = 0.05
+    gamma: float = 0.997
+    ridge: float = 1.0
+    inflation: float = 200.0
+    margin: float = 0.05
+    share: float = 0.02
+    burn_in: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Raises ValueError."""
+        for name, is_right, wanted in (
+            ("alpha", self.alpha >= 0, "0 or more"),
+            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"),
+            ("ridge", self.ridge > 0, "above 0"),
+            ("inflation", self.inflation >= 1, "1 or more"),
+            ("margin", self.margin >= 0, "0 or more"),
+            ("share", 0 <= self.share <= 1, "in 0 to 1"),
+            ("burn_in", self.burn_in >= 0, "0 or more"),
+        ):
+            if not is_right:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must be {wanted}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What is known of one expert: a ridge regression of quality on the features.
+
+    Attributes:
+        precision: shape (d, d), A.
+        moment: shape (d,), b.
+        anchor: shape (d,), the prior mean, to which it returns where nothing is learnt.
+        inverse: shape (d, d), of A.
+        theta: shape (d,), A^-1 b.
+        answers: rewards that it learnt from.
+        seen_at, asked_at: the request that it last learnt from, and that it was last asked for.
+        owed: pulls that it is still owed.
+    """
+
+    precision: Floats
+    moment: Floats
+    anchor: Floats
+    inverse: Floats
+    theta: Floats
+    answers: int = 0
+    seen_at: int = 0
+    asked_at: int = 0
+    owed: int = 0
+
+    @classmethod
+    def of(cls, precision: Floats, anchor: Floats) -> Arm:
+        """Return the arm that expects its prior mean, as surely as the precision says."""
+        return cls(
+            precision=precision,
+            moment=precision @ anchor,
+            anchor=anchor,
+            inverse=_inverse(precision),
+            theta=anchor,
+        )
+
+    def learnt(self, x: Floats, reward: float, clock: int, settings: Settings) -> Arm:
+        """Return the arm with one more answer.
+
+        A <- g A + (1 - g) ridge I + x x',  b <- g b + (1 - g) ridge anchor + r x, with g = gamma
+        to the power of the requests since it last learnt. What is forgotten makes room for the
+        prior mean (stabilised forgetting), so that A never becomes singular.
+
+        Reference:
+            Kulhavy, R. and Zarrop, M. (1993). On a general concept of forgetting. International
+            Journal of Control 58 (4).
+        """
+        kept = settings.gamma ** min(max(clock - self.seen_at, 0), MOST_STALE)
+        floor = (1.0 - kept) * settings.ridge
+        precision = kept * self.precision + np.outer(x, x)
+        precision.flat[:: len(x) + 1] += floor
+        moment = kept * self.moment + floor * self.anchor + reward * x
+        inverse = _inverse(precision)
+        return replace(
+            self,
+            precision=precision,
+            moment=moment,
+            inverse=inverse,
+            theta=inverse @ moment,
+            answers=self.answers + 1,
+            seen_at=clock,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who answers, and what the log needs to judge other policies later.
+
+    Attributes:
+        propensities: the probability of each candidate, as it was drawn from; sums to 1.
+        expected: the quality that was expected of each candidate.
+        why: the policy's own choice, exploration, or the burn-in of a new expert.
+    """
+
+    arm: str
+    propensities: Mapping[str, float]
+    expected: Mapping[str, float]
+    why: Why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bandit:
+    """All that was learnt, as a value.
+
+    Attributes:
+        arms: by expert; all of the same number of features.
+        pacer: None where money is no object.
+        clock: requests so far.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    arms: Mapping[str, Arm]
+    pacer: Pacer | None = None
+    clock: int = 0
+
+    @property
+    def features(self) -> int:
+        """How many features a prompt has; 0 where there is no arm."""
+        return next((len(arm.theta) for arm in self.arms.values()), 0)
+
+    def choose(
+        self,
+        x: Floats,
+        prices: Mapping[str, float],
+        candidates: Sequence[str],
+        *,
+        may_explore: bool,
+        uniform: float,
+    ) -> Choice:
+        """Return who answers a prompt. Pure: the same arguments give the same choice.
+
+        Without a budget the best is the one with the highest theta.x + alpha sqrt(x' A^-1 x), and
+        with one the same less what its price is worth to the pacer. Doubt counts for those only
+        whose lower bound, theta.x - alpha sqrt(x' A^-1 x), is within `margin` of the best mean,
+        and they share the exploration. Where exploring is not allowed (tool loops, sessions that
+        keep their expert) the highest mean answers, surely.
+
+        Args:
+            x: shape (d,), features of the prompt.
+            prices: money that an answer is expected to cost, by expert; read under a budget only.
+            candidates: at least one, all of them arms.
+            may_explore: whether doubt, exploration and burn-in count.
+            uniform: a number drawn from [0, 1).
+
+        Raises:
+            ValueError: there is no candidate, one is no arm or has no price under a budget, or x
+                has another number of features.
+        """
+        arms = self._arms(x, candidates)
+        mean = np.array([arm.theta @ x for arm in arms])
+        cost = self._worth(prices, candidates)
+        if not may_explore:
+            base = explore.certain(len(arms), int((mean - cost).argmax()))
+            return self._choice(candidates, mean, base, base, uniform)
+        variance = np.array([x @ arm.inverse @ x for arm in arms])
+        width = self.settings.alpha * np.sqrt(variance)
+        safe = explore.safe(mean, width, self.settings.margin)
+        doubt = np.where(safe, width * np.sqrt(self._inflation(arms)), 0.0)
+        base = self._base(mean - cost, doubt)
+        affordable = self._affordable(prices, candidates)
+        found = explore.mixed(base, safe, affordable, self.settings.share)
+        new = next((i for i, arm in enumerate(arms) if arm.owed), None)
+        if new is not None:
+            found = explore.forced(found, new, float(affordable[new]))
+        return self._choice(candidates, mean, base, found, uniform)
+
+    def asked(self, arm: str, cost: float | None) -> Bandit:
+        """Return the bandit one request later, in which an expert was asked at a cost.
+
+        Args:
+            arm: who was asked.
+            cost: money; None where nobody knows, and the pacer learns nothing.
+
+        Raises:
+            ValueError: nobody has that name, or the cost is negative or no number.
+        """
+        clock = self.clock + 1
+        known = self._arms_of(arm)
+        moved = replace(known, asked_at=clock, owed=max(known.owed - 1, 0))
+        pacer = self.pacer
+        if pacer is not None and cost is not None:
+            pacer = pacer.paid(cost)
+        return replace(self, clock=clock, pacer=pacer, arms={**self.arms, arm: moved})
+
+    def learnt(self, x: Floats, rewards: Mapping[str, float]) -> Bandit:
+        """Return the bandit with what experts' answers to one prompt were worth.
+
+        One reward for the expert that answered, several where a panel or a shadow answered, too.
+        No time passes: rewards may come late and in bursts, and age none of each other.
+
+        Args:
+            x: shape (d,), the features by which it was decided.
+            rewards: in [0, 1], by expert.
+
+        Raises:
+            ValueError: nobody has that name, a reward is not in [0, 1], or x has another number of
+                features.
+        """
+        arms = dict(self.arms)
+        for (name, reward), arm in zip(rewards.items(), self._arms(x, rewards), strict=True):
+            if not 0.0 <= reward <= 1.0:
+                raise ValueError(f"the reward of `{name}` is {reward}, it must be in 0 to 1")
+            arms[name] = arm.learnt(x, reward, self.clock, self.settings)
+        return replace(self, arms=arms)
+
+    def update(self, x: Floats, arm: str, reward: float, cost: float | None = None) -> Bandit:
+        """Return the bandit after a request that was answered and judged at once."""
+        return self.asked(arm, cost).learnt(x, {arm: reward})
+
+    def joined(self, name: str, arm: Arm | None = None) -> Bandit:
+        """Return the bandit with one more expert; one of the same name is replaced.
+
+        Without an arm of its own the expert is new: it is expected to be as good as the others are
+        on average, as surely as `ridge` answers make it, and it is owed its burn-in.
+
+        Raises:
+            ValueError: there is no other arm to learn from, or the arm has other features.
+        """
+        others = [known for key, known in self.arms.items() if key != name]
+        if arm is None:
+            if not others:
+                raise ValueError(f"`{name}` is the first expert: give it an arm of its own")
+            anchor = np.mean([known.theta for known in others], axis=0)
+            arm = replace(
+                Arm.of(self.settings.ridge * np.eye(len(anchor)), anchor),
+                seen_at=self.clock,
+                asked_at=self.clock,
+                owed=self.settings.burn_in,
+            )
+        if others and len(arm.theta) != len(others[0].theta):
+            raise ValueError(
+                f"`{name}` has {len(arm.theta)} features, the others have {len(others[0].theta)}"
+            )
+        return replace(self, arms={**self.arms, name: arm})
+
+    def left(self, name: str) -> Bandit:
+        """Return the bandit without an expert; nothing changes where it was not there."""
+        return replace(self, arms={key: arm for key, arm in self.arms.items() if key != name})
+
+    def _arms(self, x: Floats, names: Sequence[str] | Mapping[str, float]) -> list[Arm]:
+        if not names:
+            raise ValueError("there is no expert to choose from")
+        if x.shape != (self.features,) and self.arms:
+            raise ValueError(f"a prompt has {self.features} features here, not {x.shape}")
+        return [self._arms_of(name) for name in names]
+
+    def _arms_of(self, name: str) -> Arm:
+        arm = self.arms.get(name)
+        if arm is None:
+            known = ", ".join(f"`{key}`" for key in self.arms)
+            raise ValueError(f"`{name}` has not joined; there are {known or 'none'}")
+        return arm
+
+    def _worth(self, prices: Mapping[str, float], candidates: Sequence[str]) -> Floats:
+        """Return the quality that each candidate's price is worth."""
+        if self.pacer is None:
+            return np.zeros(len(candidates))
+        unknown = [name for name in candidates if not math.isfinite(prices.get(name, math.nan))]
+        if unknown:
+            raise ValueError(f"`{unknown[0]}` has no price, and there is a budget to keep")
+        return np.array([self.pacer.worth(prices[name]) for name in candidates])
+
+    def _affordable(self, prices: Mapping[str, float], candidates: Sequence[str]) -> Floats:
+        if self.pacer is None:
+            return np.ones(len(candidates))
+        return np.array([self.pacer.affordable(prices[name]) for name in candidates])
+
+    def _inflation(self, arms: Sequence[Arm]) -> Floats:
+        """Return by how much doubt has grown (of the variance) since each was last heard of."""
+        stale = [min(self.clock - max(a.seen_at, a.asked_at), MOST_STALE) for a in arms]
+        kept: Floats = self.settings.gamma ** np.array(stale, dtype=np.float64)
+        return np.minimum(1.0 / kept, self.settings.inflation)
+
+    def _base(self, worth: Floats, doubt: Floats) -> Floats:
+        if self.settings.method == "thompson":
+            return explore.best_probabilities(worth, doubt)
+        return explore.certain(len(worth), int((worth + doubt).argmax()))
+
+    def _choice(
+        self,
+        candidates: Sequence[str],
+        mean: Floats,
+        base: Floats,
+        found: Floats,
+        uniform: float,
+    ) -> Choice:
+        place = explore.draw(found, uniform)
+        name = candidates[place]
+        why: Why = "best" if base[place] > 0 else "explored"
+        if found is not base and self.arms[name].owed:
+            why = "new"
+        return Choice(
+            arm=name,
+            propensities=dict(zip(candidates, found.tolist(), strict=True)),
+            expected=dict(zip(candidates, mean.tolist(), strict=True)),
+            why=why,
+        )
+
+
+def _inverse(precision: Floats) -> Floats:
+    """Return the inverse, exact anew each time: what is patched up drifts."""
+    return np.linalg.inv(precision).astype(np.float64, copy=False)
