@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from coe.composition.programs import Program
+
 ASK_WAIT_S = 2.0
 
 
@@ -138,6 +140,84 @@ class Residency(Protocol):
         """
 
 
+class Parking(Protocol):
+    """What a managed backend also is when experts that leave can wait in host memory.
+
+    `load` brings a parked expert back from there, and `unload` lets go of it there, too. Who is
+    parked is not `resident`. Both are idempotent, and `generate` keeps working meanwhile.
+    """
+
+    async def park(self, expert: str) -> None:
+        """Return when others may have the expert's memory and host memory has its weights.
+
+        At once where it is parked already, or not loaded: nothing is read for that. Adapters on it
+        are unloaded.
+
+        Raises:
+            BackendError: it is still loaded, as far as can be told: calls of it are in flight, or
+                it is one that cannot be parked.
+        """
+
+    async def parked(self) -> Mapping[str, int | None]:
+        """Return the bytes of host memory that each parked expert takes; None as in `resident`.
+
+        Raises:
+            BackendError: when the backend cannot say.
+        """
+
+
+class Others(Protocol):
+    """The other experts, as a backend asks them whose experts stand on them.
+
+    Attributes:
+        cache_folder: where it may keep what it can make again; need not exist yet. Empty means
+            nowhere.
+    """
+
+    @property
+    def cache_folder(self) -> str: ...  # noqa: D102 - see the class
+
+    def open(
+        self, expert: str, body: Mapping[str, Any], dispatch: Dispatch, *, stream: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the answer of one expert, as `Backend.generate` does; nobody takes its place.
+
+        It waits for its slot as the dispatch would, and its calls have the dispatch's time limits.
+        Closing the iterator cancels the call.
+
+        Args:
+            expert: who is asked, whatever its status.
+            body: of the request.
+            dispatch: that is answered so.
+            stream: whether the answer is to be streamed.
+
+        Raises:
+            NoEligibleExpert: it may not answer this.
+            BackendError, CapacityError, ContextTooLong: as its backend, or the wait for it, raises.
+        """
+
+    def encoder(self, name: str) -> Encoder:
+        """Return an encoder of the composition; may load its weights. Raises ConfigError."""
+
+    def mark(self, expert: str) -> object:
+        """Return what is equal as long as the composition says the same of the expert."""
+
+
+class Composed(Protocol):
+    """What a backend also is whose experts stand on others.
+
+    It is built anew for every composition, so that it asks the experts of that one.
+    """
+
+    def bind(self, others: Others, before: Backend | None = None) -> None:
+        """Ask these others from now on. Called once, before any call.
+
+        Args:
+            others: who is there.
+            before: the backend of that name before this one; what it keeps may be taken over.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
     """What an encoder factory is given: the entry of the composition's `encoders` section.
@@ -246,12 +326,14 @@ class ExpertSite:
         model: the name or path that the backend knows the model (or the adapter's base) by.
         adapter: path or name of the LoRA adapter; None for a whole model.
         context: tokens of prompt and answer together; None where the file does not say.
+        program: what a prompt program does; None for a model.
     """
 
     expert: str
     model: str
     adapter: str | None = None
     context: int | None = None
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

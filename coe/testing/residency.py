@@ -11,7 +11,9 @@ A test runs each check on a fresh backend, as with `coe.testing.backends`:
         async with make_subject() as subject:
             await check(subject)
 
-or all of them at once, with `await check_residency(make_subject)`.
+or all of them at once, with `await check_residency(make_subject)`. A backend that can park
+experts is `coe.protocols.Parking`, too: `PARKING_CHECKS` and `check_parking`, with a subject whose
+first expert is one that can be parked.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from coe.errors import BackendError, CapacityError, CoEError
-from coe.protocols import Backend, ExpertSite, Residency
+from coe.protocols import Backend, ExpertSite, Parking, Residency
 from coe.testing.subject import Outcome, Unchecked, drain, run_checks
 from coe.types import Call, Dispatch
 
@@ -33,6 +35,10 @@ UNKNOWN = "nobody-is-called-so"
 
 class ManagedBackend(Backend, Residency, Protocol):
     """A backend whose residency is managed."""
+
+
+class ParkingBackend(ManagedBackend, Parking, Protocol):
+    """A managed backend whose experts can be parked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +245,139 @@ RESIDENCY_CHECKS: tuple[ResidencyCheck, ...] = (
     check_a_load_that_fails_says_so,
     check_a_cancelled_load_can_be_repeated,
     check_a_closed_backend_says_so,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkingSubject(ResidencySubject):
+    """A backend under test whose first expert can be parked."""
+
+    backend: ParkingBackend
+
+    async def where(self) -> str:
+        """Return where the first expert is; it cannot be in two places."""
+        name = self.names[0]
+        is_resident = name in await self.backend.resident()
+        is_parked = name in await self.backend.parked()
+        _expect(not (is_resident and is_parked), f"{name} is resident or parked, and not both")
+        return "resident" if is_resident else "parked" if is_parked else "nowhere"
+
+
+ParkingCheck = Callable[[ParkingSubject], Awaitable[None]]
+
+
+async def check_parking(
+    make_subject: Callable[[], AbstractAsyncContextManager[ParkingSubject]],
+) -> tuple[str, ...]:
+    """Run every check of parking; see `check_residency`.
+
+    Raises:
+        AssertionError: a sentence of the contract does not hold.
+    """
+    return await run_checks(PARKING_CHECKS, make_subject)
+
+
+async def check_what_is_parked_is_in_host_memory(subject: ParkingSubject) -> None:
+    """After `park`, `parked` has the expert and `resident` has not; its size is as there."""
+    name = subject.names[0]
+    await subject.backend.load(name)
+    await subject.backend.park(name)
+    _expect(await subject.where() == "parked", f"{name} is parked, not {await subject.where()}")
+    size = (await subject.backend.parked())[name]
+    _expect(size is None or size > 0, f"its size is in bytes or unknown, and not {size}")
+
+
+async def check_what_is_parked_comes_back(subject: ParkingSubject) -> None:
+    """`load` brings a parked expert back, again and again; it answers, and is not parked then."""
+    name = subject.names[0]
+    for _ in range(3):
+        await subject.backend.load(name)
+        _expect(await subject.where() == "resident", f"{name} is in memory after load")
+        _answers(await subject.ask(0))
+        await subject.backend.park(name)
+        _expect(await subject.where() == "parked", f"{name} is parked after park")
+
+
+async def check_parking_again_changes_nothing(subject: ParkingSubject) -> None:
+    """`park` returns where the expert is parked, also by somebody who asks at the same time."""
+    name = subject.names[0]
+    await subject.backend.load(name)
+    await asyncio.gather(subject.backend.park(name), subject.backend.park(name))
+    await subject.backend.park(name)
+    _expect(await subject.where() == "parked", "it stays parked")
+
+
+async def check_parking_nothing_is_fine(subject: ParkingSubject) -> None:
+    """`park` returns where the expert is not loaded, and reads nothing."""
+    await subject.backend.park(subject.names[0])
+    _expect(await subject.where() == "nowhere", "what was not loaded is not parked then")
+
+
+async def check_unloading_lets_go_of_what_is_parked(subject: ParkingSubject) -> None:
+    """After `unload`, an expert that was parked is nowhere; it can be loaded again and answers."""
+    name = subject.names[0]
+    await subject.backend.load(name)
+    await subject.backend.park(name)
+    await subject.backend.unload(name)
+    _expect(await subject.where() == "nowhere", f"{name} is {await subject.where()} after unload")
+    await subject.backend.load(name)
+    _answers(await subject.ask(0))
+
+
+async def check_a_busy_expert_is_not_parked(subject: ParkingSubject) -> None:
+    """`park` raises while a call of the expert is in flight, which goes on; then it works."""
+    name = subject.names[0]
+    await subject.backend.load(name)
+    stream = subject.open(0)
+    await anext(stream)
+    error = await _error_of(subject.backend.park(name))
+    _expect(isinstance(error, BackendError), f"a busy expert is not parked; got {error!r}")
+    _expect(await subject.where() == "resident", "and is still in memory")
+    rest = await drain(stream)
+    _expect(rest.error is None, f"its call goes on, and does not end with {rest.error!r}")
+    await subject.backend.park(name)
+    _expect(await subject.where() == "parked", "once it is idle, it is parked")
+
+
+async def check_a_cancelled_park_can_be_repeated(subject: ParkingSubject) -> None:
+    """Cancelling `park` leaves a backend that knows where the expert is, and can park it."""
+    name = subject.names[0]
+    await subject.backend.load(name)
+    task = asyncio.ensure_future(subject.backend.park(name))
+    await asyncio.sleep(0)  # let it start
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await subject.backend.park(name)
+    _expect(await subject.where() == "parked", "it is parked the second time")
+    await subject.backend.load(name)
+    _answers(await subject.ask(0))
+
+
+async def check_an_unknown_expert_is_not_parked(subject: ParkingSubject) -> None:
+    """`park` raises for a name that the backend does not serve."""
+    error = await _error_of(subject.backend.park(UNKNOWN))
+    _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+
+
+async def check_a_closed_backend_parks_nobody(subject: ParkingSubject) -> None:
+    """Both raise a BackendError once the backend is closed."""
+    await subject.backend.aclose()
+    for call in (subject.backend.park(subject.names[0]), subject.backend.parked()):
+        error = await _error_of(call)
+        _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+
+
+PARKING_CHECKS: tuple[ParkingCheck, ...] = (
+    check_what_is_parked_is_in_host_memory,
+    check_what_is_parked_comes_back,
+    check_parking_again_changes_nothing,
+    check_parking_nothing_is_fine,
+    check_unloading_lets_go_of_what_is_parked,
+    check_a_busy_expert_is_not_parked,
+    check_a_cancelled_park_can_be_repeated,
+    check_an_unknown_expert_is_not_parked,
+    check_a_closed_backend_parks_nobody,
 )
 
 

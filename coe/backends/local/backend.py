@@ -63,6 +63,24 @@ class LocalBackend:
         self._check_expert(expert)
         await self._engine.drop(expert)
 
+    async def park(self, expert: str) -> None:
+        """See `coe.protocols.Parking`; on a processor the weights stay where they are.
+
+        Raises:
+            BackendError: it is at work, others use its model, or as of `unload`.
+        """
+        self._check_expert(expert)
+        await self._engine.drop(expert, park=True)
+
+    async def parked(self) -> Mapping[str, int | None]:
+        """Return the bytes of each parked expert's weights.
+
+        Raises:
+            BackendError: the engine is closed.
+        """
+        self._check_open()
+        return dict(self._engine.parked)
+
     async def resident(self) -> Mapping[str, int | None]:
         """Return the bytes of each expert's weights; a base's are told once.
 

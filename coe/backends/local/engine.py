@@ -7,7 +7,6 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from coe.backends.local.hub import fetched
@@ -35,6 +34,7 @@ class Engine:
     Attributes:
         failures: experts that could not be loaded, and why; written by the threads.
         sizes: the bytes that each expert in memory takes; replaced by the thread.
+        parked: the bytes that each expert takes that waits in host memory; replaced by the thread.
     """
 
     def __init__(self, name: str, places: Mapping[str, Place], options: Options) -> None:
@@ -49,6 +49,7 @@ class Engine:
         self._closed = False
         self.failures: dict[str, CoEError] = {}
         self.sizes: Mapping[str, int] = {}
+        self.parked: Mapping[str, int] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -115,14 +116,15 @@ class Engine:
         outcome: asyncio.Queue[CoEError | None] = asyncio.Queue()
         await self._done(Load(expert=expert, done=_deliver_to(outcome)), outcome)
 
-    async def drop(self, expert: str) -> None:
-        """Unload one expert, after what was asked for before.
+    async def drop(self, expert: str, *, park: bool = False) -> None:
+        """Unload one expert, after what was asked for before; with `park` into host memory.
 
         Raises:
-            BackendError: it is at work, or the engine is closed.
+            BackendError: it is at work, its model is needed by others, or the engine is closed.
         """
         outcome: asyncio.Queue[CoEError | None] = asyncio.Queue()
-        await self._done(Unload(expert=expert, done=_deliver_to(outcome)), outcome)
+        wish = Unload(expert=expert, done=_deliver_to(outcome), park=park)
+        await self._done(wish, outcome)
 
     async def aclose(self) -> None:
         """End the thread; calls in flight fail at once."""
@@ -180,13 +182,16 @@ class Engine:
                 places=self._places,
                 options=self._options,
                 failures=self.failures,
-                tell=partial(setattr, self, "sizes"),
+                tell=self._told,
             )
             Loop(self._inbox, weights, self._options).run()
         except Exception as error:
             self._closed = True
             self._fail_all(BackendError(f"backend {self._name!r}: the engine ended: {error}"))
             raise
+
+    def _told(self, sizes: Mapping[str, int], parked: Mapping[str, int]) -> None:
+        self.sizes, self.parked = sizes, parked
 
     def _fail_all(self, error: BackendError) -> None:
         for wish in list(self._open):

@@ -2,7 +2,7 @@
 
 Each turn of the loop, in order:
     1. take what the inbox holds (and wait for it when there is nothing else to do); who needs an
-       expert that is not in memory is parked until the reader has read it
+       expert that is not in memory is set aside until the reader has read it
     2. let the rows of callers that have left go
     3. read the prompts of waiting rows, as far as there is room
     4. one step of every batch: batches of a base are merged, so that there is one per base, save
@@ -42,7 +42,7 @@ class Loop:
         self._options = options
         self._reader = Reader(weights, inbox.put, options.threads)
         self._reading: str | None = None
-        self._parked: dict[str, list[Ticket | Load]] = {}
+        self._aside: dict[str, list[Ticket | Load]] = {}
         self._wishes: deque[Load | Unload] = deque()
         self._waiting: deque[tuple[Base, Row]] = deque()
         self._batches: list[Batch] = []
@@ -94,13 +94,13 @@ class Loop:
 
     def _read_on(self) -> None:
         """Have the next expert read: one that a call waits for before those that may be asked."""
-        if self._reading is None and self._parked:
+        if self._reading is None and self._aside:
             waited_for = [
                 expert
-                for expert, parked in self._parked.items()
-                if any(isinstance(one, Ticket) and not one.closed for one in parked)
+                for expert, asking in self._aside.items()
+                if any(isinstance(one, Ticket) and not one.closed for one in asking)
             ]
-            self._reading = next(iter(waited_for or self._parked))
+            self._reading = next(iter(waited_for or self._aside))
             self._reader.ask(self._reading)
 
     def _settle(self, read: Read) -> None:
@@ -113,7 +113,7 @@ class Loop:
                 error = refused
         if error is not None:
             self._weights.failures[read.expert] = error
-        for one in self._parked.pop(read.expert, ()):
+        for one in self._aside.pop(read.expert, ()):
             if error is not None:
                 one.fail(error)
             elif isinstance(one, Load):
@@ -124,16 +124,17 @@ class Loop:
     def _fulfil(self, wish: Load | Unload) -> None:
         try:
             if isinstance(wish, Unload):
-                self._unload(wish.expert)
+                self._unload(wish)
             elif self._weights.seat(wish.expert) is None:
-                self._parked.setdefault(wish.expert, []).append(wish)
+                self._aside.setdefault(wish.expert, []).append(wish)
                 return
         except CoEError as error:
             wish.done(error)
         else:
             wish.done(None)
 
-    def _unload(self, expert: str) -> None:
+    def _unload(self, wish: Unload) -> None:
+        expert = wish.expert
         rows = [row for batch in self._batches for row in batch.rows]
         busy = {row.ticket.expert for row in rows if not row.ticket.closed}
         working = sorted(busy & self._weights.leavers(expert))
@@ -143,14 +144,22 @@ class Loop:
                 backend_status=409,
             )
         self._release()  # rows of callers that have left hold on to what they used
-        self._weights.unload(expert)
+        if not wish.park:
+            self._weights.unload(expert)
+            return
+        try:
+            self._weights.park(expert)
+        except CoEError:
+            raise
+        except Exception as error:  # host memory is full, say; it is where it was
+            raise _broken(error) from error
 
     def _seat(self, ticket: Ticket) -> None:
         """Turn a ticket into waiting rows, one per choice."""
         try:
             seat = self._weights.seat(ticket.expert)
             if seat is None:
-                self._parked.setdefault(ticket.expert, []).append(ticket)
+                self._aside.setdefault(ticket.expert, []).append(ticket)
                 return
             rows = _rows(ticket, seat)
         except CoEError as error:

@@ -80,6 +80,10 @@ class AdaptedLayer:
         """Forget the pair of an adapter, if there is one; it must not be selected."""
         self._pairs.pop(slot, None)
 
+    def pair(self, slot: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return the pair of an adapter, if there is one."""
+        return self._pairs.get(slot)
+
     def size(self, slot: int) -> int:
         """Return the bytes that the pair of an adapter takes."""
         return sum(half.nbytes for half in self._pairs.get(slot, ()))
@@ -154,6 +158,15 @@ class AdapterBank:
         self.select((0,))  # what was selected last holds a copy of it
         for layer in self._layers.values():
             layer.drop(slot)
+
+    def copied(self, slot: int) -> Pairs:
+        """Return what an adapter adds, in host memory, as `add` takes it."""
+        found = {name: layer.pair(slot) for name, layer in self._layers.items()}
+        return {
+            name: (pair[0].to("cpu"), pair[1].to("cpu"))
+            for name, pair in found.items()
+            if pair is not None
+        }
 
     def size(self, slot: int) -> int:
         """Return the bytes that an adapter takes."""

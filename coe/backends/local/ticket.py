@@ -83,10 +83,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unload:
-    """A wish to have the memory of an expert's weights back; `done` as of `Load`."""
+    """A wish to have the memory of an expert's weights back; `done` as of `Load`.
+
+    Attributes:
+        park: whether they are kept in host memory.
+    """
 
     expert: str
     done: Callable[[CoEError | None], None]
+    park: bool = False
 
     def fail(self, error: CoEError) -> None:
         """Say that they stay."""

@@ -22,7 +22,7 @@ from coe.backends.local.lora import AdapterBank, Pairs, plain_pairs
 from coe.backends.local.options import Options
 from coe.backends.local.places import Place, fingerprint, other_base
 from coe.backends.local.request import Sampling
-from coe.errors import CoEError, ExpertLoadFailed
+from coe.errors import BackendRejected, CoEError, ExpertLoadFailed
 
 _MAX_NEW_TOKENS = 256
 # Layers whose cache is keys and values per token, so that rows can join and leave a batch.
@@ -53,6 +53,21 @@ class Base:
     mixable: bool
     accepts: frozenset[str]
 
+    def to_host(self) -> None:
+        """Move the weights to host memory; nothing can be asked of it there.
+
+        On a processor they are there already.
+        """
+        try:
+            self.model.to("cpu")
+        except Exception:
+            self.to_device()
+            raise
+
+    def to_device(self) -> None:
+        """Move the weights to where they are used."""
+        self.model.to(self.device)
+
     def free(self) -> None:
         """Give the memory of the weights back; nothing can be asked of it then."""
         # Now, and not when the collector finds the model, whose references go in circles; to call
@@ -73,14 +88,19 @@ class Seat:
 
     Attributes:
         context: tokens of prompt and answer together; None where nothing limits them.
-        fingerprint: names the weights, as OpenAI's `system_fingerprint`.
+        marks: what the fingerprint is made of.
     """
 
     base: Base
     slot: int
     tokenizer: Any
     context: int | None
-    fingerprint: str
+    marks: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights, as OpenAI's `system_fingerprint`."""
+        return f"fp_{hashlib.sha256(self.marks.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +121,45 @@ class Found:
     marks: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """What host memory has of an expert.
+
+    Attributes:
+        model: that it is; None for an adapter, which is put on its base again.
+        pairs: what the adapter adds.
+        tokenizer, marks: as of `Found`.
+    """
+
+    model: Base | None
+    pairs: Pairs
+    tokenizer: Any
+    marks: str
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        adapter = sum(half.nbytes for pair in self.pairs.values() for half in pair)
+        return adapter + (self.model.size if self.model else 0)
+
+
 @dataclass(slots=True, kw_only=True)
 class Weights:
     """What is in memory, by expert.
 
     Attributes:
         failures: experts that could not be loaded, and why; others may read it.
-        tell: called with the bytes that each expert takes, whenever that has changed.
+        tell: called with the bytes that each expert takes, and those of each that is parked,
+            whenever that has changed.
     """
 
     places: Mapping[str, Place]
     options: Options
     failures: dict[str, CoEError]
-    tell: Callable[[Mapping[str, int]], None]
+    tell: Callable[[Mapping[str, int], Mapping[str, int]], None]
     _bases: dict[str, Base] = field(default_factory=dict)
     _seats: dict[str, Seat] = field(default_factory=dict)
+    _parked: dict[str, Parked] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Keep the libraries' progress bars out of the server's log."""
@@ -132,19 +176,22 @@ class Weights:
         return self._seats.get(expert)
 
     def read(self, expert: str) -> Found:
-        """Read what an expert needs and is not in memory; changes nothing here.
+        """Read what an expert needs and is not in memory, from host memory where it is there.
 
-        Another thread may call it, while nothing is unloaded and one at a time.
+        Changes nothing here. Another thread may call it, while nothing is unloaded and one at a
+        time.
 
         Raises:
             ExpertLoadFailed: the message names the place.
         """
-        place = self.places[expert]
+        place, parked = self.places[expert], self._parked.get(expert)
         pairs, own = None, None
         with _told(place, "model", place.model):
-            base = self._bases.get(place.model)
+            base = self._bases.get(place.model) or self._woken(expert)
             if base is None:
                 base = self._open(_read_model(place.model, self.options), place.model)
+            if parked is not None:
+                return _found(place, parked, base)
             marks = [self.options.dtype, fingerprint(place.model)]
             tokenizer = base.tokenizer
         if place.adapter is not None:
@@ -164,8 +211,18 @@ class Weights:
         place = self.places[expert]
         base, slot = found.own or found.base, 0
         if found.pairs is not None:
-            with _told(place, "adapter", place.adapter or ""):
-                slot = base.bank.add(found.pairs)
+            try:
+                with _told(place, "adapter", place.adapter or ""):
+                    slot = base.bank.add(found.pairs)
+            except ExpertLoadFailed:
+                if any(one.model is base for one in self._parked.values()):
+                    base.to_host()
+                raise
+        self._parked = {
+            name: one
+            for name, one in self._parked.items()
+            if name != expert and one.model is not base
+        }
         if found.own is None:
             self._bases[place.model] = base
         limits = [limit for limit in (base.context, place.context) if limit is not None]
@@ -174,9 +231,9 @@ class Weights:
             slot=slot,
             tokenizer=found.tokenizer,
             context=min(limits) if limits else None,
-            fingerprint=f"fp_{hashlib.sha256(found.marks.encode()).hexdigest()[:12]}",
+            marks=found.marks,
         )
-        self.tell(self._sizes())
+        self._tell()
         return self._seats[expert]
 
     def leavers(self, expert: str) -> frozenset[str]:
@@ -189,18 +246,67 @@ class Weights:
         return frozenset(there) if bare == {expert} else frozenset({expert})
 
     def unload(self, expert: str) -> None:
-        """Let go of an expert, of who leaves with it, and of a base that nobody is left on."""
-        leavers = self.leavers(expert)
+        """Let go of an expert, of who leaves with it, and of a base that nobody is left on.
+
+        One that is parked is let go of there.
+        """
+        parked = self._parked.pop(expert, None)
+        if parked is not None and parked.model is not None:
+            parked.model.free()
+        self._leave(self.leavers(expert))
+
+    def park(self, expert: str) -> None:
+        """Unload an expert, and keep its own weights in host memory; not those of who leaves too.
+
+        Raises:
+            BackendRejected: its model is needed by others.
+        """
+        seat, leavers = self._seats.get(expert), self.leavers(expert)
+        if seat is None:
+            return
+        model, pairs = None, seat.base.bank.copied(seat.slot)
+        if not seat.slot:
+            others = [name for name, one in self._seats.items() if one.base is seat.base]
+            if staying := sorted(set(others) - leavers):
+                raise BackendRejected(
+                    f"expert {expert!r} is not parked: {', '.join(staying)} uses the same model",
+                    backend_status=409,
+                )
+            model = seat.base
+            model.to_host()
+        self._parked[expert] = Parked(
+            model=model, pairs=pairs, tokenizer=seat.tokenizer, marks=seat.marks
+        )
+        self._leave(leavers)
+
+    def _leave(self, leavers: frozenset[str]) -> None:
+        kept = [one.model for one in self._parked.values()]
         for name in leavers:
             seat = self._seats.pop(name)
             if seat.slot:
                 seat.base.bank.remove(seat.slot)
             if all(other.base is not seat.base for other in self._seats.values()):
                 self._bases = {k: base for k, base in self._bases.items() if base is not seat.base}
-                seat.base.free()
+                if all(model is not seat.base for model in kept):
+                    seat.base.free()
         if leavers and torch.cuda.is_available():
             torch.cuda.empty_cache()
-        self.tell(self._sizes())
+        self._tell()
+
+    def _woken(self, expert: str) -> Base | None:
+        """Return the model that an expert needs where host memory has it, moved to its device."""
+        place, parked = self.places[expert], self._parked.get(expert)
+        found = parked.model if parked else None
+        for name, one in self._parked.items():
+            other = self.places[name]
+            if found is None and other.model == place.model and other.adapter is None:
+                found = one.model
+        if found is not None:
+            found.to_device()
+        return found
+
+    def _tell(self) -> None:
+        self.tell(self._sizes(), {name: one.size for name, one in self._parked.items()})
 
     def _sizes(self) -> dict[str, int]:
         """Return the bytes that each expert takes; together they are all that is taken.
@@ -250,6 +356,17 @@ class Weights:
             mixable=kinds <= _ATTENTION,
             accepts=accepts,
         )
+
+
+def _found(place: Place, parked: Parked, base: Base) -> Found:
+    """Return what host memory had of an expert, as if it had been read."""
+    return Found(
+        base=base,
+        own=base if place.adapter is not None and parked.model is not None else None,
+        pairs=parked.pairs if parked.model is None else None,
+        tokenizer=parked.tokenizer,
+        marks=parked.marks,
+    )
 
 
 def _read_model(source: str, options: Options) -> Any:

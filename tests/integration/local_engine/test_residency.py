@@ -13,9 +13,16 @@ from typing import Any
 
 import pytest
 
-from coe.errors import BackendRejected, ExpertLoadFailed
+from coe.errors import BackendError, BackendRejected, ExpertLoadFailed
 from coe.protocols import ExpertSite
-from coe.testing.residency import RESIDENCY_CHECKS, ResidencyCheck, ResidencySubject
+from coe.testing.residency import (
+    PARKING_CHECKS,
+    RESIDENCY_CHECKS,
+    ParkingCheck,
+    ParkingSubject,
+    ResidencyCheck,
+    ResidencySubject,
+)
 
 pytestmark = [
     pytest.mark.anyio,
@@ -44,6 +51,104 @@ async def subject(lab: Any, pair: str) -> AsyncIterator[ResidencySubject]:
 async def test_the_engine_keeps_the_contract(lab: Any, check: ResidencyCheck, pair: str) -> None:
     async with subject(lab, pair) as made:
         await check(made)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("check", PARKING_CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
+async def test_the_engine_keeps_the_contract_of_parking(
+    lab: Any, check: ParkingCheck, pair: str
+) -> None:
+    async with lab.running(*PAIRS[pair]) as backend:
+        await check(ParkingSubject(backend=backend, sites=PAIRS[pair], body={"max_tokens": 200}))
+
+
+async def test_what_was_parked_is_not_read_again_and_answers_as_before(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab.running() as backend:
+        for name in ("plain", "red", "else"):
+            await backend.load(name)
+        before = await backend.resident()
+        answer = await lab.ask(backend, "red")
+        for name in ("red", "plain", "else"):
+            await backend.park(name)
+        parked = await backend.parked()
+        from coe.backends.local import weights
+
+        def read(*source: Any) -> Any:
+            raise AssertionError(f"{source} is read")
+
+        monkeypatch.setattr(weights, "_read_model", read)
+        monkeypatch.setattr(weights, "_read_pairs", read)
+        monkeypatch.setattr(weights, "fingerprint", read)
+        for name in ("plain", "red", "else"):
+            await backend.load(name)
+        again = await lab.ask(backend, "red")
+
+        assert parked == before == await backend.resident()
+        assert again["choices"] == answer["choices"]
+        assert again["system_fingerprint"] == answer["system_fingerprint"]
+        assert lab.text(again) == lab.oracle("base", "red")
+        assert await lab.tell(backend, "else") == lab.oracle("other")
+        assert await backend.parked() == {}
+
+
+async def test_a_base_leaves_with_its_adapters_and_only_itself_is_parked(lab: Any) -> None:
+    async with lab.running() as backend:
+        for name in ("plain", "red", "green"):
+            await backend.load(name)
+        await backend.park("green")
+        await backend.park("plain")
+
+        assert await backend.resident() == {}
+        assert (await backend.parked()).keys() == {"plain", "green"}
+        assert await lab.tell(backend, "red") == lab.oracle("base", "red")  # brings its base
+        assert (await backend.parked()).keys() == {"green"}
+        assert await lab.tell(backend, "green") == lab.oracle("base", "green")
+
+
+async def test_a_model_that_others_use_is_not_parked(lab: Any) -> None:
+    twin = ExpertSite(expert="twin", model="base")
+    async with lab.running(PLAIN, twin) as backend:
+        await backend.load("plain")
+        await backend.load("twin")
+
+        with pytest.raises(BackendRejected, match="'plain' is not parked: twin uses the same"):
+            await backend.park("plain")
+
+        assert (await backend.resident()).keys() == {"plain", "twin"}
+
+
+async def test_an_adapter_that_does_not_fit_leaves_a_parked_base_where_it_is(lab: Any) -> None:
+    async with lab.running(PLAIN, RED, WRONG) as backend:
+        await backend.load("plain")
+        await backend.park("plain")
+
+        with pytest.raises(ExpertLoadFailed, match="wrong"):
+            await backend.load("wrong")
+
+        assert (await backend.parked()).keys() == {"plain"}
+        assert await backend.resident() == {}
+        await backend.load("plain")
+        assert await lab.tell(backend, "plain") == lab.oracle("base")
+
+
+async def test_an_engine_that_cannot_park_goes_on_with_what_it_has(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lab.running() as backend:
+        await backend.load("plain")
+        from coe.backends.local import weights
+
+        def full(_: Any) -> None:
+            raise MemoryError("no host memory is left")
+
+        monkeypatch.setattr(weights.Base, "to_host", full)
+        with pytest.raises(BackendError, match="no host memory is left"):
+            await backend.park("plain")
+
+        assert (await backend.resident()).keys() == {"plain"}
+        assert await lab.tell(backend, "plain") == lab.oracle("base")
 
 
 async def test_sizes_are_those_of_the_weights_and_a_base_counts_once(lab: Any) -> None:
@@ -182,7 +287,21 @@ async def test_reading_changes_no_answer_in_half_precision(lab: Any) -> None:
         assert await answering == quiet
 
 
-def test_the_memory_is_given_back_at_once(lab: Any) -> None:
+async def test_an_adapter_that_is_merged_is_parked_with_its_model(lab: Any) -> None:
+    lab.save_adapter("base", lab.folder / "merged", seed=5, r=4, use_dora=True)
+    async with lab.running(ExpertSite(expert="merged", model="base", adapter="merged")) as backend:
+        await backend.load("merged")
+        before, said = await backend.resident(), await lab.tell(backend, "merged")
+        await backend.park("merged")
+        parked = await backend.parked()
+        await backend.load("merged")
+
+        assert parked == before == await backend.resident()
+        assert await lab.tell(backend, "merged") == said
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_the_memory_is_given_back_at_once(lab: Any, parked: bool) -> None:  # noqa: FBT001
     import torch
 
     from coe.backends.local.options import Options
@@ -191,12 +310,14 @@ def test_the_memory_is_given_back_at_once(lab: Any) -> None:
 
     places = {site.expert: find(site, lab.folder) for site in (PLAIN, RED)}
     with torch.inference_mode():
-        weights = Weights(places=places, options=Options(), failures={}, tell=lambda _: None)
+        weights = Weights(places=places, options=Options(), failures={}, tell=lambda *_: None)
         base = weights.settle("plain", weights.read("plain")).base
         weights.settle("red", weights.read("red"))
         model, bank = base.model, base.bank
         bank.select((1,))
 
+        if parked:
+            weights.park("plain")
         weights.unload("plain")
 
     held = [*model.parameters(), *model.buffers()]
