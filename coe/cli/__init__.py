@@ -46,20 +46,28 @@ Limit = Annotated[
     int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")
 ]
 
-Slots = Annotated[int, typer.Option(min=1, help="Experts that memory holds at once.")]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Experts that memory holds at once (default 1).")
+]
 Width = Annotated[
     int | None, typer.Option(min=1, help="Of those, how many may work at once; default: all.")
 ]
-SlotsEach = Annotated[int, typer.Option(min=1, help="Calls that an expert runs at once.")]
-LoadS = Annotated[float, typer.Option(min=0.0, help="Seconds that a load takes.")]
+SlotsEach = Annotated[
+    int | None, typer.Option(min=1, help="Calls that an expert runs at once (default 16).")
+]
+LoadS = Annotated[
+    float | None, typer.Option(min=0.0, help="Seconds that a load takes (default 0.8).")
+]
 CallS = Annotated[float, typer.Option(min=0.001, help="Seconds of a call, where not recorded.")]
 Slowdown = Annotated[
     float | None,
     typer.Option(min=0.0, help="What each further call adds to all that run, as a share of one."),
 ]
 Goal = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="0: the shortest waits, 1: the fewest loads.")
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="0: the shortest waits, 1: the fewest loads (0.5)."),
 ]
+Html = Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")]
 
 MINUTES = 15.0  # of tuning, unless it is said
 
@@ -166,7 +174,7 @@ def router_evaluate(
     config: Config = None,
     *,
     router: RouterName = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")] = None,
+    html: Html = None,
     json: Annotated[Path | None, typer.Option(help="Write all of it as JSON.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="List the texts that go wrong.")] = False,
 ) -> None:
@@ -680,21 +688,23 @@ def sim(  # noqa: PLR0913 - an option each
     rate: Annotated[float, typer.Option(min=0.001, help="Calls per second.")] = 1.0,
     calls: Annotated[int, typer.Option(min=1)] = 2000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    slots: Slots = 1,
+    slots: Slots = None,
     width: Width = None,
-    concurrency: SlotsEach = 16,
-    load: LoadS = 0.8,
+    concurrency: SlotsEach = None,
+    load: LoadS = None,
     call: CallS = 4.0,
     slowdown: Slowdown = None,
-    goal: Goal = 0.5,
+    goal: Goal = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
     """Show what each rule of scheduling would do with made-up calls."""
-    from coe.cli.plan import Place, compare, make_trace
+    from coe.cli.cases import Numbers, of_numbers
+    from coe.cli.plan import compare, make_trace
 
     trace = make_trace(arrivals, experts=experts, rate=rate, calls=calls, call_s=call, seed=seed)
-    place = Place(slots=slots, width=width, concurrency=concurrency, load_s=load, slowdown=slowdown)
-    compare(trace, place, goal=goal, as_json=json)
+    numbers = Numbers(slots, width, concurrency, load, slowdown, goal)
+    compare(trace, of_numbers(trace, numbers), as_json=json, html=html)
 
 
 @app.command()
@@ -703,20 +713,47 @@ def plan(  # noqa: PLR0913 - an option each
         Path, typer.Argument(help='JSON lines: {"at_s": 12.5, "expert": "sql", "work_s": 3.2}.')
     ],
     *,
-    slots: Slots = 1,
+    composition: Annotated[
+        Path | None, typer.Option(help="Composition file that says memory, sizes and load times.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Which of its backends; default: the one with `memory`.")
+    ] = None,
+    slots: Slots = None,
     width: Width = None,
-    concurrency: SlotsEach = 16,
-    load: LoadS = 0.8,
+    concurrency: SlotsEach = None,
+    load: LoadS = None,
     call: CallS = 4.0,
     slowdown: Slowdown = None,
-    goal: Goal = 0.5,
+    goal: Goal = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
     """Show what each rule of scheduling would have done with recorded calls."""
-    from coe.cli.plan import Place, compare, read_trace
+    from coe.cli.cases import Numbers, of_composition, of_numbers
+    from coe.cli.plan import compare, read_trace
 
-    place = Place(slots=slots, width=width, concurrency=concurrency, load_s=load, slowdown=slowdown)
-    compare(read_trace(trace, call), place, goal=goal, as_json=json)
+    arrivals = read_trace(trace, call)
+    numbers = Numbers(slots, width, concurrency, load, slowdown, goal)
+    if composition is None:
+        numbers.refuse_backend(backend)
+        case = of_numbers(arrivals, numbers)
+    else:
+        case = of_composition(arrivals, composition, backend, numbers, source=str(trace))
+    compare(arrivals, case, as_json=json, html=html)
+
+
+@app.command()
+def scheduling(
+    url: Annotated[str, typer.Argument(help="Of a gateway.")] = "http://127.0.0.1:8088",
+    *,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """Show who is in memory at a gateway that runs, who waits, and what happened of late."""
+    from coe.cli.scheduling import show
+
+    show(url, html=html, as_json=json)
 
 
 @app.command()

@@ -1,11 +1,15 @@
-"""How commands print: JSON for programs, columns and intervals for people."""
+"""How commands print and write: JSON for programs, columns and intervals for people, files."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
+
+from coe.errors import ConfigError
 
 
 def print_json(content: Any) -> None:
@@ -26,3 +30,16 @@ def gained(gain: tuple[float, float, float] | None) -> str:
         return "-"
     mean, low, high = (100 * value for value in gain)
     return f"{mean:+.2f}  {low:+.2f} to {high:+.2f}"
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write a file that was asked for, and say so.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+    print(f"wrote {file}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from coe import __version__
+from coe.cli.printed import write_file
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
@@ -58,9 +59,9 @@ def evaluate_router(
     with shown(f"what was scored is kept beside {rows}, {GOES_ON}") as progress:
         report = evaluate(work, rows, progress)
     if page is not None:
-        _write(page, report.page().encode("utf-8", "replace"))
+        write_file(page, report.page().encode("utf-8", "replace"))
     if document is not None:
-        _write(document, orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
+        write_file(document, orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
     print(report.text(wrong=wrong))
 
 
@@ -194,11 +195,3 @@ def _check_folder(file: Path | None) -> None:
     """Refuse a file that cannot be written before the work is done, not after it."""
     if file is not None and not file.absolute().parent.is_dir():
         raise ConfigError(f"{file}: there is no folder {file.absolute().parent}; make it first")
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
-    print(f"wrote {file}", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from coe.scheduler.memory import Layout, footprint
 from coe.scheduler.simulate import Outcome
 from coe.scheduler.traces import Arrival
 
@@ -42,7 +43,7 @@ class Figures:
 def figures(outcome: Outcome, *, slots: int) -> Figures:
     """Return the numbers of a run in which at least one call was served.
 
-    Memory holds so many experts (`slots`) at once, all of one size.
+    Memory holds so many experts (`slots`) at once, at the most.
     """
     calls = len(outcome.arrivals)
     waits = sorted(outcome.waits_s.values())
@@ -53,6 +54,7 @@ def figures(outcome: Outcome, *, slots: int) -> Figures:
             by_expert[arrival.expert].append(outcome.waits_s[arrival.id])
     took_s = max(outcome.ends_s.values()) - outcome.arrivals[0].at_s
     worst_expert = max(fmean(own) for own in by_expert.values())
+    served = [arrival for arrival in outcome.arrivals if arrival.id in outcome.waits_s]
     return Figures(
         swaps=1000 * len(outcome.loads) / calls,
         fetches=1000 * outcome.fetches / calls,
@@ -62,7 +64,7 @@ def figures(outcome: Outcome, *, slots: int) -> Figures:
         p99_s=quantile(waits, 0.99),
         worst_s=worst_s,
         worst_expert=worst_expert / mean_s if mean_s else 1.0,
-        least_swaps=1000 * least_loads(outcome.arrivals, slots=slots, worst_s=worst_s) / calls,
+        least_swaps=1000 * least_loads(served, slots=slots, worst_s=worst_s) / calls,
         refused=len(outcome.refused),
     )
 
@@ -70,6 +72,29 @@ def figures(outcome: Outcome, *, slots: int) -> Figures:
 def quantile(ordered: Sequence[float], share: float) -> float:
     """Return the value that so large a share of the ordered ones does not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def most_at_once(layout: Layout) -> int:
+    """Return a number of experts, adapters included, that memory never holds more of at once.
+
+    The best packing of fractions of experts, which is no worse than that of whole ones.
+    """
+    return sum(_most_in(pool.name, pool.memory, layout) for pool in layout.pools)
+
+
+def _most_in(pool: str, room: float, layout: Layout) -> int:
+    found = 0.0
+    units = []
+    for one in layout.experts:
+        if one.pool == pool and one.base is None:
+            adapters = layout.adapters(one.name)
+            most = len(adapters) if one.max_loras is None else min(one.max_loras, len(adapters))
+            units.append((footprint(one, adapters), 1 + most))
+    for size, experts in sorted(units, key=lambda unit: unit[0] / unit[1]):
+        share = min(1.0, room / size) if size else 1.0
+        found += share * experts
+        room -= share * size
+    return math.floor(found + 1e-9)
 
 
 def least_loads(arrivals: Sequence[Arrival], *, slots: int, worst_s: float) -> int:
