@@ -18,8 +18,8 @@ RESAMPLES = 2000
 STEPS = 201
 
 
-def wilson(share: Floats, count: Floats) -> tuple[Floats, Floats]:
-    """Return the 95 % score interval of a share among so many: its lower and its upper ends.
+def wilson(share: Floats, count: Floats, z: float = Z95) -> tuple[Floats, Floats]:
+    """Return the score interval of a share among so many: its lower and its upper ends.
 
     Of the mean of scores in [0, 1] it is at least as wide as need be: with a given mean, none
     vary more than zeros and ones. It contains the share, stays in [0, 1], and is never of no
@@ -28,14 +28,15 @@ def wilson(share: Floats, count: Floats) -> tuple[Floats, Floats]:
     Args:
         share: in [0, 1], any shape.
         count: above 0, need not be whole.
+        z: of the confidence, 95 % unless told.
 
     Reference:
         Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference.
         JASA 22 (158).
     """
-    narrow = 1.0 / (1.0 + Z95**2 / count)
-    middle = narrow * (share + Z95**2 / (2.0 * count))
-    half = narrow * Z95 * np.sqrt(share * (1.0 - share) / count + (Z95 / (2.0 * count)) ** 2)
+    narrow = 1.0 / (1.0 + z**2 / count)
+    middle = narrow * (share + z**2 / (2.0 * count))
+    half = narrow * z * np.sqrt(share * (1.0 - share) / count + (z / (2.0 * count)) ** 2)
     return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 
 

@@ -45,6 +45,13 @@ def test_help_imports_nothing_heavy_and_no_web_framework() -> None:
     )
 
 
+def test_assignment_and_the_stopping_rule_load_no_numpy() -> None:
+    python(
+        "import coe.experiments.assign, coe.experiments.rule, coe.experiments.categories\n"
+        "import sys; assert not {'numpy', 'scipy'} & set(sys.modules)"
+    )
+
+
 # `turns` waits for the classifier and `sessions` asks a clock that it is given; neither does more.
 PURE = (
     *("types", "errors", "protocols", "decide", "planner", "sse", "fold"),
@@ -52,6 +59,11 @@ PURE = (
     *("scheduler/state", "scheduler/residency", "scheduler/turns", "scheduler/rooms"),
     *("scheduler/queues", "scheduler/policies", "scheduler/memory", "scheduler/options"),
     *("scheduler/parking", "scheduler/simulate", "scheduler/measures"),
+    *("experiments/assign", "experiments/summary", "experiments/effect", "experiments/quantiles"),
+    *("experiments/sequential", "experiments/samples", "experiments/fixed", "experiments/cuped"),
+    *("experiments/crossing", "experiments/spending", "experiments/correction"),
+    *("experiments/categories", "experiments/power", "experiments/guardrails"),
+    *("experiments/plan", "experiments/verdict", "experiments/rule"),
 )
 IMPURE = {"asyncio", "socket", "fastapi", "starlette", "aiohttp", "httpx", "redis", "threading"}
 
