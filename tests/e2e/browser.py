@@ -29,6 +29,29 @@ FLAGS = (
     "--no-first-run",
     "--remote-debugging-port=0",
 )
+# WCAG's contrast of every text with what it stands on: 4.5 is enough for any size (AA).
+CONTRAST = """
+(() => {
+  const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const found = parts(getComputedStyle(node).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+  };
+  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const texts = [...document.querySelectorAll('h1, h2, p, td, th, .name, .value, svg text')];
+  return Math.min(...texts.filter(node => !node.classList.contains('count')).map(node => {
+    const style = getComputedStyle(node);
+    const ink = node.closest('svg') ? style.fill : style.color;
+    return ratio(light(parts(ink)), light(ground(node)));
+  }));
+})()
+"""
+# Pixels by which a page is wider than its window.
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 LISTENS = re.compile(rb"DevTools listening on (\S+)")
 
 

@@ -52,28 +52,6 @@ MARKS = """
   }).map(mark => mark.textContent),
 }))
 """
-# WCAG's contrast of every text with what it stands on: 4.5 is enough for any size (AA).
-CONTRAST = """
-(() => {
-  const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const ground = node => {
-    for (; node; node = node.parentElement) {
-      const found = parts(getComputedStyle(node).backgroundColor);
-      if (found.length < 4 || found[3] > 0) return found;
-    }
-  };
-  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  const texts = [...document.querySelectorAll('h1, h2, p, td, th, .name, .value, svg text')];
-  return Math.min(...texts.filter(node => !node.classList.contains('count')).map(node => {
-    const style = getComputedStyle(node);
-    const ink = node.closest('svg') ? style.fill : style.color;
-    return ratio(light(parts(ink)), light(ground(node)));
-  }));
-})()
-"""
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def composed(folder: Path, categories: dict[str, list[str]], extra: Sequence[str] = ()) -> None:
@@ -146,10 +124,10 @@ async def test_a_report_is_readable_on_a_telephone_in_light_and_dark(
     for theme in ("light", "dark"):
         await page.theme(theme)
         grounds.add(await page.value("getComputedStyle(document.body).backgroundColor"))
-        assert await page.value(CONTRAST) >= 4.5, theme
+        assert await page.value(browser.CONTRAST) >= 4.5, theme
         for width in (320, 390, 1280):
             await page.resize(width)
-            assert await page.value(OVERFLOW) == 0, (theme, width)
+            assert await page.value(browser.OVERFLOW) == 0, (theme, width)
             for plot in await page.value(MARKS):
                 assert plot["empty"] == 0, (plot["title"], width)
                 assert plot["outside"] == [], (plot["title"], width)
