@@ -219,12 +219,13 @@ def _memory(one: Memory) -> Markup:
         ),
         class_="lanes",
     )
+    rows = [(element("bdi", name), *cells) for name, *cells in _rows(one)]
     return section(
         f"Backend “{shown(one.backend)}”",
         "",
         cards,
         lanes,
-        table(HEADS, list(_rows(one)), numbers=range(2, len(HEADS))),
+        table(HEADS, rows, numbers=range(2, len(HEADS))),
         _events(record),
     )
 

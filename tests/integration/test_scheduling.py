@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,8 +21,9 @@ import pytest
 
 from coe.backends.http import client
 from coe.backends.openai import OpenAIBackend
+from coe.cli.scheduling import show
 from coe.composition import load
-from coe.errors import BackendRejected, BackendUnreachable
+from coe.errors import BackendRejected, BackendUnreachable, ConfigError
 from coe.protocols import BackendSpec
 from coe.scheduler.recorded import read
 from coe.testing.model_server import ModelServer
@@ -493,3 +495,35 @@ async def test_a_gateway_whose_memory_nobody_manages_tells_of_no_pool(
         answer = await gateway.request("GET", f"{gateway.url}/scheduling")
 
         assert (await answer.json())["pools"] == []
+
+
+async def test_a_command_shows_a_gateway_that_runs(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(serve, upstream) as (gateway, _, sdk):
+        await asyncio.gather(*(ask(sdk, expert) for expert in "abab"))
+
+        await asyncio.to_thread(show, gateway.url, html=tmp_path / "live.html", as_json=False)
+
+    said = capsys.readouterr().out
+    assert "box: 1GiB, 2 loads within" in said
+    assert re.search(r"b +ready +0 +0 +1GiB +1 ", said)
+    assert "a leaves for b; 2 wait" in said
+    page = (tmp_path / "live.html").read_text(encoding="utf-8")
+    assert "Backend “box”" in page
+    assert "a: loads 1" in page
+
+
+async def test_an_address_that_is_no_gateway_that_manages_memory_is_named(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = composition(upstream).replace("memory: 1GiB, concurrency", "concurrency")
+    async with serve(text.replace("type: held, ", "")) as gateway:
+        with pytest.raises(ConfigError, match="no backend's memory is managed there"):
+            await asyncio.to_thread(show, gateway.url, html=None, as_json=True)
+    with pytest.raises(ConfigError, match=r"404 .*an older gateway, or none"):
+        await asyncio.to_thread(show, upstream.url, html=None, as_json=True)
+    with pytest.raises(ConfigError, match="no gateway answers there"):
+        show("http://127.0.0.1:9", html=None, as_json=True)
+    with pytest.raises(ConfigError, match="is no address"):
+        show("127.0.0.1:8088", html=None, as_json=True)
