@@ -10,7 +10,8 @@ drift, health (alarms)
 clusters (new category?)
 """
 
-from coe.learning.bandit import Arm, Bandit, Choice, Settings
+from coe.learning.arm import Arm, Settings
+from coe.learning.bandit import Bandit, Choice
 from coe.learning.pacer import Pacer
 
 __all__ = ["Arm", "Bandit", "Choice", "Pacer", "Settings"]

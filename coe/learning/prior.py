@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.learning.bandit import Arm, Bandit, Settings
+from coe.learning.arm import Arm, Settings
+from coe.learning.bandit import Bandit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coe.learning.bandit import Arm, Bandit, Settings
+from coe.learning.arm import Arm, Settings
+from coe.learning.bandit import Bandit
 from coe.learning.pacer import Pacer
 
 X = np.array([1.0, 1.0, 0.0])

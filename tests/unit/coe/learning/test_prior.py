@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coe.learning import prior
-from coe.learning.bandit import Settings
+from coe.learning.arm import Settings
 from coe.mapping.estimates import estimate
 from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import OutcomeMatrix
