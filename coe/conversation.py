@@ -26,6 +26,7 @@ from typing import Any
 import orjson
 
 from coe.composition import Context
+from coe.extract import text_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 Message = Mapping[str, Any]
@@ -185,15 +186,6 @@ def derived(body: Mapping[str, Any], context: Context) -> bytes:
     if tools := body.get("tools"):
         state.update(b"\x00tools\x00" + orjson.dumps(tools))
     return state.digest()
-
-
-def text_of(content: object) -> str:
-    """Return the text of a message's content; parts are joined by line breaks."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def stripped(text: str, context: Context) -> str:

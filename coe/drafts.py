@@ -61,13 +61,13 @@ class Question:
         key: names it on this table.
         expert: who is asked.
         messages: what it is sent.
-        max_tokens: of its answer.
+        max_tokens: of its answer; None for as many as a draft may have.
     """
 
     key: str
     expert: str
     messages: tuple[Mapping[str, Any], ...]
-    max_tokens: int = 16
+    max_tokens: int | None = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +141,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask these members for their drafts, side by side."""
+    """Ask these members for their drafts, side by side.
+
+    Attributes:
+        logprobs: whether the log-probabilities of the tokens are wanted; not every backend has
+            them.
+    """
 
     members: tuple[int, ...]
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

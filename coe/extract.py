@@ -10,8 +10,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from coe.errors import ConfigError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBER = re.compile(
@@ -19,6 +21,15 @@ _NUMBER = re.compile(
     r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+)?"
 )
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+
+
+def text_of(content: object) -> str:
+    """Return the text of a message's content; parts are joined by line breaks."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def spoken(text: str) -> str:
@@ -49,8 +60,12 @@ def plain(text: str, *, case: bool = False, spaces: bool = True) -> str:
 
 def number(text: str) -> float | None:
     """Return the last number of a text, `-1,234.5e6`; None where there is none."""
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "").replace("\u2212", "-")) if found else None
+    end = next((i for i in range(len(text), 0, -1) if text[i - 1].isdecimal()), 0)
+    start = end
+    while start and (text[start - 1].isdecimal() or text[start - 1] in ",.eE+-\u2212"):
+        start -= 1
+    found = list(_NUMBER.finditer(text, start))  # no number reaches over `start`
+    return float(found[-1][0].replace(",", "").replace("\u2212", "-")) if found else None
 
 
 def choice(text: str, letters: str = LETTERS[:10]) -> str | None:
@@ -105,6 +120,36 @@ def canonical(value: Any) -> str:
         RecursionError: it is nested too deeply.
     """
     return json.dumps(_whole(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def valid_by(schema: Any) -> Callable[[Any], bool]:
+    """Return whether a value is valid by a JSON schema, as a function.
+
+    Raises:
+        ValueError: it is no JSON schema, or refers to what it does not hold.
+        ConfigError: the library that it takes is not installed.
+    """
+    try:
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+    except ImportError:
+        raise ConfigError(
+            "a check of type `json_schema` needs jsonschema: install the extra with "
+            "`pip install 'coe-gateway[score]'`"
+        ) from None
+    try:
+        Draft202012Validator.check_schema(schema)
+        # An empty registry: a schema must not make us fetch what it refers to.
+        validator = Draft202012Validator(schema, registry=Registry())
+        validator.is_valid(None)
+    except SchemaError as error:
+        raise ValueError(f"not a JSON schema: {error.message}") from None
+    except Unresolvable as error:
+        raise ValueError(f"refers to what it does not hold: {error}") from None
+    is_valid: Callable[[Any], bool] = validator.is_valid
+    return is_valid
 
 
 def _whole(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 from coe.errors import ConfigError
 
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -30,6 +32,25 @@ class Options:
                     f"{self.place}.{key}: unknown option ({nearest(key, keys)}{allowed})"
                 )
         return self
+
+    def like(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a value for each key: what is given, of the type of its default, or that.
+
+        A whole number is a number.
+
+        Raises:
+            ConfigError: a key that has no default, or a value of another type.
+        """
+        self.allow(*defaults)
+        return {key: self._like(key, default) for key, default in defaults.items()}
+
+    def _like(self, key: str, default: Any) -> Any:
+        value, kind = self.values.get(key, default), type(default)
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise self.wrong(key, EXPECTED.get(kind, f"a {kind.__name__}"))
+        return value
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a string that is not empty. Raises ConfigError."""

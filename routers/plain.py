@@ -24,8 +24,6 @@ from coe.options import Options, nearest
 from coe.protocols import Parts, RouterSpec
 from coe.types import Evidence, Scores
 
-EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
 
 class PlainRouter(ABC):
     """A router of which only `score` is missing.
@@ -51,8 +49,8 @@ class PlainRouter(ABC):
         self.categories = tuple(category.name for category in spec.categories)
         self.spec = spec
         self.parts = parts
-        given = Options(f"routers.{spec.name}", spec.options).allow(*self.options)
-        self.options = {key: _checked(given, key, value) for key, value in self.options.items()}
+        given = Options(f"routers.{spec.name}", spec.options)
+        self.options = given.like(self.options)
         if missing := [name for name in self.needs if name not in self.categories]:
             raise ConfigError(
                 f"{given.place}: a `{spec.type}` router needs the categories "
@@ -88,14 +86,3 @@ class PlainRouter(ABC):
                     raise ValueError(f"no category {name!r} ({hint}there are: {known})")
                 values[place, columns[name]] = score
         return Scores(values=values, evidence=tuple(tuple(row) for row in evidence))
-
-
-def _checked(given: Options, key: str, default: Any) -> Any:
-    """Return an option's value, of the type of its default; a whole number is a number."""
-    value = given.values.get(key, default)
-    kind = type(default)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise given.wrong(key, EXPECTED.get(kind, f"a {kind.__name__}"))
-    return value

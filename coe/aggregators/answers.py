@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from coe import extract
 from coe.drafts import Conflict
@@ -31,15 +32,7 @@ class Extraction:
 
     def of(self, text: str) -> str | None:
         """Return the answer, the same text for equal answers; None where there is none."""
-        text = extract.last_part(extract.spoken(text), self.after)
-        match self.kind:
-            case "number":
-                return _number(text)
-            case "choice":
-                return extract.choice(text, extract.LETTERS[: self.options])
-            case "json":
-                return _json(text)
-        return extract.plain(text) or None
+        return _extracted(self, text)
 
 
 def extraction(options: Options, default: str | None = None) -> Extraction | None:
@@ -72,6 +65,19 @@ def conflicts(found: Mapping[int, str | None]) -> tuple[Conflict, ...]:
         Conflict(answer=_short(answer), members=tuple(members))
         for answer, members in groups.items()
     )
+
+
+@lru_cache(maxsize=256)  # a draft is looked at again whenever another one comes
+def _extracted(rule: Extraction, text: str) -> str | None:
+    text = extract.last_part(extract.spoken(text), rule.after)
+    match rule.kind:
+        case "number":
+            return _number(text)
+        case "choice":
+            return extract.choice(text, extract.LETTERS[: rule.options])
+        case "json":
+            return _json(text)
+    return extract.plain(text) or None
 
 
 def _number(text: str) -> str | None:

@@ -36,6 +36,8 @@ from coe.protocols import Aggregator
 
 DRAWS = 300
 STEPS = 500
+FAILURES = 0.25  # of calls
+CLOSINGS = (0.0, 0.15)  # of things that happen
 EXPERTS = ("small", "large", "coder")
 TEXTS = (
     *("42", "The answer is 42.", "It is 41, I think.", "The answer is (B).", "B", "**C**"),
@@ -76,7 +78,8 @@ def check_aggregator(make: Callable[[], Aggregator]) -> None:
     aggregator, twin = make(), make()
     _expect(bool(aggregator.name), "an aggregator has a name")
     for seed in range(DRAWS):
-        _Game(aggregator, twin, Random(seed)).play()  # noqa: S311 - draws of a test
+        rng = Random(seed)  # noqa: S311 - draws of a test
+        _Game(aggregator, twin, rng, rng.choice(CLOSINGS)).play()
 
 
 @dataclass(slots=True)
@@ -86,6 +89,7 @@ class _Game:
     aggregator: Aggregator
     twin: Aggregator
     rng: Random
+    closings: float
     questions: dict[str, Question] = field(default_factory=dict)
 
     def play(self) -> None:
@@ -96,9 +100,12 @@ class _Game:
                 return
             step = self._next(table)
             _check(table, step)
-            if isinstance(step, Last):
+            if isinstance(step, Relay) and self.rng.random() < FAILURES:
+                table = _failed(table, step.member)
+            elif isinstance(step, Last):
                 return
-            table = self._after(table, step)
+            else:
+                table = self._after(table, step)
         _expect(holds=False, sentence="some finite number of tables leads to one of the last steps")
 
     def _next(self, table: Table) -> Step:
@@ -139,7 +146,7 @@ class _Game:
     def _happened(self, table: Table) -> Table:
         """Return the table after something has come: a draft, a remark, or the end of the time."""
         coming: list[int | str] = [*sorted(table.pending), *sorted(table.open_questions)]
-        if not table.is_closing and self.rng.random() < 0.08:  # noqa: PLR2004 - now and then
+        if not table.is_closing and self.rng.random() < self.closings:
             return replace(table, is_closing=True)
         if not coming:
             return table
@@ -149,7 +156,7 @@ class _Game:
         return replace(table, drafts=(*table.drafts, self._draft(what)))
 
     def _draft(self, member: int) -> Draft:
-        if self.rng.random() < 0.25:  # noqa: PLR2004 - a failure in four
+        if self.rng.random() < FAILURES:
             return Draft(member=member, error="the backend does not answer")
         text = self.rng.choice(TEXTS)
         return Draft(
@@ -162,11 +169,17 @@ class _Game:
 
     def _remark(self, key: str) -> Remark:
         """Return what somebody might say who was asked; some word of the question, perhaps."""
-        if self.rng.random() < 0.2:  # noqa: PLR2004 - one in five
+        if self.rng.random() < FAILURES:
             return Remark(error="the backend does not answer")
         words = str(self.questions[key].messages[0]["content"]).split()
         said = (self.rng.choice(words).strip(".,:;*`'\""), "80", "0.3", "", "A", "TIE", "I refuse.")
         return Remark(text=self.rng.choice(said))
+
+
+def _failed(table: Table, member: int) -> Table:
+    """Return the table after a member that was relayed failed before its first byte."""
+    draft = Draft(member=member, error="the backend does not answer")
+    return replace(table, asked=table.asked | {member}, drafts=(*table.drafts, draft))
 
 
 def _check(table: Table, step: Step) -> None:

@@ -20,6 +20,14 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"answer": "text", "after": "is"},
     ],
     "synthesize": [{}, {"answer": "number", "draft_chars": 100}],
+    "first_good": [
+        {"good_when": {"check": {"type": "numeric"}}},
+        {"good_when": {"logprob_over": -0.1}},
+        {"good_when": {"judge_over": 0.5}, "judge_tokens": 200},
+    ],
+    "best_of": [{}, {"answer": "choice"}, {"check": {"type": "json"}}],
+    "draft_refine": [{}, {"rounds": 3}],
+    "concat": [{}, {"as": "choices", "answer": "number"}],
 }
 
 

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coe.extract import canonical, choice, code_in, json_in, number, plain, spoken
+from coe import extract
+from coe.extract import (
+    canonical,
+    choice,
+    code_in,
+    json_in,
+    number,
+    plain,
+    spoken,
+    text_of,
+    valid_by,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -60,6 +71,14 @@ def test_only_the_letters_that_there_are_can_be_chosen() -> None:
 )
 def test_a_number_is_the_last_one(answer: str, found: float | None) -> None:
     assert number(answer) == found
+
+
+@given(st.text(st.sampled_from("0129 ,.eE+-\u2212x\u0664\n"), max_size=30))
+def test_a_number_is_the_last_of_all_that_are_found(text: str) -> None:
+    found = extract._NUMBER.findall(text)
+
+    expected = float(found[-1].replace(",", "").replace("\u2212", "-")) if found else None
+    assert number(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -116,3 +135,30 @@ def test_code_is_what_is_fenced() -> None:
 
     assert code_in(answer) == "a = 1\n\nb = 2\n"
     assert code_in("a = 1") == "a = 1"
+
+
+def test_the_text_of_a_message_is_that_of_its_parts() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]
+
+    assert text_of(parts) == "a\nb"
+    assert text_of("a") == "a"
+    assert text_of(None) == ""
+
+
+def test_what_is_valid_by_a_schema() -> None:
+    is_valid = valid_by({"type": "object", "required": ["a"]})
+
+    assert is_valid({"a": 1})
+    assert not is_valid({"b": 1})
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "vibe"}, "not a JSON schema"),
+        ({"$ref": "http://127.0.0.1:9/other"}, "refers to what it does not hold"),
+    ],
+)
+def test_what_is_no_schema_is_refused(schema: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        valid_by(schema)
