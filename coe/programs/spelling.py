@@ -1,0 +1,64 @@
+"""Completions and streams as the bytes that a backend yields. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from coe import sse
+from coe.errors import BackendProtocolError
+from coe.types import Call, Dispatch
+from coe.unfold import unfold
+
+
+def headed(dispatch: Dispatch, created_s: float) -> dict[str, Any]:
+    """Return what a completion of ours begins with.
+
+    Args:
+        dispatch: the call that it answers.
+        created_s: now, in seconds since 1970.
+    """
+    return {
+        "id": f"chatcmpl-{dispatch.query_id}",
+        "object": "chat.completion",
+        "created": int(created_s),
+        "model": dispatch.call.expert,
+    }
+
+
+def spelt(completion: Mapping[str, Any], call: Call) -> bytes:
+    """Return a whole answer as one item: frames for a call that is streamed, else JSON."""
+    if not call.stream:
+        return orjson.dumps(completion)
+    options = call.body.get("stream_options")
+    wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
+    chunks = unfold(completion, usage=wants_usage)
+    return b"".join(sse.frame(orjson.dumps(chunk)) for chunk in chunks)
+
+
+def read(whole: bytes, expert: str) -> dict[str, Any]:
+    """Return the object of an answer that is not streamed.
+
+    Raises:
+        BackendProtocolError: it is none.
+    """
+    try:
+        answer = orjson.loads(whole)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise BackendProtocolError(f"expert `{expert}` answered with what is not a JSON object")
+    return answer
+
+
+def renamed(expert: str, call: Call) -> Callable[[bytes], bytes]:
+    """Return what gives frames, or a JSON body, of another expert this call's name.
+
+    In JSON a quote inside a text is escaped: `"model":` with bare quotes is a key, never a text.
+    """
+    ours = b'"model":' + orjson.dumps(call.expert)
+    theirs = re.compile(rb'"model"\s*:\s*' + re.escape(orjson.dumps(expert)))
+    return lambda block: theirs.sub(lambda _: ours, block)
