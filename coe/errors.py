@@ -27,6 +27,7 @@
         BackendTimeout                504, retry
         BackendRejected               the backend's own status, or 502
         BackendProtocolError          502, retry
+      AggregationError                502, retry
 
 Third-party exceptions are translated at the adapter, once. Cancellation is never an error.
 """
@@ -295,4 +296,13 @@ class BackendProtocolError(BackendError):
     """The backend sent what is not an answer: garbage, or a stream that ended too soon."""
 
     code = "upstream_disconnected"
+    retryable = True
+
+
+class AggregationError(CoEError):
+    """A panel gave no answer: none of its members wrote a draft that can be used."""
+
+    status = 502
+    code = "no_draft"
+    origin = "upstream"
     retryable = True

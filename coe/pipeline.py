@@ -8,7 +8,7 @@ Only calls for backends whose memory is managed are scheduled; see `coe.schedule
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from coe.applied import AppliedMap
 from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
+from coe.drafting import sitting
 from coe.errors import CapacityError, CoEError, ContextTooLong
-from coe.protocols import Backend, Encoder
+from coe.protocols import Aggregator, Backend, Encoder
 from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
 from coe.turns import Turns
-from coe.types import Answer, Attempt, Decision, Plan, Query
+from coe.types import Answer, Attempt, Decision, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
+    from coe.panels.rates import Rates
 
 Load = Callable[[], Coroutine[Any, Any, None]]
 
@@ -36,7 +38,8 @@ class Gateway:
 
     `applied` is the fitted map that was applied to the composition; None where none was. `slots`
     let calls through to the backends whose memory is managed, and `setups` is what they are to work
-    by.
+    by. `aggregators` make one answer of a panel's drafts, by the panel's name, and `rates` is what
+    was measured of experts on panels; None where nothing was.
     """
 
     composition: Composition
@@ -48,6 +51,8 @@ class Gateway:
     applied: AppliedMap | None = None
     slots: Mapping[str, Slots] = field(default_factory=dict)
     setups: Mapping[str, Setup] = field(default_factory=dict)
+    aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
+    rates: Rates | None = None
 
     @property
     def chooser(self) -> Chooser | None:
@@ -96,12 +101,16 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
     """
     started = perf_counter()
     decision = await route(gateway, query)
-    plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+    plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
     claim = claim_of(query.headers, told) if gateway.slots else None
     try:
-        opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
+        if plan.panel is None:
+            opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
+        else:
+            opened = await _open_panel(gateway, query, decision, plan, plan.panel, claim)
+            opened.routed_s = routed_s
     except CoEError as error:
         error.made = (decision, plan)
         raise
@@ -187,6 +196,40 @@ async def open_plan(
                 swap_s=None if slot is None else slot.swap_s,
             )
     raise AssertionError("the last call returns or raises")
+
+
+async def _open_panel(
+    gateway: Gateway,
+    query: Query,
+    decision: Decision,
+    plan: Plan,
+    panel: PanelPlan,
+    claim: Claim | None,
+) -> Answer:
+    """Ask the plan's panel; where it has no answer, the experts that are not on it.
+
+    Those are not asked where there is a limit on what the request may cost.
+
+    Raises:
+        CoEError: there is no answer; `attempts` says who was asked.
+    """
+    try:
+        return await sitting.open_panel(gateway, query, decision, plan, claim)
+    except CoEError as error:
+        asked = {attempt.expert for attempt in error.attempts}
+        others = tuple(call for call in plan.calls if call.expert not in asked)
+        is_capped = gateway.composition.aggregation[panel.panel].max_cost is not None
+        if not others or is_capped or not may_fall_back(error):
+            raise
+        attempts = error.attempts
+    try:
+        single = replace(plan, calls=others, panel=None)
+        opened = await open_plan(gateway, query, decision, single, claim=claim)
+    except CoEError as error:
+        error.attempts = attempts + error.attempts
+        raise
+    opened.attempts = attempts + opened.attempts
+    return opened
 
 
 def may_fall_back(error: CoEError) -> bool:

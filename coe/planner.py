@@ -7,23 +7,27 @@ category-to-expert map is data, so that adding an expert never retrains a classi
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from coe.composition import Composition, Expert
+from coe import lots, seating
+from coe.composition import Composition, Expert, Panel
 from coe.errors import ContextTooLong, NoEligibleExpert, RoutingError, UnknownModel
-from coe.types import Call, Choice, Decision, Dial, Exclusion, Plan, Query
+from coe.types import Call, Choice, Decision, Dial, Exclusion, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:  # numpy is loaded by who reads a map, and by nobody else
     from coe.mapping.choose import Chooser
+    from coe.panels.rates import Rates
 
 AUTO = "coe/auto"
 PREFIX = "coe/"
 NO_MAP = "no map was fitted and applied: the written ranking holds"
 
 _BY_HAND = Dial(choose="ranked")
+_WITHOUT_MAP = frozenset({"ranked", "random", "best_single"})
 
 
 def pin(composition: Composition, model: str) -> Decision | None:
@@ -104,15 +108,20 @@ def ranking(
 
 
 def plan(
-    composition: Composition, query: Query, decision: Decision, chooser: Chooser | None = None
+    composition: Composition,
+    query: Query,
+    decision: Decision,
+    chooser: Chooser | None = None,
+    rates: Rates | None = None,
 ) -> Plan:
-    """Turn a decision into calls, the first of which is to be asked.
+    """Turn a decision into calls, the first of which is to be asked, and perhaps a panel's.
 
     Args:
         composition: who there is.
         query: what is asked.
         decision: on it.
         chooser: by the fitted map; None where there is none.
+        rates: what was measured of panels; None where nothing was.
 
     Every excluded expert is named with the first rule against it; where all are excluded, the plan
     has no calls and `refusal` says why.
@@ -120,7 +129,7 @@ def plan(
     chosen: Choice | None = None
     barred: dict[str, tuple[str, str]] = {}
     dial = dial_of(composition, query.model, decision)
-    if dial.choose != "ranked":
+    if dial.choose not in _WITHOUT_MAP:
         # Without a map `coe/cheap` and `coe/best` are there all the same, and the plan says why.
         chosen = Choice(choose="ranked", detail=NO_MAP)
         if chooser is not None:
@@ -130,16 +139,122 @@ def plan(
     excluded: list[Exclusion] = []
     attempts = composition.fallbacks.attempts
     too_many = f"fallbacks.attempts is {attempts}"
-    for name in ranking(composition, decision, chosen, barred):
+    order = ranking(composition, decision, chosen, barred)
+    chances: Mapping[str, float] = {}
+    if dial.choose == "random":
+        order, chances = _drawn(composition, query, decision, order)
+    elif dial.choose == "best_single":
+        best = composition.default if chooser is None else chooser.best_single
+        order = tuple(dict.fromkeys((best, *order)))
+    for name in order:
         expert = composition.experts[name]
         rule = barred.get(name) or _first_rule_against(expert, query, decision)
         if rule is not None:
             excluded.append(Exclusion(name, *rule))
         elif len(calls) < attempts:
-            calls.append(_call(composition, name, expert, query))
+            calls.append(call_of(composition, name, expert, query))
         else:
             excluded.append(Exclusion(name, "attempts", too_many))
-    return Plan(calls=tuple(calls), excluded=tuple(excluded), choice=chosen)
+    single = Plan(calls=tuple(calls), excluded=tuple(excluded), choice=chosen, chances=chances)
+    if composition.aggregation:
+        panel = seating.panel_of(composition, query, decision)
+        if panel is not None:
+            return _with_panel(composition, query, decision, panel, single, rates)
+    return single
+
+
+def _drawn(
+    composition: Composition, query: Query, decision: Decision, order: tuple[str, ...]
+) -> tuple[tuple[str, ...], Mapping[str, float]]:
+    """Return a ranking that one of the category's experts was drawn to lead, and the chances.
+
+    All turns of a conversation draw the same one, as long as their category is the same.
+    """
+    session = decision.session
+    if session is not None and session.is_same_turn:
+        return order, {}
+    routed = composition.routing.routes.get(decision.category or "")
+    candidates = [
+        name
+        for name in routed or (*composition.routing.none, composition.default)
+        if _first_rule_against(composition.experts[name], query, decision) is None
+    ]
+    if not candidates:
+        return order, {}
+    unit = query.id.encode() if session is None else session.owner
+    return lots.drawn(list(dict.fromkeys(candidates)), order, unit)
+
+
+def _with_panel(
+    composition: Composition,
+    query: Query,
+    decision: Decision,
+    panel: Panel,
+    single: Plan,
+    rates: Rates | None,
+) -> Plan:
+    """Return the plan of a request that has a panel: whom it asks, or why one expert answers."""
+    experts, excluded = _eligible(composition, query, decision, panel, single)
+    ranked = [call.expert for call in single.calls]
+    members: tuple[str, ...] = ()
+    alone = seating.why_alone(panel, query)
+    if not alone:
+        candidates = _candidates(composition, decision, panel, single, experts)
+        found = seating.seats(panel, candidates, decision, single.choice, rates)
+        members = found.members
+        if len(members) > 1:
+            calls = tuple(call_of(composition, name, experts[name], query) for name in members)
+            seats = PanelPlan(
+                panel=panel.name,
+                calls=calls,
+                weights=found.weights,
+                detail=found.detail,
+                excluded=found.excluded,
+            )
+            return replace(single, panel=seats, excluded=excluded)
+        alone = found.detail
+        ranked = [*members, *ranked]
+    first = seating.owners(panel, ranked, experts, decision) if not members else ranked
+    names = tuple(dict.fromkeys(first))[: composition.fallbacks.attempts]
+    calls = tuple(call_of(composition, name, experts[name], query) for name in names)
+    return replace(single, calls=calls, excluded=excluded, alone=alone)
+
+
+def _eligible(
+    composition: Composition, query: Query, decision: Decision, panel: Panel, single: Plan
+) -> tuple[dict[str, Expert], tuple[Exclusion, ...]]:
+    """Return who may answer, best first, by name; and who may not, a panel's members included."""
+    late = {row.expert for row in single.excluded if row.rule == "attempts"}
+    barred = {row.expert: row for row in single.excluded if row.expert not in late}
+    names = [call.expert for call in single.calls]
+    names += [row.expert for row in single.excluded if row.expert in late]
+    for name in panel.experts:
+        if name not in names and name not in barred:
+            rule = _first_rule_against(composition.experts[name], query, decision)
+            if rule is None:
+                names.append(name)
+            else:
+                barred[name] = Exclusion(name, *rule)
+    more = tuple(row for name, row in barred.items() if row not in single.excluded)
+    return {name: composition.experts[name] for name in names}, single.excluded + more
+
+
+def _candidates(
+    composition: Composition,
+    decision: Decision,
+    panel: Panel,
+    single: Plan,
+    experts: Mapping[str, Expert],
+) -> list[Expert]:
+    """Return who may sit on a panel, best first.
+
+    Those that are ranked for the request; who answers only because nobody else can is no member,
+    unless there is nobody else.
+    """
+    own = set(panel.experts or composition.routing.routes.get(decision.category or "", ()))
+    if single.choice is not None and not panel.experts:
+        own.update(row.expert for row in single.choice.prospects)
+    return [one for name, one in experts.items() if name in own] or list(experts.values())
 
 
 def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong:
@@ -231,7 +346,8 @@ def _place(expert: str, unit: bytes) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def _call(composition: Composition, name: str, expert: Expert, query: Query) -> Call:
+def call_of(composition: Composition, name: str, expert: Expert, query: Query) -> Call:
+    """Return the call that asks an expert a query, whether it may answer or not."""
     body = query.body
     if expert.defaults or expert.force:
         body = {**expert.defaults, **body, **expert.force}

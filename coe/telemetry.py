@@ -12,7 +12,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, TextIO
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -182,6 +182,24 @@ class Telemetry(Collector):
             "coe_expert_unloads", "Experts that left memory for another one", ("expert",)
         )
         self._load = Spread("coe_expert_load_seconds", "Loads of experts", "expert")
+        self._panels = Tally(
+            "coe_panels",
+            "Panels that sat, by what came of it: a method that broke its contract still answers",
+            ("panel", "result"),
+        )
+        self._panel_calls = Tally(
+            "coe_panel_calls",
+            "Calls that panels made; those that changed nothing about the answer",
+            ("panel", "use"),
+        )
+        self._panel_losses = Tally(
+            "coe_panel_losses",
+            "Calls of panels of which nothing could be used, by why",
+            ("panel", "why"),
+        )
+        self._panel_cpu = Spread(
+            "coe_panel_cpu_seconds", "CPU that making one answer of drafts took", "panel"
+        )
         self._registry.register(self)
 
     def decided(self, decision: Decision, plan: Plan) -> None:
@@ -252,6 +270,36 @@ class Telemetry(Collector):
         del for_expert
         self._unloads.counts[expert,] += 1
 
+    def panelled(  # noqa: PLR0913 - what is to be counted, by name
+        self,
+        panel: str,
+        *,
+        calls: int,
+        lost: Iterable[str],
+        unnecessary: int,
+        is_answered: bool,
+        is_broken: bool,
+        cpu_s: float,
+    ) -> None:
+        """Count a panel that has sat.
+
+        Args:
+            panel: which.
+            calls: that it made.
+            lost: for each call of which nothing could be used, why: `late`, `failed`, `dropped`.
+            unnecessary: calls without which the answer would be the same.
+            is_answered: whether there was an answer.
+            is_broken: whether its method broke its contract.
+            cpu_s: that its method took.
+        """
+        result = "broken" if is_broken else "answered" if is_answered else "failed"
+        self._panels.counts[panel, result] += 1
+        self._panel_calls.counts[panel, "unnecessary"] += unnecessary
+        self._panel_calls.counts[panel, "other"] += calls - unnecessary
+        for why in lost:
+            self._panel_losses.counts[panel, why] += 1
+        self._panel_cpu.observe(panel, cpu_s)
+
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
         yield GaugeMetricFamily("coe_inflight", "Requests being served", value=self.in_flight)
@@ -285,6 +333,9 @@ class Telemetry(Collector):
             yield tally.family()
         for tally in (self._refusals, self._loads, self._unloads):
             yield tally.family()
+        for tally in (self._panels, self._panel_calls, self._panel_losses):
+            yield tally.family()
+        yield self._panel_cpu.family()
         spreads = (self._overhead, self._first, self._whole, self._line, self._waits, self._load)
         for spread in spreads:
             yield spread.family()

@@ -348,12 +348,14 @@ class PanelPlan:
         calls: the members, best first; an expert may be asked more than once.
         weights: how often each is expected to be right, in [0, 1]; shape (n_calls,).
         detail: why these, and why so many.
+        excluded: who may answer, but not on this panel, each with the first rule against it.
     """
 
     panel: str
     calls: tuple[Call, ...]
     weights: tuple[float, ...]
     detail: str = ""
+    excluded: tuple[Exclusion, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
 
 
@@ -406,6 +408,22 @@ class Attempt:
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelReport:
+    """What a panel's calls came to by the time at which the headers of its answer are sent.
+
+    Attributes:
+        calls: how many were made.
+        cost: of those that have ended and whose price is known; None where that is none.
+        currency: of the cost; empty where no price is known.
+    """
+
+    panel: str
+    calls: int
+    cost: float | None = None
+    currency: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Answer:
     """What the caller gets: an open stream whose first piece is already here.
@@ -420,6 +438,7 @@ class Answer:
         opened_s: seconds from the dispatch to `first`.
         queued_s: seconds spent waiting for slots, those of failed attempts included.
         swap_s: how much of that the expert was being loaded; None where its memory is not managed.
+        panel: what several calls came to; None where one expert answers.
     """
 
     query: Query
@@ -433,6 +452,7 @@ class Answer:
     opened_s: float = 0.0
     queued_s: float = 0.0
     swap_s: float | None = None
+    panel: PanelReport | None = None
 
     @property
     def reason(self) -> Reason:

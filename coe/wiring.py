@@ -24,6 +24,8 @@ from coe.errors import ConfigError
 from coe.packing import residency_of, setups
 from coe.pipeline import Gateway
 from coe.protocols import (
+    Aggregator,
+    AggregatorSpec,
     Backend,
     BackendSpec,
     Encoder,
@@ -129,6 +131,9 @@ def wire(
         applied=applied,
         slots=slots,
         setups=managed,
+        aggregators={
+            name: build_aggregator(composition, registry, name) for name in composition.aggregation
+        },
     )
 
 
@@ -238,6 +243,25 @@ def _text_parts(composition: Composition, name: str) -> object:
         categories = tuple(replace(spec, experts=()) for spec in specs[0].categories)
         specs = tuple(replace(spec, experts=(), categories=categories) for spec in specs)
     return specs, judges, parts(composition, name)
+
+
+def build_aggregator(composition: Composition, registry: Registry, name: str) -> Aggregator:
+    """Build the method of a panel.
+
+    Raises:
+        ConfigError: it is missing, or it refuses its options.
+    """
+    panel = composition.aggregation[name]
+    spec = AggregatorSpec(
+        name=name,
+        type=panel.method,
+        judge=panel.judge,
+        writer=panel.writer,
+        options=panel.options,
+        folder=str(composition.folder),
+    )
+    aggregator: Aggregator = registry.load("coe.aggregators", panel.method)(spec)
+    return aggregator
 
 
 def build_backend(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.pipeline import Gateway
-from coe.types import Answer, Choice, Decision, Plan, Query, SessionEffect
+from coe.types import Answer, Choice, Decision, PanelReport, Plan, Query, SessionEffect
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -42,6 +42,16 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows.append((b"x-coe-confidence", form % probability))
     if (choice := answer.plan.choice) is not None:
         rows += _expected(choice, answer.call.expert)
+    if (panel := answer.panel) is not None:
+        rows += _panel_headers(panel)
+    return rows
+
+
+def _panel_headers(panel: PanelReport) -> Headers:
+    """Return which panel answers, and what its calls have come to by now."""
+    rows = [(b"x-coe-panel", panel.panel.encode()), (b"x-coe-calls", b"%d" % panel.calls)]
+    if panel.cost is not None and panel.currency == "USD":
+        rows.append((b"x-coe-cost-usd", b"%.6g" % panel.cost))
     return rows
 
 
@@ -67,6 +77,22 @@ def _choice(choice: Choice | None) -> dict[str, Any] | None:
         "quality_floor": choice.quality_floor,
         "corrected_by_neighbours": choice.is_corrected,
         "experts": [row._asdict() for row in choice.prospects],
+    }
+
+
+def _panel(plan: Plan) -> dict[str, Any] | None:
+    """Return who would be asked together, and why so many, or why one expert would be."""
+    panel = plan.panel
+    if panel is None:
+        return {"alone": plan.alone} if plan.alone else None
+    return {
+        "panel": panel.panel,
+        "members": [
+            {"expert": call.expert, "backend": call.backend, "weight": weight}
+            for call, weight in zip(panel.calls, panel.weights, strict=True)
+        ],
+        "detail": panel.detail or None,
+        "excluded": [row._asdict() for row in panel.excluded],
     }
 
 
@@ -140,6 +166,7 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "backend": first.backend if first else None,
         "fallbacks": [call.expert for call in plan.calls[1:]],
         "excluded": [row._asdict() for row in plan.excluded],
+        "panel": _panel(plan),
         "scheduling": _scheduling(gateway, plan),
         "prompt_tokens_estimate": query.tokens,
         "composition": gateway.composition.fingerprint,

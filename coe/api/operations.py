@@ -50,7 +50,9 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         query = wire.parse_chat(body, query_id, settings, request.headers.raw)
         with live.current as gateway:
             decision = await pipeline.route(gateway, query, explain=True)
-            plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+            plan = planner.plan(
+                gateway.composition, query, decision, gateway.chooser, gateway.rates
+            )
             return explain.document(gateway, query, decision, plan)
 
     @table.get("/health/live", tags=["health"])

@@ -150,7 +150,7 @@ async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
         decision = await pipeline.route(gateway, query)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
         return explain.document(gateway, query, decision, plan)
     finally:
         await gateway.aclose()

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experts import is_lora
@@ -33,6 +34,7 @@ from coe.composition.values import (
     Expert,
     Fallbacks,
     Observe,
+    Panel,
     Routing,
     Server,
     Stickiness,
@@ -95,6 +97,7 @@ def build(source: Source) -> Composition:
             guard=file.routing.guard,
             by_hand=frozenset(n for n, route in file.routing.routes.items() if route.choose),
             routes=_frozen({n: tuple(route.experts) for n, route in file.routing.routes.items()}),
+            panels=_frozen(_panels(file)),
             none=tuple(file.routing.none or ()),
             threshold=file.routing.threshold,
             margin=file.routing.margin,
@@ -106,6 +109,7 @@ def build(source: Source) -> Composition:
         timeouts=timeouts,
         fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
         batching=_batching(file.batching),
+        aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe),
         folder=source.folder,
         source=source.path,
@@ -194,6 +198,36 @@ def _batching(keys: BatchingKeys) -> Batching:
         bulk_share=bulk.share,
         bulk_max_wait_s=bulk.max_wait or DEFAULTS.bulk_max_wait_s,
         status_frames=keys.status_frames,
+    )
+
+
+def _panels(file: FileKeys) -> dict[str, str]:
+    """Return the panel of each category that has one, or that may have none."""
+    routes = {name: route.aggregate for name, route in file.routing.routes.items()}
+    named = {name: routes.get(name) or entry.aggregate for name, entry in file.categories.items()}
+    return {name: panel for name, panel in named.items() if panel is not None}
+
+
+def _panel(name: str, keys: PanelKeys) -> Panel:
+    members = keys.experts
+    named = tuple(members.named or ())
+    return Panel(
+        name=name,
+        method=keys.method,
+        experts=named,
+        top=members.top or len(named) or Panel(name=name, method=keys.method).top,
+        least=members.min,
+        choose=members.choose,
+        samples=members.samples,
+        distinct_backends=members.distinct_backends,
+        sure_at=members.sure_at,
+        judge=keys.judge,
+        writer=keys.writer,
+        quorum=keys.quorum,
+        deadline_s=keys.deadline,
+        draft_deadline_s=keys.draft_deadline,
+        max_cost=keys.max_cost[0] if keys.max_cost is not None else None,
+        options=_frozen(keys.options),
     )
 
 
@@ -289,6 +323,7 @@ def _model(name: str, keys: ModelKeys, file: FileKeys) -> VirtualModel:
             price_weight=price,
             latency_weight=latency,
         ),
+        panel=keys.aggregate,
         needs_map=asked in {"fitted", "cheapest_good"},
     )
 

@@ -202,6 +202,7 @@ def _check_unused(file: FileKeys, report: Report) -> None:
     used.update(*(category.experts or () for category in file.categories.values()))
     used.update(expert.base for expert in file.experts.values() if is_lora(expert))
     used.update(*(router.asked.values() for router in file.routers.values()))
+    used.update(*(panel.asked for panel in file.aggregation.values()))
     for name, expert in file.experts.items():
         if name not in used and expert.status in {"live", "canary"}:
             message = "no route leads to it: only a client that names it gets it"

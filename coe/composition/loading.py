@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from coe.composition import build, document, texts
+from coe.composition.check_aggregation import check_aggregation
 from coe.composition.check_backends import check_backends, check_plugins, split_address
 from coe.composition.check_batching import check_batching
 from coe.composition.check_experts import check_experts
@@ -135,6 +136,7 @@ class _Reading:
         check_routes(self.file, self.report)
         check_sessions(self.file, self.report)
         check_models(self.file, self.report)
+        check_aggregation(self.file, self.report)
         check_names(self.file, self.report)
 
 

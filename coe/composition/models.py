@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
@@ -99,6 +100,9 @@ class FileKeys(Keys):
     )
     timeouts: TimeoutKeys = Field(TimeoutKeys(), description="Time limits of a call.")
     fallbacks: FallbackKeys = Field(FallbackKeys(), description="When an expert fails.")
+    aggregation: dict[Name, PanelKeys] = Field(
+        {}, description="Panels by name: several experts, one answer."
+    )
     batching: BatchingKeys = Field(
         BatchingKeys(), description="How calls wait for experts that are not in memory."
     )

@@ -8,6 +8,7 @@ from coe.composition.document import KeyPath
 from coe.composition.report import Report, suggestion
 
 _ONE = {
+    "aggregation": "panel",
     "backends": "backend",
     "categories": "category",
     "encoders": "encoder",

@@ -79,6 +79,9 @@ class CategoryKeys(Keys):
         None,
         description="Ranked experts: first choice, then fallbacks. Short for `routing.routes`.",
     )
+    aggregate: Text | None = Field(
+        None, description="The panel that answers, or `none`; as in `routing.routes`."
+    )
     skills: dict[Name, Fraction] = Field(
         {}, description="What its texts need, 0 to 1 by skill; read by routers of type `skill`."
     )
@@ -132,7 +135,7 @@ class RouterKeys(PluginKeys):
 class RouteKeys(Keys):
     """The ranked experts of a category."""
 
-    LATER = frozenset({"aggregate", "when"})
+    LATER = frozenset({"when"})
     SHORT: ClassVar[JsonObject] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         "description": "the ranked experts",
@@ -143,6 +146,11 @@ class RouteKeys(Keys):
         None,
         description="`ranked`: this list holds whatever the map says, for every model name."
         " Default: as the request's model has it.",
+    )
+    aggregate: Text | None = Field(
+        None,
+        description="The panel of `aggregation` that answers, or `none`: one expert, for every"
+        " model name. Default: as the request's model has it.",
     )
 
     @classmethod
@@ -159,11 +167,12 @@ class RoutingKeys(Keys):
     router: Text | None = Field(
         None, description="The router that decides; `default` where a router has that name."
     )
-    choose: Literal["ranked", "fitted"] = Field(
+    choose: Literal["ranked", "fitted", "best_single", "random"] = Field(
         "ranked",
         description="`ranked`: the first of the list that may answer, answers. `fitted`: the expert"
         " with the highest utility by the fitted map (`coe map fit`, `coe map apply`), then the"
-        " list.",
+        " list. For comparisons: `best_single`, the map's best expert for everything (without a map"
+        " the `default`); `random`, one of the list, each as likely.",
     )
     guard: Literal["report", "enforce"] = Field(
         "report",
@@ -189,8 +198,6 @@ class RoutingKeys(Keys):
 class ModelKeys(Keys):
     """A virtual model: a name that clients may use and that stands for no single expert."""
 
-    LATER = frozenset({"aggregate"})
-
     choose: Literal["ranked", "fitted", "cheapest_good"] | None = Field(
         None,
         description="`ranked` and `fitted` as in `routing`; `cheapest_good`: by the fitted map, the"
@@ -206,6 +213,11 @@ class ModelKeys(Keys):
         None,
         description="What 10 points of expected quality are worth on one request, for `fitted`."
         " Default: the map's own price; for `coe/best` money is no object.",
+    )
+    aggregate: Text | None = Field(
+        None,
+        description="The panel that answers, or `none`: one expert. Default: as the category's"
+        " route has it, but for `cheapest_good`, which asks one.",
     )
 
     @classmethod

@@ -17,6 +17,10 @@ Stick = Literal["never", "turn", "until_topic_change", "always"]
 Guard = Literal["report", "enforce"]
 
 CANARY_SHARE = 0.05
+MOST_MEMBERS = 16
+NO_PANEL = "none"
+"""Written where a panel's name could be: one expert answers."""
+
 LOAD_TIME_S = 5.0
 
 
@@ -210,7 +214,8 @@ class Routing:
         guard: what a flagged map means: it is used and said to be flagged, or it is not used.
         routes: ranked experts by category; a category without a route is not in it.
         by_hand: categories whose written ranking holds whatever the map says.
-        panels: the panel that answers a category, by category; the others are answered by one.
+        panels: the panel that answers a category, by category, or `NO_PANEL` where none may; of the
+            others the model's name says.
         none: who answers when no category is sure, ranked.
         threshold: least probability of categories that name none of their own.
         margin: least gap between the best two categories.
@@ -237,7 +242,7 @@ class VirtualModel:
 
     Attributes:
         dial: how it weighs quality and money.
-        panel: the panel that answers; None where the category says.
+        panel: the panel that answers, or `NO_PANEL`; None where the category says.
         needs_map: whether the file asks for something that only a fitted map can do.
     """
 
@@ -266,7 +271,8 @@ class Panel:
         quorum: drafts that are enough; None waits for all that are asked.
         deadline_s: after so long the answer is made of what is there; None for as long as it takes.
         draft_deadline_s: a member that takes longer is dropped; None for as long as it takes.
-        max_cost: of all calls of one request, in USD; None for no limit.
+        max_cost: of all calls of one request, in the currency of the experts' prices; None for no
+            limit.
         options: what only this method knows.
     """
 

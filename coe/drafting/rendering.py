@@ -1,0 +1,118 @@
+"""Drafts that are the answer, as OpenAI's chat completions have one: whole, or in chunks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from coe import sse
+
+_HEAD = ("id", "created", "system_fingerprint", "service_tier")
+_BETWEEN = "\n\n"
+
+
+def chosen(completion: Mapping[str, Any], expert: str, *, logprobs: bool) -> dict[str, Any]:
+    """Return the answer that one draft is.
+
+    Args:
+        completion: the member's answer.
+        expert: who wrote it.
+        logprobs: whether the client asked for log-probabilities.
+    """
+    choice = {**completion["choices"][0], "index": 0}
+    if not logprobs:
+        choice["logprobs"] = None
+    return {**_head(completion, expert), "choices": [choice]}
+
+
+def merged(
+    completions: Sequence[Mapping[str, Any]], expert: str, *, as_choices: bool
+) -> dict[str, Any]:
+    """Return the answer that several drafts are: as its choices, or one after the other."""
+    firsts = [completion["choices"][0] for completion in completions]
+    if as_choices:
+        choices = [{**choice, "index": index} for index, choice in enumerate(firsts)]
+    else:
+        texts = [str(choice["message"].get("content") or "").strip() for choice in firsts]
+        message = {"role": "assistant", "content": _BETWEEN.join(texts)}
+        reasons = {choice.get("finish_reason") for choice in firsts}
+        reason = "length" if "length" in reasons else "stop"
+        choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}]
+    return {**_head(completions[0], expert), "choices": choices}
+
+
+def whole(
+    completion: Mapping[str, Any], usage: Mapping[str, Any] | None, coe: Mapping[str, Any]
+) -> bytes:
+    """Return an answer as one JSON body, with the panel's usage and provenance."""
+    return orjson.dumps({**completion, "usage": usage, "coe": coe})
+
+
+def frames(
+    completion: Mapping[str, Any],
+    usage: Mapping[str, Any] | None,
+    coe: Mapping[str, Any],
+    *,
+    include_usage: bool,
+) -> list[bytes]:
+    """Return an answer as the frames of a stream: for each choice its role, its text, its end.
+
+    The last chunk holds the provenance, and the usage where the client asked for that.
+    """
+    head = {key: value for key, value in completion.items() if key not in {"choices", "object"}}
+    head["object"] = "chat.completion.chunk"
+    chunks: list[dict[str, Any]] = []
+    for choice in completion["choices"]:
+        index, message = choice["index"], choice["message"]
+        rest = {key: value for key, value in message.items() if key != "role" and value is not None}
+        role = {"role": message.get("role") or "assistant", "content": ""}
+        chunks.append({**head, "choices": [_choice(index, role)]})
+        text = _choice(index, rest)
+        text["logprobs"] = choice.get("logprobs")
+        chunks.append({**head, "choices": [text]})
+        chunks.append({**head, "choices": [_choice(index, {}, choice.get("finish_reason"))]})
+    *first, last = chunks
+    shown = [_frame(chunk) for chunk in first]
+    return shown + closing([last], head, usage, coe, include_usage=include_usage)
+
+
+def closing(
+    held: Sequence[Mapping[str, Any]],
+    head: Mapping[str, Any],
+    usage: Mapping[str, Any] | None,
+    coe: Mapping[str, Any],
+    *,
+    include_usage: bool,
+) -> list[bytes]:
+    """Return a stream's last frames, the very last of which tells how the answer came about.
+
+    Args:
+        held: its last chunks, without usage; none where it ended without a finish reason.
+        head: what every chunk begins with.
+        usage: of all calls.
+        coe: the provenance.
+        include_usage: whether the client asked for the usage.
+    """
+    chunks = [dict(chunk) for chunk in held]
+    if include_usage:
+        chunks.append({**head, "choices": [], "usage": usage, "coe": coe})
+    elif chunks:
+        chunks[-1] = {**chunks[-1], "coe": coe}
+    else:
+        chunks = [{**head, "choices": [_choice(0, {})], "coe": coe}]
+    return [_frame(chunk) for chunk in chunks]
+
+
+def _head(completion: Mapping[str, Any], expert: str) -> dict[str, Any]:
+    head = {key: completion[key] for key in _HEAD if key in completion}
+    return {**head, "object": "chat.completion", "model": expert}
+
+
+def _choice(index: int, delta: Mapping[str, Any], reason: Any = None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _frame(chunk: Mapping[str, Any]) -> bytes:
+    return sse.frame(orjson.dumps(chunk))
