@@ -61,7 +61,6 @@ class FileKeys(Keys):
 
     LATER = frozenset(
         {
-            "aggregation",
             "cache",
             "experiments",
             "include",
