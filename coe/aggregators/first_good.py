@@ -42,10 +42,10 @@ class FirstGood:
 
     def _onward(self, table: Table) -> Step:
         """Return what follows where no draft that is there is good enough."""
-        if table.good and not table.pending and not table.unasked:
-            return _last(table, "the last one that gave any")
         if table.good and table.is_closing:
             return _last(table, "nobody else could be asked")
+        if table.good and not table.pending and not table.unasked:
+            return _last(table, "the last one that gave any")
         if table.pending:
             return Wait()
         first, *more = table.unasked
