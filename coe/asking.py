@@ -18,6 +18,7 @@ from uuid import uuid4
 import orjson
 
 from coe import planner
+from coe.claim import Claim
 from coe.composition import Composition
 from coe.errors import BackendProtocolError, BackendTimeout, BackendUnreachable, CoEError
 from coe.protocols import Backend
@@ -39,6 +40,7 @@ class Reply:
         prompt_tokens, completion_tokens: as the backend counted them; None where it did not say.
         latency_s: from the dispatch to the whole answer, in seconds.
         finish_reason: as the backend says it.
+        logprob: mean log-probability of its tokens; None where the backend does not tell.
     """
 
     text: str | None
@@ -46,6 +48,7 @@ class Reply:
     completion_tokens: int | None = None
     latency_s: float = 0.0
     finish_reason: str = ""
+    logprob: float | None = None
 
 
 async def ask(
@@ -79,9 +82,11 @@ async def ask(
     (call,) = plan.calls
     gate = slots.get(call.backend) if slots else None
     slot = await gate.take(name) if gate is not None and gate.manages(name) else None
+    # What is not scheduled here is not scheduled further down, either.
+    dispatch = Dispatch(query_id=query.id, call=call, claim=Claim() if slots else None)
     try:
         started = perf_counter()
-        frames = backends[call.backend].generate(Dispatch(query_id=query.id, call=call))
+        frames = backends[call.backend].generate(dispatch)
         async with aclosing(frames):
             whole = await anext(frames, b"")
     finally:
@@ -203,9 +208,16 @@ def read_reply(whole: bytes, expert: str, latency_s: float = 0.0) -> Reply:
             completion_tokens=_count(usage.get("completion_tokens")),
             latency_s=latency_s,
             finish_reason=str(choice.get("finish_reason") or ""),
+            logprob=_logprob(choice.get("logprobs")),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise BackendProtocolError(f"expert `{expert}` answered without text") from None
+
+
+def _logprob(logprobs: Any) -> float | None:
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    values = [token["logprob"] for token in tokens or ()]
+    return sum(values) / len(values) if values else None
 
 
 def _count(value: Any) -> int | None:

@@ -50,7 +50,7 @@ async def schedule(house: House, call: Call, claim: Claim) -> Slot | None:
 
 
 async def enter(
-    house: House, query_id: str, call: Call, slot: Slot | None
+    house: House, query_id: str, call: Call, slot: Slot | None, claim: Claim | None = None
 ) -> tuple[bytes, AsyncGenerator[bytes, None]]:
     """Return the first content frame of a call, and the rest; the slot is given back at its end.
 
@@ -59,10 +59,12 @@ async def enter(
     """
     backend = house.backends[call.backend]
     if slot is None:
-        frames = backend.generate(Dispatch(query_id=query_id, call=call))
+        frames = backend.generate(Dispatch(query_id=query_id, call=call, claim=claim))
     else:
         queued_s, swap_s = slot.queued_s, slot.swap_s
-        dispatch = Dispatch(query_id=query_id, call=call, queued_s=queued_s, swap_s=swap_s)
+        dispatch = Dispatch(
+            query_id=query_id, call=call, queued_s=queued_s, swap_s=swap_s, claim=claim
+        )
         frames = _held(backend.generate(dispatch), slot)
     try:
         first = await anext(frames, b"")

@@ -34,6 +34,7 @@ Third-party exceptions are translated at the adapter, once. Cancellation is neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ class CoEError(Exception):
         self.retry_after_s = retry_after_s
         self.attempts: tuple[Attempt, ...] = ()  # who was asked before this became final
         self.made: tuple[Decision, Plan] | None = None  # what was decided before it
+        self.arms: Mapping[str, str] = {}  # of the experiments that the request was in
 
 
 class ConfigError(CoEError):

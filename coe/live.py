@@ -186,8 +186,9 @@ class Live:
                 readiness[name] = "loading"
         self.readiness.clear()
         self.readiness.update(readiness)
-        if gateway.classifier is not None:
-            gateway.classifier.follow(gateway.composition, gateway.backends, gateway.slots)
+        for one in gateway.family:
+            if one.classifier is not None:
+                one.classifier.follow(one.composition, one.backends, one.slots)
         for name, slots in gateway.slots.items():
             slots.change(gateway.setups[name])
         self.telemetry.managed = gateway.slots
@@ -234,10 +235,7 @@ def _commit(edit: Rewrite) -> None:
 
 async def _prepare(new: Gateway, old: Gateway) -> dict[str, str]:
     """Load what is new of a gateway; return how ready it is, by name."""
-    readiness: dict[str, str] = {}
-    if new.classifier is not None and new.classifier is not old.classifier:
-        await new.classifier.load(patient=False)
-        readiness[_ROUTER] = "ready"
+    readiness = await _prepare_routers(new, old)
     for name, backend in new.backends.items():
         if name in new.slots:  # its experts are loaded when they are asked for
             if new.slots[name] is not old.slots.get(name):
@@ -258,6 +256,20 @@ async def _prepare(new: Gateway, old: Gateway) -> dict[str, str]:
     return readiness
 
 
+async def _prepare_routers(new: Gateway, old: Gateway) -> dict[str, str]:
+    loaded = [one.classifier for one in old.family]
+    for one in new.family:
+        if one.classifier is not None and one.classifier not in loaded:
+            await one.classifier.load(patient=False)
+            loaded.append(one.classifier)
+    fresh = new.classifier is not old.classifier
+    return {
+        name: "ready"
+        for name in new.loads()
+        if name.startswith(_ROUTER) and (fresh or name != _ROUTER)
+    }
+
+
 def _fresh(backend: str, new: Gateway, old: Gateway) -> set[str]:
     """Return the experts of a backend that it did not serve, or not with the same weights."""
 
@@ -274,8 +286,10 @@ def _fresh(backend: str, new: Gateway, old: Gateway) -> set[str]:
 
 def _parts(gateway: Gateway) -> list[Part]:
     """Return what has to be closed."""
-    classifier = [gateway.classifier] if gateway.classifier is not None else []
-    return [*classifier, *gateway.slots.values(), *gateway.backends.values()]
+    family = gateway.family
+    classifiers = [one.classifier for one in family if one.classifier is not None]
+    slots = [slot for one in family for slot in one.slots.values()]
+    return [*classifiers, *slots, *(backend for one in family for backend in one.backends.values())]
 
 
 def _is_in(part: Part, parts: Iterable[Part]) -> bool:

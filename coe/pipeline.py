@@ -17,11 +17,13 @@ from coe.applied import AppliedMap
 from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
+from coe.composition.programs import PROGRAM
 from coe.drafting import sitting
 from coe.errors import CapacityError, CoEError, ContextTooLong
 from coe.protocols import Aggregator, Backend, Encoder
 from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
+from coe.trials import Trials
 from coe.turns import Turns
 from coe.types import Answer, Attempt, Decision, PanelPlan, Plan, Query
 
@@ -38,8 +40,9 @@ class Gateway:
 
     `applied` is the fitted map that was applied to the composition; None where none was. `slots`
     let calls through to the backends whose memory is managed, and `setups` is what they are to work
-    by. `aggregators` make one answer of a panel's drafts, by the panel's name, and `rates` is what
-    was measured of experts on panels; None where nothing was.
+    by. `trials` deal requests to variants of it; None where no experiment runs. `aggregators` make
+    one answer of a panel's drafts, by the panel's name, and `rates` is what was measured of
+    experts on panels; None where nothing was.
     """
 
     composition: Composition
@@ -51,13 +54,24 @@ class Gateway:
     applied: AppliedMap | None = None
     slots: Mapping[str, Slots] = field(default_factory=dict)
     setups: Mapping[str, Setup] = field(default_factory=dict)
+    trials: Trials[Gateway] | None = None
     aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
     rates: Rates | None = None
+
+    @property
+    def family(self) -> tuple[Gateway, ...]:
+        """The gateway itself, and those that serve arms of its experiments."""
+        return (self, *self.trials.variants.values()) if self.trials is not None else (self,)
 
     @property
     def chooser(self) -> Chooser | None:
         """Who ranks experts by the fitted map; None where there is none."""
         return self.applied.chooser if self.applied is not None else None
+
+    @property
+    def minds_claims(self) -> bool:
+        """Whether it matters how a request waits: experts are scheduled, or they ask others."""
+        return bool(self.slots) or PROGRAM in self.backends
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -67,6 +81,9 @@ class Gateway:
     def loads(self) -> dict[str, Load]:
         """Return what is to be loaded in the background, by name: the router, engines of ours."""
         work: dict[str, Load] = {"router": self.classifier.load} if self.classifier else {}
+        for place, variant in enumerate(self.family[1:], start=1):
+            if variant.classifier is not None and variant.classifier is not self.classifier:
+                work[f"router of variant {place}"] = variant.classifier.load
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
             if name in self.slots:
@@ -77,8 +94,9 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Close the backends; calls in flight fail."""
-        if self.classifier is not None:
-            self.classifier.close()
+        for one in self.family:
+            if one.classifier is not None:
+                one.classifier.close()
         for slots in self.slots.values():
             await slots.aclose()
         for backend in self.backends.values():
@@ -87,10 +105,10 @@ class Gateway:
 
 
 async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> Answer:
-    """Route, plan and open a query; the answer's first piece is there when this returns.
+    """Deal, route, plan and open a query; the answer's first piece is there when this returns.
 
     Args:
-        gateway: what answers.
+        gateway: what answers, or whose variant for an experiment's arm does.
         query: what is answered.
         told: told in a sentence what the query waits for, while it waits for an expert.
 
@@ -99,12 +117,41 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
         NoEligibleExpert, ContextTooLong: every ranked expert is excluded.
         BackendError, CapacityError: everyone who was asked failed before a first byte.
     """
+    if gateway.trials is None:
+        return await _answer(gateway, query, told)
+    arms = await dealt(gateway, gateway.trials, query)
+    try:
+        opened = await _answer(gateway.trials.served_by(arms, gateway), query, told)
+    except CoEError as error:
+        error.arms = arms
+        raise
+    opened.arms = arms
+    return opened
+
+
+async def dealt(gateway: Gateway, trials: Trials[Gateway], query: Query) -> dict[str, str]:
+    """Return the arm of each experiment that a query takes part in.
+
+    Raises:
+        UnknownModel: nobody has the name that the client asked for.
+    """
+    pinned = planner.pin(gateway.composition, query.model)
+    if pinned is not None and pinned.pinned_expert is not None:
+        return {}  # it gets that expert, in whatever arm
+    category = None
+    if trials.needs_category:
+        category = (await route(gateway, query)).category
+    return trials.dealt(query, category)
+
+
+async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
+    """Route, plan and open a query. Raises as `answer` does."""
     started = perf_counter()
     decision = await route(gateway, query)
     plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    claim = claim_of(query.headers, told) if gateway.slots else None
+    claim = claim_of(query.headers, told) if gateway.minds_claims else None
     try:
         if plan.panel is None:
             opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
@@ -114,6 +161,7 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
     except CoEError as error:
         error.made = (decision, plan)
         raise
+    opened.composition = gateway.composition.fingerprint
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
     return opened
@@ -168,14 +216,14 @@ async def open_plan(
     """
     if not plan.calls:
         raise planner.refusal(plan.excluded)
-    if gateway.slots and claim is None:
+    if gateway.minds_claims and claim is None:
         claim = claim_of(query.headers)
     attempts: list[Attempt] = []
     for call in plan.calls:
         try:
             slot = await door.schedule(gateway, call, claim) if claim is not None else None
             started = perf_counter()
-            first, frames = await door.enter(gateway, query.id, call, slot)
+            first, frames = await door.enter(gateway, query.id, call, slot, claim)
         except CoEError as error:
             attempts.append(Attempt(expert=call.expert, error=error.message))
             if call is plan.calls[-1] or not may_fall_back(error):

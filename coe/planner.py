@@ -367,5 +367,5 @@ def call_of(composition: Composition, name: str, expert: Expert, query: Query) -
         body=body,
         stream=query.stream,
         endpoint=query.endpoint,
-        timeouts=composition.timeouts_of(expert.backend),
+        timeouts=composition.timeouts_of(composition.root(name).backend),
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from coe.claim import Claim
+
 
 Endpoint = Literal["chat/completions", "embeddings"]
 Reason = Literal[
@@ -237,12 +239,14 @@ class Decision:
         return None
 
 
-Choose = Literal["ranked", "fitted", "cheapest_good"]
+Choose = Literal["ranked", "fitted", "cheapest_good", "best_single", "random"]
 Chosen = Literal[
     "ranked",  # by the written ranking: no map is used
     "fitted",  # by the fitted map: most quality for the money
     "cheapest_good",  # by the fitted map: the cheapest that is good enough
-    "best_single",  # a flagged map is not used: the best single expert, then the written ranking
+    "best_single",  # one expert for everything, then the written ranking: asked for, or because a
+    # flagged map is not used
+    "random",  # one of those that the category ranks, each as likely, then the written ranking
 ]
 
 
@@ -251,7 +255,7 @@ class Dial:
     """How quality and money are weighed where several experts could answer.
 
     Attributes:
-        choose: `ranked` uses no map.
+        choose: `ranked` uses no map, nor do `random` and, but to know who it is, `best_single`.
         quality_floor: least expected quality, in [0, 1], of `cheapest_good`; None: a little under
             the best expert's (`coe.mapping.choose.NEARLY`).
         price_weight: quality that one unit of money is worth; None: the map's own.
@@ -356,7 +360,6 @@ class PanelPlan:
     weights: tuple[float, ...]
     detail: str = ""
     excluded: tuple[Exclusion, ...] = ()
-    excluded: tuple[Exclusion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,12 +395,14 @@ class Dispatch:
         query_id: the request's id, for logs and for backends that pass it on.
         queued_s: seconds spent waiting for the slot.
         swap_s: how much of that its expert was being loaded.
+        claim: how the request waits, for backends that ask other experts; None where nobody does.
     """
 
     query_id: str
     call: Call
     queued_s: float = 0.0
     swap_s: float = 0.0
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,6 +443,8 @@ class Answer:
         opened_s: seconds from the dispatch to `first`.
         queued_s: seconds spent waiting for slots, those of failed attempts included.
         swap_s: how much of that the expert was being loaded; None where its memory is not managed.
+        arms: of the experiments that the query takes part in, by their names.
+        composition: fingerprint of the composition that it was answered by.
         panel: what several calls came to; None where one expert answers.
     """
 
@@ -452,6 +459,8 @@ class Answer:
     opened_s: float = 0.0
     queued_s: float = 0.0
     swap_s: float | None = None
+    arms: Mapping[str, str] = field(default_factory=dict)
+    composition: str = ""
     panel: PanelReport | None = None
 
     @property

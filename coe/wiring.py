@@ -23,12 +23,14 @@ from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
 from coe.packing import residency_of, setups
 from coe.pipeline import Gateway
+from coe.programs.others import Others
 from coe.protocols import (
     Aggregator,
     AggregatorSpec,
     Backend,
     BackendSpec,
     Encoder,
+    EncoderSpec,
     ExpertSite,
     Router,
     RouterSpec,
@@ -38,6 +40,7 @@ from coe.scheduler.loop import Setup, Slots
 from coe.sessions import Sessions
 from coe.settings import Settings
 from coe.telemetry import Telemetry
+from coe.trials import trials_of
 from coe.turns import Turns
 from coe.types import Decision, Query
 
@@ -56,6 +59,8 @@ def wire(
     settings: Settings,
     telemetry: Telemetry,
     before: Gateway | None = None,
+    *,
+    of: Gateway | None = None,
 ) -> Gateway:
     """Build the gateway of a composition.
 
@@ -65,11 +70,14 @@ def wire(
         telemetry: told what happens.
         before: a gateway whose parts are taken over where their entries are the same. It goes on
             as it is, and shares them.
+        of: the gateway that this one is to be a variant of: its parts are taken over likewise, and
+            its encoders even before they are built.
 
     Raises:
         ConfigError: a plugin is missing, or an option or an artefact is not what it should be.
     """
     registry = Registry()
+    before = of or before
     backends = {
         name: _backend_before(before, composition, name, settings)
         or build_backend(composition, registry, name, http_client=settings.http_client)
@@ -87,7 +95,19 @@ def wire(
         cache_folder=settings.cache_folder,
         experts=experts,
         encoders=_encoders_before(before, composition),
+        lender=of.encoders.workshop if of and isinstance(of.encoders, Encoders) else None,
     )
+    encoders = Encoders(tuple(composition.encoders), workshop)
+    others = Others(
+        composition=composition,
+        backends=backends,
+        slots=slots,
+        telemetry=telemetry,
+        encoders=encoders,
+        cache_folder=settings.cache_folder,
+    )
+    for name, backend in backends.items():
+        _bind(backend, others, before.backends.get(name) if before is not None else None)
     applied = applied_map(composition)
     wanted = applied.encoder if applied is not None else ""
     classifier = None
@@ -121,12 +141,12 @@ def wire(
         calls = planner.plan(composition, query, decision, chooser).calls
         return calls[0].expert if calls else ""
 
-    return Gateway(
+    gateway = Gateway(
         composition=composition,
         classifier=classifier,
         turns=Turns(classifier, routing, sessions, first) if classifier else None,
         backends=backends,
-        encoders=Encoders(tuple(composition.encoders), workshop),
+        encoders=encoders,
         telemetry=telemetry,
         applied=applied,
         slots=slots,
@@ -135,6 +155,8 @@ def wire(
             name: build_aggregator(composition, registry, name) for name in composition.aggregation
         },
     )
+    trials = trials_of(composition, lambda variant: wire(variant, settings, telemetry, of=gateway))
+    return gateway if trials is None else replace(gateway, trials=trials)
 
 
 def lock_changes(
@@ -178,6 +200,8 @@ def _backend_before(
     if before is None or name not in before.backends:
         return None
     backend = before.backends[name]
+    if is_composed(backend):
+        return None  # it asks the experts of the composition that it was built for
     then = backend_spec(before.composition, name, http_client=settings.http_client)
     now = backend_spec(composition, name, http_client=settings.http_client)
     if then == now:
@@ -186,6 +210,17 @@ def _backend_before(
     if serve is None or replace(then, experts=now.experts) != now:
         return None
     return backend if serve(now.experts) else None
+
+
+def is_composed(backend: Backend) -> bool:
+    """Whether the experts of a backend stand on others; see `coe.protocols.Composed`."""
+    return callable(getattr(backend, "bind", None))
+
+
+def _bind(backend: Backend, others: Others, before: Backend | None = None) -> None:
+    """Tell a backend who the others are, if its experts stand on them."""
+    if is_composed(backend):
+        backend.bind(others, before)  # type: ignore[attr-defined]
 
 
 def _slots(
@@ -286,6 +321,7 @@ def backend_spec(composition: Composition, name: str, *, http_client: str = "lea
             model=expert.model,
             adapter=expert.adapter_source,
             context=expert.context,
+            program=expert.program,
         )
         for expert_name, expert in composition.experts.items()
         if expert.backend == name
@@ -319,6 +355,7 @@ class Workshop:
         cache_folder: str = "",
         experts: Experts | None = None,
         encoders: Mapping[str, Encoder] | None = None,
+        lender: Workshop | None = None,
     ) -> None:
         """Store the parts; nothing is built yet.
 
@@ -329,7 +366,9 @@ class Workshop:
             experts: those of the gateway; None where there is no gateway: a loop of the workshop's
                 own then asks them, through backends of its own.
             encoders: that are built already, by name.
+            lender: builds the encoders whose entries are the same there, for both.
         """
+        self._lender = lender
         self._experts = experts
         self._composition = composition
         self._registry = registry
@@ -352,8 +391,15 @@ class Workshop:
         with self._lock:
             if name not in self._encoders:
                 spec = _defined("encoder", name, self._composition.encoders)
-                self._encoders[name] = self._registry.load("coe.encoders", spec.type)(spec)
+                if self._lender is not None and self._lender.defines(spec):
+                    self._encoders[name] = self._lender.encoder(name)
+                else:
+                    self._encoders[name] = self._registry.load("coe.encoders", spec.type)(spec)
             return self._encoders[name]
+
+    def defines(self, spec: EncoderSpec) -> bool:
+        """Whether an encoder's entry is the same here."""
+        return self._composition.encoders.get(spec.name) == spec
 
     def router(self, name: str) -> Router:
         """Return the router of that name.
@@ -378,8 +424,12 @@ class Workshop:
         if self._experts is not None:
             return self._experts.expert(name)
         with self._lock:
-            self._aside = self._aside or Aside(self._composition, self._registry)
-            return self._aside.expert(name, expert.backend)
+            self._aside = self._aside or Aside(
+                self._composition,
+                self._registry,
+                Encoders(tuple(self._composition.encoders), self),
+            )
+            return self._aside.expert(name)
 
     def close(self) -> None:
         """End what was started to ask experts; nothing where a gateway does that."""
@@ -395,9 +445,12 @@ class Aside:
     For commands that run a router and serve nothing. It ends with the process, if not before.
     """
 
-    def __init__(self, composition: Composition, registry: Registry) -> None:
+    def __init__(
+        self, composition: Composition, registry: Registry, encoders: Mapping[str, Encoder]
+    ) -> None:
         self._composition = composition
         self._registry = registry
+        self._encoders = encoders
         self._backends: dict[str, Backend] = {}
         self._experts = Experts(composition, self._backends)
         self._loop = asyncio.new_event_loop()
@@ -406,19 +459,31 @@ class Aside:
         self._experts.open(self._loop)
         atexit.register(self.close)
 
-    def expert(self, name: str, backend: str) -> Asked:
+    def expert(self, name: str) -> Asked:
         """Return an expert; builds its backend the first time, and loads it if it is an engine.
 
         Raises:
             ConfigError: the plugin refuses, or what it loads is not there.
         """
-        if backend not in self._backends:
-            built = build_backend(self._composition, self._registry, backend)
-            start = getattr(built, "start", None)
-            if start is not None:
-                asyncio.run_coroutine_threadsafe(start(), self._loop).result()
-            self._backends[backend] = built
+        for expert in (self._composition.experts[name], self._composition.root(name)):
+            if expert.backend not in self._backends:
+                self._backends[expert.backend] = self._built(expert.backend)
         return self._experts.expert(name)
+
+    def _built(self, name: str) -> Backend:
+        backend = build_backend(self._composition, self._registry, name)
+        if is_composed(backend):
+            others = Others(
+                composition=self._composition,
+                backends=self._backends,
+                slots={},
+                telemetry=Telemetry(log_requests=False),
+                encoders=self._encoders,
+            )
+            _bind(backend, others)  # it loads what it needs when it is asked
+        elif (start := getattr(backend, "start", None)) is not None:
+            asyncio.run_coroutine_threadsafe(start(), self._loop).result()
+        return backend
 
     def close(self) -> None:
         """Close the backends and end the loop."""
@@ -446,18 +511,18 @@ class Encoders(Mapping[str, Encoder]):
 
     def __init__(self, names: tuple[str, ...], workshop: Workshop) -> None:
         self._names = names
-        self._workshop = workshop
+        self.workshop = workshop
 
     @property
     def built(self) -> Mapping[str, Encoder]:
         """Those that were asked for so far."""
-        return self._workshop.built
+        return self.workshop.built
 
     def __getitem__(self, name: str) -> Encoder:
         """Return the encoder. Raises KeyError where none is defined, ConfigError as built."""
         if name not in self._names:
             raise KeyError(name)
-        return self._workshop.encoder(name)
+        return self.workshop.encoder(name)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the defined names."""

@@ -40,6 +40,9 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
     if (probability := decision.probability) is not None:
         form = b"%.3f" if decision.calibrated else b"raw %.3f"
         rows.append((b"x-coe-confidence", form % probability))
+    if answer.arms:
+        arms = ", ".join(f"{name}:{arm}" for name, arm in answer.arms.items())
+        rows.append((b"x-coe-experiment", arms.encode()))
     if (choice := answer.plan.choice) is not None:
         rows += _expected(choice, answer.call.expert)
     if (panel := answer.panel) is not None:

@@ -95,7 +95,7 @@ class _Placing:
         gateway.telemetry.decided(decision, plan)
         if not plan.calls:
             raise planner.refusal(plan.excluded)
-        first = plan.calls[0]
+        first = gateway.composition.root(plan.calls[0].expert)
         return Placement(
             number=line.number,
             experts=tuple(call.expert for call in plan.calls),

@@ -8,12 +8,14 @@ from coe.composition.loading import check, expand, load
 from coe.composition.models import json_schema
 from coe.composition.values import (
     Adapter,
+    Arm,
     Backend,
     Batching,
     CategoryEntry,
     Composition,
     Context,
     Cost,
+    Experiment,
     Expert,
     Fallbacks,
     Observe,
@@ -26,12 +28,14 @@ from coe.composition.values import (
 
 __all__ = [
     "Adapter",
+    "Arm",
     "Backend",
     "Batching",
     "CategoryEntry",
     "Composition",
     "Context",
     "Cost",
+    "Experiment",
     "Expert",
     "Fallbacks",
     "Observe",

@@ -11,13 +11,16 @@ from typing import Any, TypeVar
 from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
 from coe.composition.check_backends import base_url, split_address
+from coe.composition.check_experiments import WORTH, worth_of
 from coe.composition.check_experts import is_lora
 from coe.composition.complete import BEST, CHEAP
 from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
+from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
 from coe.composition.models import FileKeys
 from coe.composition.observe_keys import ObserveKeys
+from coe.composition.programs import PROGRAM, Program, Recipe, over
 from coe.composition.references import Resolved
 from coe.composition.routing_keys import CategoryKeys, ModelKeys
 from coe.composition.texts import CategoryTexts
@@ -25,12 +28,15 @@ from coe.composition.values import (
     CANARY_SHARE,
     LOAD_TIME_S,
     Adapter,
+    Arm,
+    Arms,
     Backend,
     Batching,
     CategoryEntry,
     Composition,
     Context,
     Cost,
+    Experiment,
     Expert,
     Fallbacks,
     Observe,
@@ -40,12 +46,14 @@ from coe.composition.values import (
     Stickiness,
     VirtualModel,
 )
+from coe.composition.variants import changes
 from coe.errors import Problem
 from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
 from coe.types import Category, Choose, Dial, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
 DEFAULTS = Batching()
+SAMPLE = 0.05  # of the requests, for a shadow experiment
 TEN_POINTS = 0.1  # of quality: what `willingness_to_pay` is the price of
 
 _V = TypeVar("_V")
@@ -62,12 +70,14 @@ class Source:
 
     file: FileKeys
     texts: Mapping[str, CategoryTexts]
+    programs: Mapping[str, Program]
     resolve: Callable[[Any, KeyPath], Any]
     path: Path
     folder: Path
     canonical: Mapping[str, Any]
     fingerprint: str
     warnings: tuple[Problem, ...]
+    variants: Mapping[Arms, Composition]
 
 
 def build(source: Source) -> Composition:
@@ -111,6 +121,10 @@ def build(source: Source) -> Composition:
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe),
+        experiments=_frozen(
+            {name: _experiment(name, keys) for name, keys in file.experiments.items()}
+        ),
+        variants=MappingProxyType(dict(source.variants)),
         folder=source.folder,
         source=source.path,
         fingerprint=source.fingerprint,
@@ -155,6 +169,8 @@ def _url(written: str | None, source: Source, at: KeyPath) -> str | None:
 
 def _expert(name: str, source: Source) -> Expert:
     keys = source.file.experts[name]
+    if name in source.programs:
+        return _program(name, source)
     base = source.file.experts[keys.base] if keys.base is not None and is_lora(keys) else keys
     root = name if base is keys else keys.base
     capabilities = base.capabilities if keys.capabilities is None else keys.capabilities
@@ -171,15 +187,67 @@ def _expert(name: str, source: Source) -> Expert:
         load_time_s=keys.load_time or LOAD_TIME_S,
         pinned=keys.residency == "pinned",
         capabilities=None if capabilities is None else frozenset(capabilities),
-        skills=_frozen(keys.skills),
-        tags=tuple(keys.tags),
-        status=keys.status,
-        share=CANARY_SHARE if keys.share is None else keys.share,
-        defaults=_frozen(keys.defaults),
-        force=_frozen(keys.force),
         cost=_cost(keys.cost or base.cost),
-        description=keys.description,
+        **_card(keys),
     )
+
+
+def _program(name: str, source: Source) -> Expert:
+    """Return a program: what it does not say is as it is of the expert that it stands on."""
+    keys, program = source.file.experts[name], source.programs[name]
+    under = over(program)
+    base = _expert(under, source) if under is not None else None
+    capabilities = None if keys.capabilities is None else frozenset(keys.capabilities)
+    if base is None:
+        return Expert(
+            name=name,
+            kind="program",
+            backend=PROGRAM,
+            model=name,
+            program=program,
+            calls=0,
+            context=keys.context,
+            max_output=keys.max_output,
+            capabilities=capabilities,
+            cost=_cost(keys.cost) or Cost(input=0.0, output=0.0, currency=_currency(source.file)),
+            **_card(keys),
+        )
+    samples, added = 1, 0
+    if isinstance(program, Recipe):
+        samples, added = program.samples, program.size
+    return Expert(
+        name=name,
+        kind="program",
+        backend=PROGRAM,
+        model=name,
+        program=program,
+        calls=base.calls * samples,
+        added=base.added + added,
+        context=keys.context or base.context,
+        max_output=keys.max_output or base.max_output,
+        capabilities=base.capabilities if capabilities is None else capabilities,
+        cost=_cost(keys.cost) or base.cost,
+        **_card(keys),
+    )
+
+
+def _card(keys: ExpertKeys) -> dict[str, Any]:
+    """Return what any kind of expert says of itself."""
+    return {
+        "skills": _frozen(keys.skills),
+        "tags": tuple(keys.tags),
+        "status": keys.status,
+        "share": CANARY_SHARE if keys.share is None else keys.share,
+        "defaults": _frozen(keys.defaults),
+        "force": _frozen(keys.force),
+        "description": keys.description,
+    }
+
+
+def _currency(file: FileKeys) -> str:
+    """Return the currency of the file's prices, so that what is free does not bring another."""
+    costs = (_cost(keys.cost) for keys in file.experts.values())
+    return next((cost.currency for cost in costs if cost is not None), Cost().currency)
 
 
 def _batching(keys: BatchingKeys) -> Batching:
@@ -228,6 +296,42 @@ def _panel(name: str, keys: PanelKeys) -> Panel:
         draft_deadline_s=keys.draft_deadline,
         max_cost=keys.max_cost[0] if keys.max_cost is not None else None,
         options=_frozen(keys.options),
+    )
+
+
+def _experiment(name: str, keys: ExperimentKeys) -> Experiment:
+    audience, metrics, stop, judge = keys.audience, keys.metrics, keys.stop, keys.judge
+    rails = metrics.guardrails
+    values = changes(keys)
+    money = judge.max_cost_per_day if judge is not None else None
+    return Experiment(
+        name=name,
+        status=keys.status,
+        mode=keys.mode,
+        unit=keys.unit,
+        salt=keys.salt or name,
+        arms=tuple(
+            Arm(name=arm, share=one.share or 0.0, changes=_frozen(values[arm]))
+            for arm, one in keys.arms.items()
+        ),
+        categories=None if audience.categories is None else frozenset(audience.categories),
+        categories_not=frozenset(audience.categories_not),
+        models=None if audience.models is None else frozenset(audience.models),
+        sample=keys.sample or SAMPLE,
+        primary=metrics.primary,
+        covariate=metrics.covariate,
+        worth=worth_of(keys) or WORTH,
+        method=stop.method,
+        min_per_arm=stop.min_per_arm,
+        per_arm=stop.per_arm,
+        after_s=stop.after,
+        confidence=stop.confidence,
+        on_guardrail=stop.on_guardrail,
+        error_rate=rails.error_rate,
+        p95=rails.p95,
+        cost=rails.cost,
+        judge=judge.expert if judge is not None else None,
+        max_cost_per_day=money[0] if money is not None else None,
     )
 
 

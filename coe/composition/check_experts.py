@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coe.composition.check_programs import program_keys
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import ExpertKeys
 from coe.composition.models import FileKeys
@@ -28,6 +29,8 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
         _check_fits(name, file, report)
         if any(report.has_broken((*path, key)) for key in ("kind", "base", "adapter")):
             continue  # what it is meant to be is not known
+        if program_keys(expert):
+            continue  # see `check_programs`
         if is_lora(expert):
             _check_lora(name, file, report, folder)
         else:
@@ -40,10 +43,16 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
 
 def is_lora(expert: ExpertKeys) -> bool:
     """Whether an expert is an adapter on another one."""
+    if program_keys(expert):
+        return False
     return expert.kind == "lora" or (expert.kind is None and expert.base is not None)
 
 
 def _check_llm(expert: ExpertKeys, report: Report, path: KeyPath) -> None:
+    if expert.kind == "program":
+        hint = "add `recipe`, `cached`, `constant` or `refuse`"
+        report.error((*path, "kind"), "nothing says which program it is", hint)
+        return
     for key in ("backend", "model"):
         if getattr(expert, key) is None:
             hint = "add it, or `base` where this is a LoRA adapter"
@@ -70,8 +79,9 @@ def _check_lora(name: str, file: FileKeys, report: Report, folder: Path) -> None
     base = file.experts.get(expert.base)
     if base is None:
         return
-    if is_lora(base):
-        message = f"its base `{expert.base}` is a LoRA adapter itself"
+    if is_lora(base) or program_keys(base):
+        what = "prompt program" if program_keys(base) else "LoRA adapter itself"
+        message = f"its base `{expert.base}` is a {what}"
         report.error((*path, "base"), message, "name the whole model under it")
         return
     backend = file.backends.get(base.backend or "")

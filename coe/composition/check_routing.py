@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coe.composition.check_experts import is_lora
+from coe.composition.check_programs import over_of
 from coe.composition.complete import BUILT_IN, stages_of
 from coe.composition.conversation_keys import DERIVED
 from coe.composition.document import KeyPath
@@ -201,6 +202,7 @@ def _check_unused(file: FileKeys, report: Report) -> None:
     used.update(*(route.experts for route in file.routing.routes.values()))
     used.update(*(category.experts or () for category in file.categories.values()))
     used.update(expert.base for expert in file.experts.values() if is_lora(expert))
+    used.update(over_of(expert) for expert in file.experts.values())
     used.update(*(router.asked.values() for router in file.routers.values()))
     used.update(*(panel.asked for panel in file.aggregation.values()))
     for name, expert in file.experts.items():

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from coe.composition.check_programs import program_keys
+from coe.composition.expert_keys import BackendKeys, ExpertKeys
 from coe.composition.models import FileKeys
+from coe.composition.programs import PROGRAM
 from coe.composition.routing_keys import (
     CategoryKeys,
     EncoderKeys,
@@ -22,7 +25,10 @@ DEFAULT = "default"
 
 
 def complete(file: FileKeys) -> FileKeys:
-    """Return the file with its implicit encoder, routers, routes and virtual models."""
+    """Return the file with its implicit encoder, routers, routes, virtual models and backend."""
+    backends = file.backends
+    if any(program_keys(expert) for expert in file.experts.values()):
+        backends = {**backends, PROGRAM: BackendKeys(type=PROGRAM)}
     encoders = {ENCODER: EncoderKeys(type=ENCODER), **file.encoders}
     routers = file.routers or _implicit_routers(file)
     routers = {name: _with_encoder(router, file) for name, router in routers.items()}
@@ -40,6 +46,8 @@ def complete(file: FileKeys) -> FileKeys:
     categories = {name: _without_experts(entry) for name, entry in file.categories.items()}
     return file.model_copy(
         update={
+            "backends": backends,
+            "experts": {name: _with_nearness(one, file) for name, one in file.experts.items()},
             "encoders": encoders,
             "routers": routers,
             "routing": routing,
@@ -74,8 +82,20 @@ def _with_encoder(router: RouterKeys, file: FileKeys) -> RouterKeys:
     """Give a router that needs an encoder and names none the only one of the file, or our own."""
     if router.type not in ENCODING or "encoder" in router.options:
         return router
-    encoder = next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
-    return RouterKeys.model_validate({**router.model_dump(), "encoder": encoder})
+    return RouterKeys.model_validate({**router.model_dump(), "encoder": _only_encoder(file)})
+
+
+def _with_nearness(expert: ExpertKeys, file: FileKeys) -> ExpertKeys:
+    """Give a recipe whose examples name no encoder the only one of the file, or our own."""
+    recipe = expert.recipe
+    if recipe is None or recipe.examples is None or recipe.examples.encoder is not None:
+        return expert
+    examples = recipe.examples.model_copy(update={"encoder": _only_encoder(file)})
+    return expert.model_copy(update={"recipe": recipe.model_copy(update={"examples": examples})})
+
+
+def _only_encoder(file: FileKeys) -> str:
+    return next(iter(file.encoders)) if len(file.encoders) == 1 else ENCODER
 
 
 def _deciding_router(file: FileKeys, routers: dict[str, RouterKeys]) -> str | None:

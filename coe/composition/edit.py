@@ -183,6 +183,8 @@ def _needed_by(draft: Draft, name: str) -> Iterator[str]:
     for other, keys in _section(draft, "experts").items():
         if isinstance(keys, dict) and keys.get("base") == name:
             yield f"it is the base of `{other}`"
+        if _stands_on(keys) == name:
+            yield f"`{other}` stands on it"
     for path in _rankings(draft):
         ranked = _listed(draft.get(path))
         if ranked and set(ranked) == {name}:
@@ -192,6 +194,15 @@ def _needed_by(draft: Draft, name: str) -> Iterator[str]:
         asked = [key for key in RouterKeys.ASKS if isinstance(keys, dict) and keys.get(key) == name]
         if asked:
             yield f"the router `{router}` asks it"
+
+
+def _stands_on(keys: Any) -> str | None:
+    """Return the expert that a prompt program of the file stands on."""
+    if not isinstance(keys, dict):
+        return None
+    program = keys.get("recipe") or keys.get("cached")
+    over = program.get("over") if isinstance(program, dict) else program
+    return over if isinstance(over, str) else None
 
 
 def _rankings(draft: Draft) -> Iterator[KeyPath]:

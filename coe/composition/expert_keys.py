@@ -20,6 +20,7 @@ from coe.composition.keys import (
     Texts,
     Tokens,
 )
+from coe.composition.program_keys import CachedKeys, RecipeKeys
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
 
@@ -117,7 +118,7 @@ class CostKeys(Keys):
 
 
 class ExpertKeys(Keys):
-    """A named model or LoRA adapter with a purpose."""
+    """A named model, LoRA adapter or prompt program with a purpose."""
 
     LATER = frozenset({"permissions"})
     SHORT: ClassVar[JsonObject] = {
@@ -126,8 +127,10 @@ class ExpertKeys(Keys):
         "description": "`backend/model`",
     }
 
-    kind: Literal["llm", "lora"] | None = Field(
-        None, description="`lora` where `base` is given, otherwise `llm`."
+    kind: Literal["llm", "lora", "program"] | None = Field(
+        None,
+        description="`lora` where `base` is given, `program` for a prompt program, otherwise"
+        " `llm`.",
     )
     backend: Text | None = Field(None, description="Where it runs. A LoRA's is that of its base.")
     model: Text | None = Field(
@@ -135,6 +138,23 @@ class ExpertKeys(Keys):
     )
     base: Text | None = Field(None, description="For a LoRA: the expert that it adapts.")
     adapter: AdapterKeys | None = Field(None, description="For a LoRA: its weights.")
+    recipe: RecipeKeys | None = Field(
+        None, description="For a program: another expert, asked in a certain way."
+    )
+    cached: CachedKeys | None = Field(
+        None, description="For a program: answers of another expert, kept."
+    )
+    constant: Text | None = Field(
+        None,
+        description="For a program: always this answer, without any call. `{model}` is its name,"
+        " `{date}` the day.",
+        examples=["Hello! I am {model}."],
+    )
+    refuse: Text | None = Field(
+        None,
+        description="For a program: a refusal, without any call, with this as its reason.",
+        examples=["I may not answer this."],
+    )
     context: Tokens | None = Field(
         None, description="Tokens of prompt and answer together; `k` is 1000, `Ki` is 1024."
     )

@@ -146,6 +146,12 @@ Share = Annotated[
     PlainSerializer(units.format_share),
     WithJsonSchema({"type": "string", "pattern": units.SHARE_PATTERN, "examples": ["5%"]}),
 ]
+Points = Annotated[
+    float,
+    BeforeValidator(units.parse_points),
+    PlainSerializer(units.format_points),
+    WithJsonSchema({"type": "string", "pattern": units.POINTS_PATTERN, "examples": ["0.5pt"]}),
+]
 Price = Annotated[
     tuple[float, str],
     PlainValidator(units.parse_price),

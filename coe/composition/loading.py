@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from io import StringIO
@@ -14,7 +15,9 @@ from coe.composition import build, document, texts
 from coe.composition.check_aggregation import check_aggregation
 from coe.composition.check_backends import check_backends, check_plugins, split_address
 from coe.composition.check_batching import check_batching
+from coe.composition.check_experiments import check_experiments
 from coe.composition.check_experts import check_experts
+from coe.composition.check_programs import check_programs, check_reserved, content
 from coe.composition.check_routing import (
     check_models,
     check_names,
@@ -24,11 +27,13 @@ from coe.composition.check_routing import (
 )
 from coe.composition.complete import complete
 from coe.composition.models import FileKeys
+from coe.composition.programs import Program
 from coe.composition.references import References
 from coe.composition.report import Report
 from coe.composition.texts import CategoryTexts
 from coe.composition.validation import validate
-from coe.composition.values import Composition
+from coe.composition.values import Arms, Composition
+from coe.composition.variants import changed, changes, combined
 from coe.errors import CompositionError, Problem
 from coe.jsonfile import digest
 
@@ -87,6 +92,8 @@ class _Reading:
         text: str | None = None,
     ) -> None:
         self.path = path
+        self.env = env
+        self.secrets_required = secrets_required
         self.folder = path.absolute().parent
         read = document.read(path) if text is None else document.parse(text, str(path))
         self.report = Report(read)
@@ -95,6 +102,7 @@ class _Reading:
         self.completed = complete(self.file)
         self.references = References(self.report, env, self.folder, required=secrets_required)
         self.texts: dict[str, CategoryTexts] = {}
+        self.programs: dict[str, Program] = {}
         self._check()
 
     def composition(self) -> Composition:
@@ -106,14 +114,49 @@ class _Reading:
             build.Source(
                 file=self.completed,
                 texts=self.texts,
+                programs=self.programs,
                 resolve=self.references.resolve,
                 path=self.path,
                 folder=self.folder,
                 canonical=canonical,
-                fingerprint=_fingerprint(canonical, self.texts),
+                fingerprint=_fingerprint(canonical, self.texts, self.programs),
                 warnings=self.report.ordered(),
+                variants={
+                    arms: self._variant(arms).composition()
+                    for arms in combined(self.file.experiments)
+                },
             )
         )
+
+    def _variant(self, arms: Arms) -> _Reading:
+        """Read the file as these arms change it. Raises ValueError for a path to nowhere."""
+        values = [changes(self.file.experiments[name])[arm] for name, arm in arms]
+        content = self.report.document.content
+        for one in values:
+            content = changed(content, one)
+        # JSON is YAML, and says each value in one way.
+        text = json.dumps(content)
+        return _Reading(self.path, self.env, secrets_required=self.secrets_required, text=text)
+
+    def _check_variants(self) -> None:
+        """Report what an arm would break, where the arm is written."""
+        if self.report.errors:
+            return  # the file itself comes first
+        for name, keys in self.file.experiments.items():
+            for arm, values in changes(keys).items():
+                if not values or keys.status == "done":
+                    continue
+                path = ("experiments", name, "arms", arm)
+                try:
+                    errors = self._variant(((name, arm),)).report.errors
+                except ValueError as error:
+                    self.report.error(path, str(error), key=True)
+                    continue
+                except CompositionError as error:
+                    errors = error.problems
+                for problem in errors:
+                    message = f"with this arm, `{problem.path}`: {problem.message}"
+                    self.report.error(path, message, problem.hint, key=True)
 
     def _check(self) -> None:
         _check_required(self.report)
@@ -129,7 +172,9 @@ class _Reading:
         _check_listen(self.file, self.report, self.references)
         check_plugins(self.file, self.report)
         check_backends(self.file, self.report, self.references)
+        check_reserved(self.file, self.report)
         check_experts(self.file, self.report, self.folder)
+        self.programs = check_programs(self.completed, self.report, self.folder)
         check_batching(self.file, self.report)
         self.texts = texts.gather(self.file.categories, self.report, self.folder)
         check_routers(self.file, self.completed, self.report)
@@ -138,6 +183,8 @@ class _Reading:
         check_models(self.file, self.report)
         check_aggregation(self.file, self.report)
         check_names(self.file, self.report)
+        check_experiments(self.file, self.report)
+        self._check_variants()
 
 
 def canonical_form(file: FileKeys) -> dict[str, Any]:
@@ -170,13 +217,19 @@ def _check_listen(file: FileKeys, report: Report, references: References) -> Non
             report.error(path, f"cannot listen there: {error}", "such as `127.0.0.1:8088`")
 
 
-def _fingerprint(canonical: dict[str, Any], texts: Mapping[str, CategoryTexts]) -> str:
-    """Return 16 hex digits that change with the file's meaning or its utterance files."""
-    content = {
+def _fingerprint(
+    canonical: dict[str, Any],
+    texts: Mapping[str, CategoryTexts],
+    programs: Mapping[str, Program],
+) -> str:
+    """Return 16 hex digits that change with the file's meaning or that of the files it names."""
+    meaning: dict[str, Any] = {
         "file": canonical,
         "texts": {
             name: [[t.text for t in entry.utterances], [t.text for t in entry.negatives]]
             for name, entry in texts.items()
         },
     }
-    return digest(content)
+    if held := content(programs):
+        meaning["programs"] = held
+    return digest(meaning)

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
+from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
 from coe.composition.observe_keys import ObserveKeys
@@ -62,7 +63,6 @@ class FileKeys(Keys):
     LATER = frozenset(
         {
             "cache",
-            "experiments",
             "include",
             "migrate",
             "permissions",
@@ -104,6 +104,9 @@ class FileKeys(Keys):
     )
     batching: BatchingKeys = Field(
         BatchingKeys(), description="How calls wait for experts that are not in memory."
+    )
+    experiments: dict[Name, ExperimentKeys] = Field(
+        {}, description="Comparisons of variants of this file on real requests, by name."
     )
     observe: ObserveKeys = Field(ObserveKeys(), description="What is remembered of requests.")
 

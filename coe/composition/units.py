@@ -13,6 +13,7 @@ TOKENS_PATTERN = rf"^{_NUMBER}(k|M|Ki|Mi)?$"
 PRICE_PATTERN = rf"^{_NUMBER} ?([A-Z]{{3}})/M$"
 MONEY_PATTERN = rf"^{_NUMBER} ?([A-Z]{{3}})$"
 SHARE_PATTERN = rf"^{_NUMBER} ?%$"
+POINTS_PATTERN = rf"^{_NUMBER} ?pt$"
 
 _SIZES = {
     "TiB": 2**40,
@@ -178,6 +179,32 @@ def parse_share(text: object) -> float:
     if not 0 < share <= 1:
         raise ValueError(f"`{text}` is no share: it is more than 0% and at most 100%")
     return share
+
+
+def parse_points(text: object) -> float:
+    """Return a difference of shares, in (0, 1]: a point is a hundredth.
+
+    Example:
+        >>> parse_points("0.5pt")
+        0.005
+
+    Raises:
+        ValueError: not a number of points, or not above zero and at most 100.
+    """
+    if _is_number(text):
+        raise ValueError(f"the difference {text} has no unit; write for example `0.5pt`")
+    match = re.match(POINTS_PATTERN, _text(text, "points such as `0.5pt`"))
+    if match is None:
+        raise ValueError(f"`{text}` is not a number of points; write for example `0.5pt`")
+    points = float(Decimal(match[1]) / 100)
+    if not 0 < points <= 1:
+        raise ValueError(f"`{text}`: it is more than 0 and at most 100 points")
+    return points
+
+
+def format_points(points: float) -> str:
+    """Write a difference of shares so that `parse_points` gives it back."""
+    return f"{_plain(float(Decimal(repr(points)) * 100))}pt"
 
 
 def format_share(share: float) -> str:

@@ -22,6 +22,7 @@ _LATER_VALUES = {
     "choose": frozenset({"weighted", "best_skill"}),
     "fair_share": frozenset({"team"}),
     "residency": frozenset({"preferred"}),
+    "unit": frozenset({"team"}),
 }
 _EXPECTED = {
     "string_type": "a text",

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from coe.composition.programs import Program, over
 from coe.errors import Problem
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.types import Category, Dial, Timeouts
@@ -22,6 +23,10 @@ NO_PANEL = "none"
 """Written where a panel's name could be: one expert answers."""
 
 LOAD_TIME_S = 5.0
+
+
+Arms = tuple[tuple[str, str], ...]
+"""Experiments and their arms, in the order of the file."""
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -89,10 +94,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expert:
-    """A named model or LoRA adapter with a purpose; what a LoRA inherits is filled in.
+    """A named model, adapter or program with a purpose; what is inherited is filled in.
 
     Attributes:
-        model: what the backend knows the model by; for a LoRA that of its base.
+        model: what the backend knows the model by; for a LoRA that of its base, for a program the
+            expert's own name.
+        program: what it does, where it is a prompt program.
+        calls: of models, that one answer takes at most: 1, but for a program.
+        added: bytes that every one of them has before the prompt, at most; 0, but for a program.
         context: tokens of prompt and answer together; None where the file does not say.
         memory: bytes that it takes; None where the file does not say.
         load_time_s: a first guess of what loading it takes.
@@ -103,11 +112,14 @@ class Expert:
     """
 
     name: str
-    kind: Literal["llm", "lora"] = "llm"
+    kind: Literal["llm", "lora", "program"] = "llm"
     backend: str
     model: str
     base: str | None = None
     adapter: Adapter | None = None
+    program: Program | None = None
+    calls: int = 1
+    added: int = 0
     context: int | None = None
     max_output: int | None = None
     memory: int | None = None
@@ -224,7 +236,7 @@ class Routing:
     """
 
     router: str | None = None
-    choose: Literal["ranked", "fitted"] = "ranked"
+    choose: Literal["ranked", "fitted", "best_single", "random"] = "ranked"
     guard: Guard = "report"
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
     by_hand: frozenset[str] = frozenset()
@@ -329,6 +341,77 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One variant of the composition.
+
+    Attributes:
+        share: of the units, in (0, 1]; 0 in a shadow experiment, where each arm answers.
+        changes: what is other than in the file, by dotted path; empty where nothing is.
+    """
+
+    name: str
+    share: float
+    changes: Mapping[str, Any] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A comparison of variants of the composition on real requests.
+
+    Attributes:
+        unit: what an arm is given to.
+        arms: the first is the control.
+        categories: only requests of these take part; None for all.
+        categories_not: but not of these.
+        models: only requests that ask for these; None for all.
+        sample: of the requests, in (0, 1]; of a shadow experiment.
+        primary: the metric that decides.
+        worth: the smallest difference worth having, in the metric's units.
+        per_arm: units of each arm at the end; None where no end is planned.
+        after_s: it ends after so long; None for whenever it is sure.
+        error_rate, p95, cost: how much worse an arm may be: points of a share, shares of the
+            control's value; None where that is not watched.
+        judge: the expert that compares a shadow's answers; None where nobody does.
+        max_cost_per_day: of a shadow's calls; None for no limit.
+    """
+
+    name: str
+    status: Literal["draft", "running", "paused", "done"]
+    mode: Literal["split", "shadow"]
+    unit: Literal["request", "session", "user", "key"]
+    salt: str
+    arms: tuple[Arm, ...]
+    categories: frozenset[str] | None = None
+    categories_not: frozenset[str] = frozenset()
+    models: frozenset[str] | None = None
+    sample: float = 0.05
+    primary: Literal["feedback", "judge", "errors", "latency", "cost"] = "feedback"
+    covariate: Literal["none", "before"] = "none"
+    worth: float = 0.03
+    method: Literal["sequential", "fixed", "obrien_fleming"] = "sequential"
+    min_per_arm: int = 100
+    per_arm: int | None = None
+    after_s: float | None = None
+    confidence: float = 0.95
+    on_guardrail: Literal["pause", "report"] = "pause"
+    error_rate: float | None = None
+    p95: float | None = None
+    cost: float | None = None
+    judge: str | None = None
+    max_cost_per_day: float | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it assigns arms to requests now."""
+        return self.status == "running" and self.mode == "split"
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether its arms answer beside the file's own answers now."""
+        return self.status == "running" and self.mode == "shadow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is remembered of requests.
 
@@ -351,6 +434,8 @@ class Composition:
 
     Attributes:
         default: the expert that answers when nothing else is decided.
+        variants: the composition as arms of running experiments change it, by experiment and arm;
+            arms that change nothing are in no key.
         folder: relative paths are relative to it.
         source: the file.
         fingerprint: of the canonical form and the utterance files; changes with the meaning.
@@ -373,11 +458,22 @@ class Composition:
     batching: Batching = field(default_factory=Batching)
     aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
     observe: Observe = field(default_factory=Observe)
+    experiments: Mapping[str, Experiment] = field(default_factory=_nothing)
+    variants: Mapping[Arms, Composition] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
     folder: Path
     source: Path
     fingerprint: str
     canonical: Mapping[str, Any] = field(repr=False)
     warnings: tuple[Problem, ...] = field(default=(), repr=False)
+
+    def root(self, expert: str) -> Expert:
+        """Return the expert whose model answers: the expert itself, but for a prompt program."""
+        found = self.experts[expert]
+        while found.program is not None and (under := over(found.program)) is not None:
+            found = self.experts[under]
+        return found
 
     def timeouts_of(self, backend: str) -> Timeouts:
         """Return the time limits of calls to a backend."""

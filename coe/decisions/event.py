@@ -27,7 +27,6 @@ class Event(NamedTuple):
         tenant: digest of the client's key; empty where it has none.
         answer: None where nobody answered.
         last: the last piece of the answer that was sent; it holds the usage of a stream.
-        arms: the arm of each experiment that the request took part in.
         took_s: the whole request, in seconds.
         first_s: until the first content; None where there was none.
     """
@@ -41,7 +40,6 @@ class Event(NamedTuple):
     answer: Answer | None = None
     error: CoEError | None = None
     last: bytes = b""
-    arms: Mapping[str, str] = {}
     first_s: float | None = None
 
 
@@ -76,15 +74,22 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         router=decision.router,
         expert=answer.call.expert if answer is not None else None,
         unit=decision.session.owner.hex() if decision.session is not None else "",
-        arms=event.arms,
+        arms=_arms(event),
         latency_s=event.took_s,
         first_s=event.first_s,
         prompt_tokens=said.prompt_tokens,
         answer_tokens=said.answer_tokens,
         cost=_cost(event.composition, answer, said),
-        composition=event.composition.fingerprint,
+        composition=(answer.composition if answer is not None else "")
+        or event.composition.fingerprint,
         detail=_detail(event, decision, plan, said),
     )
+
+
+def _arms(event: Event) -> Mapping[str, str]:
+    if event.answer is not None:
+        return event.answer.arms
+    return event.error.arms if event.error is not None else {}
 
 
 class _Said(NamedTuple):

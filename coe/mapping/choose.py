@@ -55,6 +55,7 @@ class Chooser:
     Attributes:
         experts: those that it ranks, in the order of the map.
         instead: who answers first because the map is flagged and must not be used; else empty.
+        best_single: the best expert for everything.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Chooser:
         columns = [i for i, name in enumerate(fitted.experts) if name in hold]
         self.experts = tuple(fitted.experts[i] for i in columns)
         self.instead = instead
+        self.best_single = fitted.best_single
         self._rows = {
             name: row
             for row, name in enumerate(fitted.categories)

@@ -68,20 +68,25 @@ def answer_limit(expert: Expert, body: Mapping[str, Any]) -> int | None:
 
 
 def expected(expert: Expert, row: Row, body: Mapping[str, Any]) -> float | None:
-    """Return about what a call will cost; None where the expert has no price."""
+    """Return about what an answer will cost; None where the expert has no price.
+
+    A prompt program makes several calls, or none, of prompts that are longer.
+    """
     limit = answer_limit(expert, body)
     tokens = TYPICAL_ANSWER if limit is None else min(limit, TYPICAL_ANSWER)
-    return price(expert.cost, about(row), tokens)
+    one = price(expert.cost, about(row) + expert.added // 4, tokens)
+    return None if one is None else one * expert.calls
 
 
 def at_most(expert: Expert, messages: Iterable[Mapping[str, Any]], limit: int) -> float:
-    """Return what a call cannot cost more than; 0 for an expert without a price.
+    """Return what an answer cannot cost more than; 0 for an expert without a price.
 
-    No token stands for less than a byte, and no answer is longer than its limit.
+    No token stands for less than a byte, and no answer of a call is longer than its limit.
     """
     rows = list(messages)
     tokens = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(rows))
-    return price(expert.cost, tokens + _PER_MESSAGE * len(rows), limit) or 0.0
+    tokens += _PER_MESSAGE * len(rows) + expert.added
+    return (price(expert.cost, tokens, limit) or 0.0) * expert.calls
 
 
 def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterable[str]:
