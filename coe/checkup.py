@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +21,7 @@ from coe.composition.check_backends import WITHOUT_SERVER
 from coe.composition.units import format_size
 from coe.errors import BackendRejected, CoEError, ContextTooLong
 from coe.pipeline import Gateway
+from coe.scheduler.loop import Slot
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.types import Decision, Dispatch, Query
@@ -110,15 +111,46 @@ async def _check(gateway: Gateway, settings: Settings, name: str) -> Checkup:
     else:
         findings.append(Finding(what="reachable", state="ok", detail=f"`{expert.backend}`"))
         findings.append(_listed(expert, composition, names))
-        findings += await _answers(gateway, name)
-        if findings[-1].state == "ok":
-            findings.append(await _streams(gateway, name))
-            findings.append(await _tools(gateway, name))
+        findings += await _tried(gateway, expert)
         spec = backend_spec(composition, expert.backend, http_client=settings.http_client)
         findings += _sizes(expert, await told(spec, expert.model), findings)
     return Checkup(
         expert=name, backend=expert.backend, model=_model(expert), findings=tuple(findings)
     )
+
+
+async def _tried(gateway: Gateway, expert: Expert) -> list[Finding]:
+    """Ask it, holding its place in memory: whatever else is there, no more than fits."""
+    before = _resident()
+    try:
+        async with _placed(gateway, expert) as slot:
+            findings = await _answers(gateway, expert.name, slot, before)
+            if findings[-1].state == "ok":
+                findings.append(await _streams(gateway, expert.name))
+                findings.append(await _tools(gateway, expert.name))
+            return findings
+    except CoEError as error:
+        fix = f"see the server's log; what it may take is `backends.{expert.backend}.memory`"
+        return [Finding(what="load", state="failed", detail=error.message, fix=fix)]
+
+
+@asynccontextmanager
+async def _placed(gateway: Gateway, expert: Expert) -> AsyncIterator[Slot | None]:
+    """Have an expert in memory, as a request has it; None where nobody manages that.
+
+    Raises:
+        CapacityError: it cannot be brought there.
+    """
+    slots = gateway.slots.get(expert.backend)
+    if slots is None or not slots.manages(expert.name):
+        yield None
+        return
+    await slots.open()
+    slot = await slots.take(expert.name)
+    try:
+        yield slot
+    finally:
+        slot.release()
 
 
 def _model(expert: Expert) -> str:
@@ -155,9 +187,18 @@ def _listed(expert: Expert, composition: Composition, names: tuple[str, ...]) ->
     )
 
 
-async def _answers(gateway: Gateway, name: str) -> list[Finding]:
-    """Ask twice: what the first answer took longer, loading took."""
-    before, started = _resident(), perf_counter()
+async def _answers(
+    gateway: Gateway, name: str, slot: Slot | None, before: int | None
+) -> list[Finding]:
+    """Ask twice: what the first answer took longer, loading took, unless a slot knows better.
+
+    Args:
+        gateway: that it is of.
+        name: of the expert.
+        slot: its place in memory, where that is managed.
+        before: bytes of this process before it was loaded; None where the system does not say.
+    """
+    started = perf_counter()
     try:
         first = await ask(gateway.composition, gateway.backends, name, HELLO)
         first_s, after = perf_counter() - started, _resident()
@@ -167,7 +208,7 @@ async def _answers(gateway: Gateway, name: str) -> list[Finding]:
         if isinstance(error, ContextTooLong):
             fix = f"correct `experts.{name}.context`"
         return [Finding(what="answers", state="failed", detail=error.message, fix=fix)]
-    load_s = first_s - again.latency_s
+    load_s = first_s - again.latency_s if slot is None else slot.swap_s
     found = []
     backend = gateway.composition.backends[gateway.composition.experts[name].backend]
     if backend.type == WITHOUT_SERVER:
@@ -176,6 +217,8 @@ async def _answers(gateway: Gateway, name: str) -> list[Finding]:
             grown = format_size(max(after - before, 0) // 2**20 * 2**20)
             detail = f"{grown} more, with what was not loaded before it (libraries, base)"
             found.append(Finding(what="memory", state="ok", detail=detail))
+    elif slot is not None and load_s:
+        found.append(Finding(what="load", state="ok", detail=f"{load_s:.1f} s"))
     elif load_s > 2 * again.latency_s + 0.5:
         detail = f"about {load_s:.1f} s: the first answer took so much longer than the second"
         found.append(Finding(what="load", state="ok", detail=detail))

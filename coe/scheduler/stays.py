@@ -19,6 +19,7 @@ class Stay:
         ready_s: when it could be used; None where it never could.
         leaves_s: when it was told to leave; None where it was not.
         until_s: when its place was free; the record's end where it is there still.
+        is_loaded: whether a load brought it, and it was not there before.
         end: how it ended; empty where it has not.
         for_expert: who needed the room, where it left for somebody.
     """
@@ -28,6 +29,7 @@ class Stay:
     ready_s: float | None
     leaves_s: float | None = None
     until_s: float
+    is_loaded: bool
     end: End = ""
     for_expert: str = ""
 
@@ -67,6 +69,7 @@ def _begun(expert: str, at_s: float, what: What, record: Record) -> Stay:
         ready_s=None if what == "loading" else at_s,
         leaves_s=at_s if what == "leaving" else None,
         until_s=record.until_s,
+        is_loaded=what == "loading",
     )
 
 

@@ -114,6 +114,8 @@ class ModelServer(FakeUpstream):
                 for n in self.held
             ]
             return self._done("list", {"models": found})
+        if line == "GET /v1/models":
+            return self._done("list", self._all())
         if line != "POST /api/generate":
             return None
         name, verb = body["model"], "unload" if body["keep_alive"] == 0 else "load"
@@ -173,8 +175,7 @@ class ModelServer(FakeUpstream):
 
     def _llama_cpp_python(self, line: str, body: Any) -> list[Step] | None:
         if line == "GET /v1/models":
-            listed = [{"id": name, "object": "model", "owned_by": "me"} for name in self.sizes]
-            return self._done("list", {"object": "list", "data": listed})
+            return self._done("list", self._all())
         if line != "POST /extras/tokenize/count":
             return None
         name = body["model"] if body["model"] in self.sizes else next(iter(self.sizes))
@@ -193,6 +194,10 @@ class ModelServer(FakeUpstream):
                     return _status(404, f"no model {name}")
                 return self._done("load" if verb == "load" else "unload", "OK", name)
         return None
+
+    def _all(self) -> dict[str, object]:
+        listed = [{"id": name, "object": "model", "owned_by": "me"} for name in self.sizes]
+        return {"object": "list", "data": listed}
 
     # ------------------------------------------------------------------ what is done, and how
 

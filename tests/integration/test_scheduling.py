@@ -21,11 +21,13 @@ import pytest
 
 from coe.backends.http import client
 from coe.backends.openai import OpenAIBackend
+from coe.checkup import check
 from coe.cli.scheduling import show
 from coe.composition import load
 from coe.errors import BackendRejected, BackendUnreachable, ConfigError
 from coe.protocols import BackendSpec
 from coe.scheduler.recorded import read
+from coe.settings import Settings
 from coe.testing.model_server import ModelServer
 from coe.testing.upstream import FakeUpstream
 from coe.types import Dispatch
@@ -155,7 +157,8 @@ async def test_interleaved_requests_are_grouped_by_expert(
         assert sorted(loads) == ["+a", "+b", "+c", "+d"]
         assert len(backend.inside) == 1
         assert any(swap != "none" for swap in swaps)
-        assert gateway.metric('coe_expert_loads_total{expert="a",result="loaded"}') == 1
+        loads = 'coe_expert_loads_total{expert="a",result="loaded",source="disk"}'
+        assert gateway.metric(loads) == 1
         assert gateway.metric("coe_expert_unloads_total") == 3
         assert gateway.metric("coe_queue_wait_seconds_count") == 24
         assert gateway.metric("coe_expert_resident") == 1
@@ -466,7 +469,8 @@ async def test_what_happened_is_told_and_not_a_word_of_anybody(
 ) -> None:
     async with served(serve, upstream) as (gateway, _, sdk):
         begun_s = time.time()
-        await asyncio.gather(*(ask(sdk, expert) for expert in "abab"))
+        for expert in "aabb":
+            await ask(sdk, expert)
 
         answer = await gateway.request("GET", f"{gateway.url}/scheduling")
         said = await answer.text()
@@ -501,14 +505,15 @@ async def test_a_command_shows_a_gateway_that_runs(
     serve: Serve, upstream: FakeUpstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with served(serve, upstream) as (gateway, _, sdk):
-        await asyncio.gather(*(ask(sdk, expert) for expert in "abab"))
+        for expert in "aabb":
+            await ask(sdk, expert)
 
         await asyncio.to_thread(show, gateway.url, html=tmp_path / "live.html", as_json=False)
 
     said = capsys.readouterr().out
     assert "box: 1GiB, 2 loads within" in said
     assert re.search(r"b +ready +0 +0 +1GiB +1 ", said)
-    assert "a leaves for b; 2 wait" in said
+    assert "a leaves for b; 1 wait" in said
     page = (tmp_path / "live.html").read_text(encoding="utf-8")
     assert "Backend “box”" in page
     assert "a: loads 1" in page
@@ -527,3 +532,35 @@ async def test_an_address_that_is_no_gateway_that_manages_memory_is_named(
         show("http://127.0.0.1:9", html=None, as_json=True)
     with pytest.raises(ConfigError, match="is no address"):
         show("127.0.0.1:8088", html=None, as_json=True)
+
+
+async def test_a_checkup_goes_through_the_experts_without_holding_more_than_fits(
+    tmp_path: Path,
+) -> None:
+    async with ModelServer("ollama", models=dict.fromkeys("abcd", GIB)) as server:
+        file = tmp_path / "checked.yaml"
+        file.write_text(OLLAMA.format(url=server.url), encoding="utf-8")
+
+        found = await check(load(file), Settings(), list("abcd"))
+
+    assert [row.is_well for row in found] == [True] * 4, found
+    assert [one.what for row in found for one in row.findings if one.what == "load"] == ["load"] * 4
+    inside: set[str] = set()
+    for change in server.changes:
+        what, name = change.split()
+        (inside.add if what == "load" else inside.discard)(name)
+        assert len(inside) <= 1, server.changes
+    assert server.changes[::2] == ["load a", "load b", "load c", "load d"]
+
+
+async def test_a_checkup_names_an_expert_that_cannot_be_loaded(tmp_path: Path) -> None:
+    async with ModelServer("ollama", models=dict.fromkeys("abcd", GIB)) as server:
+        server.spoil["load"] = "500"
+        file = tmp_path / "checked.yaml"
+        file.write_text(OLLAMA.format(url=server.url), encoding="utf-8")
+
+        (found,) = await check(load(file), Settings(), ["a"])
+
+    (failed,) = [one for one in found.findings if one.state == "failed"]
+    assert failed.what == "load"
+    assert "expert `a`" in failed.detail
