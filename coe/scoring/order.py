@@ -39,9 +39,9 @@ def lanes(
     by_backend: dict[str, dict[str, list[str]]] = {}
     for name in composition.experts:
         if name in experts:
-            expert = composition.experts[name]
+            expert = composition.root(name)  # of a program: where its calls are made
             groups = by_backend.setdefault(expert.backend, {})
-            groups.setdefault(expert.base or name, []).append(name)
+            groups.setdefault(expert.base or expert.name, []).append(name)
     return tuple(
         Lane(
             backend=backend,
