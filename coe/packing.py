@@ -9,7 +9,7 @@ from dataclasses import replace
 from coe.composition import Backend as Entry
 from coe.composition import Composition
 from coe.composition import Expert as ExpertEntry
-from coe.protocols import Backend, Ordering, Residency
+from coe.protocols import Backend, Ordering, Parking, Residency
 from coe.registry import Registry
 from coe.scheduler.loop import Setup
 from coe.scheduler.memory import Expert, Layout, Pool
@@ -25,6 +25,12 @@ AT_ONCE = 16
 def residency_of(backend: Backend) -> Residency | None:
     """Return the backend as one whose memory can be managed; None where it is none."""
     methods = (getattr(backend, name, None) for name in ("load", "unload", "resident"))
+    return backend if all(map(callable, methods)) else None  # type: ignore[return-value]
+
+
+def parking_of(backend: Backend) -> Parking | None:
+    """Return the backend as one whose experts can be parked; None where they cannot."""
+    methods = (getattr(backend, name, None) for name in ("park", "parked"))
     return backend if all(map(callable, methods)) else None  # type: ignore[return-value]
 
 
@@ -128,6 +134,7 @@ def layout_of(entry: Entry, experts: Sequence[ExpertEntry]) -> Layout:
                 concurrency=entry.concurrency or AT_ONCE,
                 load_s=one.load_time_s,
                 pinned=one.pinned,
+                preferred=one.preferred,
             )
             for one in experts
         ),

@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from coe.errors import CoEError
+from coe.scheduler.events import Source
 from coe.scheduler.loop import Slots
 from coe.types import Answer, Call, Decision, Plan
 
@@ -49,29 +50,29 @@ class Tally:
 
 
 class Spread:
-    """A histogram of seconds with one label."""
+    """A histogram of seconds with labels."""
 
-    def __init__(self, name: str, help_text: str, label: str) -> None:
-        self.name, self.help_text, self.labels = name, help_text, (label,)
-        self._series: dict[str, list[float]] = {}
+    def __init__(self, name: str, help_text: str, *labels: str) -> None:
+        self.name, self.help_text, self.labels = name, help_text, labels
+        self._series: dict[tuple[str, ...], list[float]] = {}
 
-    def observe(self, value: str, seconds: float) -> None:
+    def observe(self, *values: str, seconds: float) -> None:
         """Add an observation; buckets hold values up to and including their bound."""
-        series = self._series.get(value)
+        series = self._series.get(values)
         if series is None:
-            series = self._series[value] = [0.0] * (len(_SECONDS) + 2)
+            series = self._series[values] = [0.0] * (len(_SECONDS) + 2)
         series[bisect_left(_SECONDS, seconds)] += 1
         series[-1] += seconds
 
     def family(self) -> Metric:
         """Return it as Prometheus has it: cumulative buckets, and the sum."""
         family = HistogramMetricFamily(self.name, self.help_text, labels=self.labels)
-        for value, series in self._series.items():
+        for values, series in self._series.items():
             total, buckets = 0.0, []
             for bound, count in zip((*map(str, _SECONDS), "+Inf"), series[:-1], strict=True):
                 total += count
                 buckets.append((bound, total))
-            family.add_metric((value,), buckets, series[-1])
+            family.add_metric(values, buckets, series[-1])
         return family
 
 
@@ -176,12 +177,21 @@ class Telemetry(Collector):
             "coe_queue_refusals", "Calls that were not let in", ("expert", "reason")
         )
         self._loads = Tally(
-            "coe_expert_loads", "Loads of experts, by what came of them", ("expert", "result")
+            "coe_expert_loads",
+            "Loads of experts, by where they came from and what came of them",
+            ("expert", "source", "result"),
         )
         self._unloads = Tally(
-            "coe_expert_unloads", "Experts that left memory for another one", ("expert",)
+            "coe_expert_unloads",
+            "Experts that left memory for another one, by what has their weights then",
+            ("expert", "to"),
         )
-        self._load = Spread("coe_expert_load_seconds", "Loads of experts", "expert")
+        self._drops = Tally(
+            "coe_expert_drops", "Experts that left host memory for another one", ("expert",)
+        )
+        self._load = Spread(
+            "coe_expert_load_seconds", "Loads of experts, by source", "expert", "source"
+        )
         self._panels = Tally(
             "coe_panels",
             "Panels that sat, by what came of it: a method that broke its contract still answers",
@@ -219,8 +229,8 @@ class Telemetry(Collector):
 
     def opened(self, endpoint: str, answer: Answer, elapsed_s: float, overhead_s: float) -> None:
         """Time an answer whose headers are about to be sent."""
-        self._overhead.observe(endpoint, overhead_s)
-        self._first.observe(answer.call.expert, elapsed_s)
+        self._overhead.observe(endpoint, seconds=overhead_s)
+        self._first.observe(answer.call.expert, seconds=elapsed_s)
 
     def finished(
         self,
@@ -234,14 +244,14 @@ class Telemetry(Collector):
         """Count, time and log a request that has ended, well or badly."""
         expert = answer.call.expert if answer else _NONE
         self._requests.counts[endpoint, expert, str(status)] += 1
-        self._whole.observe(endpoint, elapsed_s)
+        self._whole.observe(endpoint, seconds=elapsed_s)
         if self._log_requests:
             self._log(endpoint, request_id, status, elapsed_s, _chosen(answer) + _failed(error))
 
     def batch_line(self, expert: str, status: int, took_s: float) -> None:
         """Count and time a line of a batch that has been run."""
         self._lines_run.counts[expert, str(status)] += 1
-        self._line.observe(expert, took_s)
+        self._line.observe(expert, seconds=took_s)
 
     def batch_switch(self, backend: str) -> None:
         """Count an expert whose lines of a batch are about to be run."""
@@ -254,21 +264,26 @@ class Telemetry(Collector):
     def waited(self, expert: str, lane: str, waited_s: float) -> None:
         """Time a call that was let in; see `coe.scheduler.loop.Watcher`."""
         del lane
-        self._waits.observe(expert, waited_s)
+        self._waits.observe(expert, seconds=waited_s)
 
     def refused(self, expert: str, reason: str) -> None:
         """Count a call that was not let in."""
         self._refusals.counts[expert, reason] += 1
 
-    def loaded(self, expert: str, took_s: float, *, succeeded: bool) -> None:
+    def loaded(self, expert: str, took_s: float, *, source: Source, succeeded: bool) -> None:
         """Count and time a load."""
-        self._loads.counts[expert, "loaded" if succeeded else "failed"] += 1
-        self._load.observe(expert, took_s)
+        self._loads.counts[expert, source, "loaded" if succeeded else "failed"] += 1
+        self._load.observe(expert, source, seconds=took_s)
 
-    def unloaded(self, expert: str, for_expert: str) -> None:
-        """Count an expert that leaves memory for another one."""
+    def unloaded(self, expert: str, for_expert: str, *, parked: bool) -> None:
+        """Count an expert that left memory for another one."""
         del for_expert
-        self._unloads.counts[expert,] += 1
+        self._unloads.counts[expert, "host" if parked else "disk"] += 1
+
+    def dropped(self, expert: str, for_expert: str) -> None:
+        """Count an expert that left host memory for another one."""
+        del for_expert
+        self._drops.counts[expert,] += 1
 
     def panelled(  # noqa: PLR0913 - what is to be counted, by name
         self,
@@ -298,7 +313,7 @@ class Telemetry(Collector):
         self._panel_calls.counts[panel, "other"] += calls - unnecessary
         for why in lost:
             self._panel_losses.counts[panel, why] += 1
-        self._panel_cpu.observe(panel, cpu_s)
+        self._panel_cpu.observe(panel, seconds=cpu_s)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; prometheus-client calls this when it is scraped."""
@@ -331,7 +346,7 @@ class Telemetry(Collector):
             yield tally.family()
         for tally in (self._lines_run, self._switches, self._batches):
             yield tally.family()
-        for tally in (self._refusals, self._loads, self._unloads):
+        for tally in (self._refusals, self._loads, self._unloads, self._drops):
             yield tally.family()
         for tally in (self._panels, self._panel_calls, self._panel_losses):
             yield tally.family()
@@ -350,13 +365,27 @@ class Telemetry(Collector):
             "1 while a managed expert is in memory",
             labels=("backend", "expert"),
         )
+        parked = GaugeMetricFamily(
+            "coe_expert_parked",
+            "1 while a managed expert waits in host memory",
+            labels=("backend", "expert"),
+        )
+        host = GaugeMetricFamily(
+            "coe_host_memory_used_bytes",
+            "What those that wait in host memory take there",
+            labels=("backend",),
+        )
         for name, slots in self.managed.items():
             for view in slots.views():
                 depth.add_metric((view.expert, "interactive"), view.interactive)
                 depth.add_metric((view.expert, "bulk"), view.bulk)
                 resident.add_metric((name, view.expert), view.state == "ready")
+                parked.add_metric((name, view.expert), view.state == "parked")
+            host.add_metric((name,), slots.parked_bytes)
         yield depth
         yield resident
+        yield parked
+        yield host
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

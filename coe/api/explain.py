@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.pipeline import Gateway
+from coe.scheduler.memory import LoadTimes
 from coe.types import Answer, Choice, Decision, PanelReport, Plan, Query, SessionEffect
 
 Headers = list[tuple[bytes, bytes]]
@@ -135,16 +136,25 @@ def _scheduling(gateway: Gateway, plan: Plan) -> dict[str, Any] | None:
         "strategy": gateway.composition.batching.strategy,
         "state": next((view.state for view in views if view.expert == first.expert), None),
         "resident": [view.expert for view in views if view.state == "ready"],
+        "parked": [view.expert for view in views if view.state == "parked"],
         "experts": [
             {
                 "expert": v.expert,
                 "state": v.state,
                 "running": v.running,
                 "waiting": {"interactive": v.interactive, "bulk": v.bulk},
+                "loads": _loads(v.times, parks=slots.parks),
             }
             for v in views
         ],
     }
+
+
+def _loads(times: LoadTimes, *, parks: bool) -> dict[str, Any]:
+    """Return what loads are expected to take, by tier, and how many of them were measured."""
+    disk = {"expected_s": round(times.disk_s, 6), "measured": times.from_disk}
+    host = {"expected_s": round(times.host_s, 6), "measured": times.from_host}
+    return {"disk": disk, "host": host} if parks else {"disk": disk}
 
 
 def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> dict[str, Any]:

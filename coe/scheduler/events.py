@@ -78,9 +78,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """A load that was asked for failed or took too long. The expert is not in memory."""
+    """A load that was asked for failed or took too long. The expert is not in memory.
+
+    Attributes:
+        parked: whether host memory still has it, as far as can be told.
+    """
 
     expert: str
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +172,7 @@ class Load:
     """Bring the expert into memory, and report `Loaded` or `LoadFailed`.
 
     Attributes:
-        source: where its weights are. Those in host memory are there until it is loaded, or
-            could not be, and then no longer.
+        source: where its weights are. Those in host memory are there until it is loaded.
     """
 
     expert: str

@@ -22,12 +22,13 @@ from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from coe.errors import CapacityError, CoEError, DeadlineExceeded, ExpertLoadFailed, QueueFull
-from coe.protocols import Eviction, Ordering, Residency
+from coe.protocols import Eviction, Ordering, Parking, Residency
 from coe.scheduler.chronicle import Chronicle
 from coe.scheduler.events import (
     Action,
     Arrive,
     Cancel,
+    Dropped,
     Event,
     Finished,
     Lane,
@@ -43,18 +44,14 @@ from coe.scheduler.events import (
     Unloaded,
     UnloadFailed,
 )
-from coe.scheduler.memory import Expert, Layout
+from coe.scheduler.memory import Expert, Kept, Layout, LoadTimes
 from coe.scheduler.options import Options
 from coe.scheduler.policies import Affinity, NextUse
+from coe.scheduler.porter import Porter, Sizes
+from coe.scheduler.porter import Watcher as Carried
 from coe.scheduler.state import Scheduler
 
 logger = logging.getLogger(__name__)
-
-LOOK_S = 10.0
-"""How long a backend may take to say who is in its memory, and to clear up after a failed load."""
-
-AGAIN_S = (0.05, 0.5)
-"""When an unload that failed is tried again: one that fails for good keeps its place for long."""
 
 REST_S = 1.0
 """How long nobody is let in after an error of ours."""
@@ -62,7 +59,7 @@ REST_S = 1.0
 Told = Callable[[str], Awaitable[None]]
 
 
-class Watcher(Protocol):
+class Watcher(Carried, Protocol):
     """Whoever counts what happens; see `coe.telemetry`."""
 
     def waited(self, expert: str, lane: str, waited_s: float) -> None:
@@ -70,12 +67,6 @@ class Watcher(Protocol):
 
     def refused(self, expert: str, reason: str) -> None:
         """A call was refused."""
-
-    def loaded(self, expert: str, took_s: float, *, succeeded: bool) -> None:
-        """A load ended."""
-
-    def unloaded(self, expert: str, for_expert: str) -> None:
-        """An expert left to make room for another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +96,9 @@ class View(NamedTuple):
     """One expert as it stands now.
 
     Attributes:
-        state: `out`, `loading`, `ready` or `unloading`.
+        state: `out`, `parked`, `loading`, `ready` or `unloading`.
         interactive, bulk: calls that wait, by lane.
+        times: what loads of it take.
     """
 
     expert: str
@@ -114,6 +106,7 @@ class View(NamedTuple):
     running: int
     interactive: int
     bulk: int
+    times: LoadTimes
 
 
 class Slot:
@@ -170,7 +163,12 @@ class Slots:
     """
 
     def __init__(
-        self, name: str, residency: Residency, setup: Setup, watcher: Watcher | None = None
+        self,
+        name: str,
+        residency: Residency,
+        setup: Setup,
+        watcher: Watcher | None = None,
+        parking: Parking | None = None,
     ) -> None:
         """Store the parts; calls wait until `open`.
 
@@ -179,26 +177,29 @@ class Slots:
             residency: the backend.
             setup: what to work by.
             watcher: told what happens.
+            parking: the backend, if it can; a layout with host memory needs it.
         """
         self.name = name
         self.residency = residency
         self.setup = setup
         self.chronicle = Chronicle()
+        self._porter = Porter(name, residency, parking, watcher)
         self._given = setup
         self._watcher = watcher
         self._scheduler: Scheduler | None = None
         self._slots: dict[str, Slot] = {}
-        self._resident: dict[str, None] = {}
+        self._resident: dict[str, int | None] = {}  # bytes, where the backend tells
+        self._parked: dict[str, int] = {}
+        self._times: dict[str, LoadTimes] = {}
         self._moving: dict[str, str] = {}
         self._moves: set[asyncio.Task[list[Event]]] = set()
         self._move_number = 0
         self._looking: asyncio.Task[None] | None = None
-        self._is_suspect = False
         self._is_open = self._is_closed = self._is_resting = False
-        self._reasons: dict[str, str] = {}
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
+        self._take_over()
 
     # ------------------------------------------------------------ calls
 
@@ -266,7 +267,7 @@ class Slots:
         if self._slots.pop(slot.ticket.id, None) is None:
             return
         if failed:
-            self._is_suspect = True
+            self._porter.is_suspect = True
         if slot.counts:
             self._handle(Finished(slot.ticket.id))
         elif slot.error is None:
@@ -293,6 +294,7 @@ class Slots:
             return
         self._given = setup
         self.setup = replace(setup, layout=_merged(setup, self.setup, self._needed()))
+        self._take_over()
         if self._is_open:
             self._pause()
 
@@ -328,12 +330,24 @@ class Slots:
                 running=running[name],
                 interactive=waiting[name, "interactive"],
                 bulk=waiting[name, "bulk"],
+                times=self._times[name],
             )
             for name in self.setup.experts
         )
 
+    @property
+    def parks(self) -> bool:
+        """Whether experts that leave may be parked in host memory."""
+        return any(pool.host is not None for pool in self.setup.layout.pools)
+
+    @property
+    def parked_bytes(self) -> int:
+        """What those in host memory take there."""
+        return sum(self._parked.values())
+
     def _state(self, expert: str) -> str:
-        return self._moving.get(expert, "ready" if expert in self._resident else "out")
+        there = "parked" if expert in self._parked else "out"
+        return self._moving.get(expert, "ready" if expert in self._resident else there)
 
     def _status(self, slot: Slot) -> str:
         """Say what a call waits for."""
@@ -378,12 +392,10 @@ class Slots:
                 case Refuse():
                     self._refuse(action)
                 case Load(expert=expert):
-                    self._begin(self._load(expert), {expert: "loading"})
+                    self._begin(self._porter.load(action), {expert: "loading"})
                 case Unload(expert=expert, why=why):
                     logger.info("backend %s: `%s` leaves: %s", self.name, expert, why)
-                    if self._watcher is not None:
-                        self._watcher.unloaded(expert, why.for_expert)
-                    self._begin(self._unload(expert), {expert: "unloading"})
+                    self._begin(self._porter.unload(action), {expert: "unloading"})
 
     def _start(self, start: Start) -> None:
         slot = self._slots.get(start.id)
@@ -432,8 +444,9 @@ class Slots:
             case "never-fits":
                 message = f"expert `{expert}` does not fit into the memory of `{self.name}`"
                 return ExpertLoadFailed(message, retry_after_s=retry_s)
-        why = self._reasons.get(expert) or next(
-            (self._reasons[name] for name in self._family(expert) if name in self._reasons),
+        reasons = self._porter.reasons
+        why = reasons.get(expert) or next(
+            (reasons[name] for name in self._family(expert) if name in reasons),
             "it could not be loaded",
         )
         return ExpertLoadFailed(f"expert `{expert}`: {why}", retry_after_s=retry_s)
@@ -479,6 +492,9 @@ class Slots:
         if not self._is_open or self._is_closed:
             return
         setup = self.setup
+        if strangers := self._strangers():
+            self._begin(self._clear(strangers), dict.fromkeys(strangers, "unloading"))
+            return
         try:
             scheduler = Scheduler(
                 setup.layout,
@@ -486,6 +502,7 @@ class Slots:
                 ordering=setup.ordering,
                 eviction=setup.eviction,
                 resident=self._resident,
+                kept=Kept(parked=self._parked, times=self._times),
             )
         except ValueError as error:
             self._make_room(error)
@@ -513,15 +530,13 @@ class Slots:
         """Unload who is idle where those in memory do not fit together; else wait."""
         busy = {slot.ticket.expert for slot in self._slots.values() if slot.is_running}
         busy |= {base for name in busy for base in self._family(name)}
-        idle = [name for name in self._resident if name not in busy]
+        idle = [*self._parked] or [name for name in self._resident if name not in busy]
         if not idle:
             if not busy:  # nobody is in memory, and it is the setup that cannot be
                 logger.error("backend %s cannot be scheduled: %s", self.name, error)
                 self._refuse_all(f"backend `{self.name}` cannot be scheduled: {error}")
             return
         logger.info("backend %s: %s; %s leave", self.name, error, ", ".join(idle))
-        for name in idle:
-            del self._resident[name]
         self._begin(self._clear(idle), dict.fromkeys(idle, "unloading"))
 
     def _recover(self) -> None:
@@ -529,6 +544,9 @@ class Slots:
         self._scheduler = None
         self._arm()
         self._refuse_all("the scheduler failed; the gateway's log has the details")
+        self._rest()
+
+    def _rest(self) -> None:
         self._is_resting = True
         asyncio.get_running_loop().call_later(REST_S, self._rested)
 
@@ -542,6 +560,18 @@ class Slots:
             if slot.is_waiting:
                 slot.error = CapacityError(message, retry_after_s=REST_S)
                 slot.turn()
+
+    def _strangers(self) -> list[str]:
+        """Return who is in host memory and may not be, by the setup of now."""
+        hosts = {pool.name for pool in self.setup.layout.pools if pool.host is not None}
+        known = self.setup.experts
+        return [n for n in self._parked if n not in known or known[n].pool not in hosts]
+
+    def _take_over(self) -> None:
+        """Take what the setup says of loads; of experts only where they were not measured yet."""
+        self._porter.load_limit_s = self.setup.load_limit_s
+        for name, expert in self.setup.experts.items():
+            self._times.setdefault(name, LoadTimes()).guess(expert)
 
     def _needed(self) -> set[str]:
         """Return the experts that cannot be forgotten yet."""
@@ -568,15 +598,38 @@ class Slots:
         if self._is_closed or task.cancelled():
             return
         for event in self._came_of(task, states):
-            match event:
-                case Loaded(expert=expert):
-                    self._resident[expert] = None
-                case Unloaded(expert=expert) | Lost(expert=expert):
-                    self._forget(expert)
+            self._note(event)
             if self._scheduler is not None:
                 self._handle(event)
         self._resume()
         self._look_if_needed()
+
+    def _note(self, event: Event) -> None:
+        """Keep the books of who is where."""
+        match event:
+            case Loaded(expert=expert, memory=memory):
+                self._resident[expert] = memory
+                self._parked.pop(expert, None)
+            case LoadFailed(expert=expert, parked=False) | Dropped(expert=expert):
+                self._parked.pop(expert, None)
+            case Unloaded(expert=expert, parked=parked, dropped=dropped):
+                for name in (expert, *dropped):
+                    self._parked.pop(name, None)
+                if parked:
+                    self._parked |= self._bytes(self._resident, [expert])
+                self._forget(expert)
+            case UnloadFailed(dropped=dropped):
+                for name in dropped:
+                    self._parked.pop(name, None)
+            case Lost(expert=expert):
+                self._forget(expert)
+
+    def _bytes(self, sizes: Sizes, names: Iterable[str]) -> dict[str, int]:
+        """Return what experts take, as the backend tells it, or else as it is declared."""
+        known = self.setup.experts
+        declared = {name: known[name].memory if name in known else 0 for name in names}
+        told = {name: size for name in declared if (size := sizes.get(name)) is not None}
+        return declared | told
 
     def _came_of(self, task: asyncio.Task[list[Event]], states: Mapping[str, str]) -> list[Event]:
         error = task.exception()
@@ -594,120 +647,80 @@ class Slots:
         for adapter in self.setup.layout.adapters(expert):
             self._resident.pop(adapter.name, None)
 
-    async def _load(self, expert: str) -> list[Event]:
-        clock = asyncio.get_running_loop().time
-        began_s = clock()
-        reason = await self._try(self.residency.load(expert), "loading it")
-        sizes = await self._sizes()
-        if reason and (sizes is None or expert not in sizes):
-            # Whether it takes memory is not known: it had better not, since none is counted for it.
-            await self._try(self.residency.unload(expert), "unloading it", LOOK_S)
-            logger.warning("backend %s: `%s` was not loaded: %s", self.name, expert, reason)
-            self._reasons[expert] = reason
-            self._is_suspect = True
-            event: Event = LoadFailed(expert)
-        else:
-            self._reasons.pop(expert, None)
-            event = Loaded(expert, None if sizes is None else sizes.get(expert))
-        if self._watcher is not None:
-            succeeded = isinstance(event, Loaded)
-            self._watcher.loaded(expert, clock() - began_s, succeeded=succeeded)
-        return [event]
-
-    async def _unload(self, expert: str) -> list[Event]:
-        reason = ""
-        for pause_s in (*AGAIN_S, None):
-            reason = await self._try(self.residency.unload(expert), "unloading it")
-            if not reason:
-                return [Unloaded(expert)]
-            sizes = await self._sizes()
-            if sizes is not None and expert not in sizes:
-                return [Unloaded(expert)]
-            if pause_s is not None:
-                await asyncio.sleep(pause_s)
-        logger.warning("backend %s: `%s` was not unloaded: %s", self.name, expert, reason)
-        self._is_suspect = True
-        return [UnloadFailed(expert)]
-
     async def _clear(self, names: Iterable[str]) -> list[Event]:
-        """Unload experts of which the state machine knows nothing; adapters before their bases."""
-        for name in sorted(names, key=lambda one: not self._family(one)):
-            if reason := await self._try(self.residency.unload(name), "unloading it"):
-                logger.warning(
-                    "backend %s: `%s` may be in memory beside the others: %s",
-                    self.name, name, reason,
-                )  # fmt: skip
-        return []
+        """Unload experts while there is no state machine; adapters before their bases.
 
-    async def _try(self, work: Awaitable[None], what: str, limit_s: float = math.inf) -> str:
-        """Return why something failed; empty where it did not. Cancellation passes."""
-        limit_s = min(limit_s, self.setup.load_limit_s)
-        try:
-            async with asyncio.timeout(limit_s):
-                await work
-        except TimeoutError:
-            return f"{what} took longer than {limit_s:g} s (batching.load_limit)"
-        except CoEError as error:
-            return error.message
-        except Exception as error:  # the supervisor: a backend's bug must not leave calls waiting
-            logger.exception("backend %s failed in %s", self.name, what)
-            return f"{what} failed: {type(error).__name__}"
-        return ""
+        Where one stays, nobody is let in for a moment, and it is tried again.
+        """
+        gone: list[Event] = []
+        for name in sorted(names, key=lambda one: not self._family(one)):
+            if reason := await self._porter.let_go(name):
+                logger.warning(
+                    "backend %s: `%s` has to leave, and does not: %s", self.name, name, reason
+                )
+            else:
+                gone.append(Unloaded(name))
+        if len(gone) < len(tuple(names)):
+            self._refuse_all(f"backend `{self.name}` does not free its memory")
+            self._rest()
+        return gone
 
     # ------------------------------------------------------------ who is there
 
-    async def _sizes(self) -> Mapping[str, int | None] | None:
-        """Return who is in memory; None where the backend cannot say."""
-        try:
-            async with asyncio.timeout(LOOK_S):
-                return await self.residency.resident()
-        except (CoEError, TimeoutError):
-            return None
-        except Exception:
-            logger.exception("backend %s cannot say who is in memory", self.name)
-            return None
-
     async def _first_look(self) -> list[Event]:
-        sizes = await self._sizes() or {}
+        sizes, parked = await self._porter.resident() or {}, await self._porter.parked() or {}
         known = self.setup.experts
-        strangers = [name for name in sizes if name not in known]
+        strangers = [name for name in (*sizes, *parked) if name not in known]
         here = {name for name in sizes if name in known}
         here |= {base for name in here for base in self._family(name)}
-        self._resident = {name: None for name in known if name in here}
+        self._resident = {name: sizes.get(name) for name in known if name in here}
+        self._parked = self._bytes(parked, [n for n in parked if n in known and n not in here])
         for name in strangers:
-            await self._try(self.residency.unload(name), "unloading it")
+            await self._porter.let_go(name)
         return []
 
     def _look_if_needed(self) -> None:
         """Ask who is in memory after something failed, as soon as nothing moves."""
         idle = not self._moves and self._looking is None
-        if self._is_suspect and idle and not self._is_closed:
-            self._is_suspect = False
+        if self._porter.is_suspect and idle and not self._is_closed:
+            self._porter.is_suspect = False
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         number = self._move_number
-        sizes = await self._sizes()
+        sizes, parked = await self._porter.resident(), await self._porter.parked()
         self._looking = None
         # What was true before a load or an unload began says nothing after it.
         if self._move_number != number:
-            self._is_suspect = sizes is not None
+            self._porter.is_suspect = sizes is not None
             self._look_if_needed()
             return
-        if sizes is None:
-            return
-        for name in tuple(self._resident):
-            if name not in sizes and name in self._resident:
-                logger.warning("backend %s no longer has `%s` in memory", self.name, name)
-                self._forget(name)
+        gone: list[Event] = []
+        if sizes is not None:
+            gone += [Lost(name) for name in self._resident if name not in sizes]
+        if parked is not None:
+            gone += [Dropped(name) for name in self._parked if name not in parked]
+        for event in gone:
+            is_known = event.expert in (self._resident if isinstance(event, Lost) else self._parked)
+            if is_known:  # an adapter is forgotten with its base
+                logger.warning("backend %s no longer has `%s` in memory", self.name, event.expert)
+                self._note(event)
                 if self._scheduler is not None:
-                    self._handle(Lost(name))
+                    self._handle(event)
+        self._adopt(parked or {})
+
+    def _adopt(self, parked: Sizes) -> None:
+        """Count those that host memory has after all, as after an unload that parked and failed."""
+        strangers = [n for n in parked if n not in {*self._parked, *self._resident, *self._moving}]
+        if strangers:
+            self._parked |= self._bytes(parked, strangers)
+            self._pause()
 
 
 def _merged(new: Setup, old: Setup, needed: set[str]) -> Layout:
-    """Return the new layout with those of the old one that are still needed, no longer pinned."""
+    """Return the new layout with those of the old one that are still needed, no longer kept."""
     left = {
-        name: replace(one, pinned=False)
+        name: replace(one, pinned=False, preferred=False)
         for name, one in old.experts.items()
         if name in needed and name not in new.experts
     }

@@ -188,8 +188,8 @@ class Scheduler:
         match event:
             case Loaded(_, memory):
                 self._loaded(occupant, memory)
-            case LoadFailed():
-                self._load_failed(occupant)
+            case LoadFailed(_, parked):
+                self._load_failed(occupant, parked=parked)
             case Unloaded():
                 self._unloaded(occupant)
             case UnloadFailed():
@@ -270,10 +270,11 @@ class Scheduler:
             occupant.stay = occupant.waiting(lane)  # 5d
         room.incoming = None
 
-    def _load_failed(self, occupant: Occupant) -> None:
+    def _load_failed(self, occupant: Occupant, *, parked: bool = False) -> None:
         room = occupant.room
         self._incoming(occupant, "loading")
-        self._release(occupant)
+        if not parked:
+            self._release(occupant)
         room.incoming = None
         room.dismiss(occupant)
         wait_s = self.options.retry_first_s * 2.0**occupant.failures

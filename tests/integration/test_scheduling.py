@@ -371,7 +371,11 @@ async def test_route_explains_who_is_in_memory(serve: Serve, upstream: FakeUpstr
         scheduling = (await response.json())["scheduling"]
         assert scheduling["state"] == "out"
         assert scheduling["resident"] == ["b"]
-        assert scheduling["experts"][1] == {
+        assert scheduling["parked"] == []
+        a, b, *_ = scheduling["experts"]
+        assert a["loads"] == {"disk": {"expected_s": 5.0, "measured": 0}}
+        assert b.pop("loads")["disk"]["measured"] == 1
+        assert b == {
             "expert": "b",
             "state": "ready",
             "running": 0,

@@ -274,8 +274,10 @@ class Referee:
     def fail(self, n: int) -> None:
         if self.loading and n % 2:
             expert = self.loading.pop(n % len(self.loading))
-            self.parked[self.pool(expert)].discard(expert)
-            self.tell(LoadFailed(expert))
+            parked = self.parked[self.pool(expert)]
+            if n & 2:
+                parked.discard(expert)
+            self.tell(LoadFailed(expert, parked=expert in parked))
         elif self.unloading:
             expert = self.unloading.pop(n % len(self.unloading))
             self.resident |= self.leaving[expert]
