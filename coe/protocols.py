@@ -450,9 +450,10 @@ class Eviction(Protocol):
 class Aggregator(Protocol):
     """How several drafts become one answer. Pure: the same table gives the same step.
 
-    `coe.drafts` says what a table and the steps are. Whatever comes of the calls, some finite
-    number of tables leads to one of the last steps, and the aggregator never asks for what was
-    asked for already. While the table is closing and holds a good draft, the step is a last one.
+    `coe.drafts` says what a table and the steps are. An aggregator never asks for what was asked
+    for already, asks at most 64 questions, and waits only where something is to come: so, whatever
+    comes of the calls, some finite number of tables leads to one of the last steps. While the table
+    is closing and holds a good draft, the step is a last one.
     """
 
     @property

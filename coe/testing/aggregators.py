@@ -15,6 +15,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from coe.drafting.contract import MOST_QUESTIONS
 from coe.drafts import (
     Ask,
     Conflict,
@@ -35,7 +36,6 @@ from coe.drafts import (
 from coe.protocols import Aggregator
 
 DRAWS = 300
-STEPS = 500
 FAILURES = 0.25  # of calls
 CLOSINGS = (0.0, 0.15)  # of things that happen
 EXPERTS = ("small", "large", "coder")
@@ -93,11 +93,13 @@ class _Game:
     questions: dict[str, Question] = field(default_factory=dict)
 
     def play(self) -> None:
-        """Show tables until one of the last steps comes, or there is no answer to be had."""
+        """Show tables until one of the last steps comes, or there is no answer to be had.
+
+        It ends: a step asks for what was not asked for yet, of which there is an end, or waits for
+        some of it.
+        """
         table = self._laid()
-        for _ in range(STEPS):
-            if not (table.good or table.pending or table.unasked):
-                return
+        while table.good or table.pending or table.unasked:
             step = self._next(table)
             _check(table, step)
             if isinstance(step, Relay) and self.rng.random() < FAILURES:
@@ -106,7 +108,6 @@ class _Game:
                 return
             else:
                 table = self._after(table, step)
-        _expect(holds=False, sentence="some finite number of tables leads to one of the last steps")
 
     def _next(self, table: Table) -> Step:
         kept = deepcopy(table)
@@ -226,6 +227,8 @@ def _check_questions(table: Table, questions: tuple[Question, ...]) -> None:
     new = _are_distinct(keys) and not set(keys) & table.consulted
     _expect(new, "no question is asked twice")
     _expect(not table.is_closing, "while the table is closing nobody is consulted")
+    few = len(keys) + len(table.consulted) <= MOST_QUESTIONS
+    _expect(few, f"no more than {MOST_QUESTIONS} questions are asked at one table")
     for question in questions:
         _expect(bool(question.expert), "somebody is asked")
         _check_messages(question.messages)

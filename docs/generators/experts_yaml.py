@@ -27,9 +27,11 @@ Values that differ from machine to machine, and every secret, are references: `$
 PLUGINS = """\
 ## Plugins
 
-What a `type` may name: these are built in, and an installed package adds its own through an entry
-point of the group ([a router](../how-to/write-a-router.md),
-[a backend](../how-to/write-a-backend.md))."""
+What a `type` may name, or a panel's `method`: these are built in, and an installed package adds its
+own through an entry point of the group ([a router](../how-to/write-a-router.md),
+[a backend](../how-to/write-a-backend.md), [an aggregator](../how-to/write-an-aggregator.md)). What
+aggregators and their options are for is told in
+[how drafts become one answer](../explanation/aggregators.md)."""
 
 LOCAL = "### Options of a backend of type `local`"
 _WORDS = {
