@@ -40,9 +40,9 @@ class Gateway:
 
     `applied` is the fitted map that was applied to the composition; None where none was. `slots`
     let calls through to the backends whose memory is managed, and `setups` is what they are to work
-    by. `trials` deal requests to variants of it; None where no experiment runs. `aggregators` make
-    one answer of a panel's drafts, by the panel's name, and `rates` is what was measured of
-    experts on panels; None where nothing was.
+    by. `trials` deal requests to variants of it; None where no split runs. `shadows` are those that
+    answer beside it, by experiment and arm. `aggregators` make one answer of a panel's drafts, by
+    the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
     """
 
     composition: Composition
@@ -55,13 +55,15 @@ class Gateway:
     slots: Mapping[str, Slots] = field(default_factory=dict)
     setups: Mapping[str, Setup] = field(default_factory=dict)
     trials: Trials[Gateway] | None = None
+    shadows: Mapping[tuple[str, str], Gateway] = field(default_factory=dict)
     aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
     rates: Rates | None = None
 
     @property
     def family(self) -> tuple[Gateway, ...]:
         """The gateway itself, and those that serve arms of its experiments."""
-        return (self, *self.trials.variants.values()) if self.trials is not None else (self,)
+        variants = self.trials.variants.values() if self.trials is not None else ()
+        return (self, *variants, *self.shadows.values())
 
     @property
     def chooser(self) -> Chooser | None:
@@ -153,17 +155,29 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     gateway.telemetry.decided(decision, plan)
     claim = claim_of(query.headers, told) if gateway.minds_claims else None
     try:
-        if plan.panel is None:
-            opened = await open_plan(gateway, query, decision, plan, routed_s=routed_s, claim=claim)
-        else:
-            opened = await _open_panel(gateway, query, decision, plan, plan.panel, claim)
-            opened.routed_s = routed_s
+        opened = await open_decided(gateway, query, decision, plan, claim=claim)
     except CoEError as error:
         error.made = (decision, plan)
         raise
-    opened.composition = gateway.composition.fingerprint
+    opened.routed_s = routed_s
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
+    return opened
+
+
+async def open_decided(
+    gateway: Gateway, query: Query, decision: Decision, plan: Plan, *, claim: Claim | None
+) -> Answer:
+    """Ask whom a plan names: its panel, where it has one, or one expert after the other.
+
+    Raises:
+        CoEError: there is no answer; `attempts` says who was asked.
+    """
+    if plan.panel is None:
+        opened = await open_plan(gateway, query, decision, plan, claim=claim)
+    else:
+        opened = await _open_panel(gateway, query, decision, plan, plan.panel, claim)
+    opened.composition = gateway.composition.fingerprint
     return opened
 
 
@@ -197,7 +211,6 @@ async def open_plan(
     decision: Decision,
     plan: Plan,
     *,
-    routed_s: float = 0.0,
     claim: Claim | None = None,
 ) -> Answer:
     """Ask the plan's experts in order until one sends its first content frame.
@@ -207,7 +220,6 @@ async def open_plan(
         query: what they are asked.
         decision: that led to the plan.
         plan: whom to ask.
-        routed_s: seconds that it took.
         claim: how it waits, if it has to; None: as the query's headers say.
 
     Raises:
@@ -238,7 +250,6 @@ async def open_plan(
                 first=first,
                 frames=frames,
                 attempts=tuple(attempts),
-                routed_s=routed_s,
                 opened_s=perf_counter() - started,
                 queued_s=0.0 if slot is None else slot.queued_s,
                 swap_s=None if slot is None else slot.swap_s,

@@ -83,6 +83,13 @@ class Written(Protocol):
     lost: int
 
 
+class Beside(Protocol):
+    """Who answers requests beside the answer that is sent, and counts them."""
+
+    done: int
+    dropped: dict[str, int]
+
+
 class Telemetry(Collector):
     """Counts, times and logs what the stages report. Belongs to the event loop's thread.
 
@@ -95,6 +102,7 @@ class Telemetry(Collector):
         map_is_stale: whether what the fitted map was measured on has changed since.
         managed: who lets calls through to the backends whose memory is managed, by name.
         log: who writes decisions down; None where nobody does.
+        shadows: who answers beside, for experiments; None where nobody does.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -120,6 +128,7 @@ class Telemetry(Collector):
         self.map_is_stale = False
         self.managed: Mapping[str, Slots] = {}
         self.log: Written | None = None
+        self.shadows: Beside | None = None
         self._requests = Tally(
             "coe_requests",
             "Requests by what came of them",
@@ -340,6 +349,15 @@ class Telemetry(Collector):
             written.add_metric(("written",), self.log.written)
             written.add_metric(("lost",), self.log.lost)
             yield written
+        if self.shadows is not None:
+            answered = CounterMetricFamily(
+                "coe_shadows",
+                "Requests that shadow experiments sampled, by what came of them",
+                labels=("result",),
+            )
+            for result, count in {"done": self.shadows.done, **self.shadows.dropped}.items():
+                answered.add_metric((result,), count)
+            yield answered
         yield from self._residency()
         tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
         for tally in tallies:

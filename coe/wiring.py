@@ -21,7 +21,7 @@ from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
-from coe.packing import residency_of, setups
+from coe.packing import parking_of, residency_of, setups
 from coe.pipeline import Gateway
 from coe.programs.others import Others
 from coe.protocols import (
@@ -155,8 +155,16 @@ def wire(
             name: build_aggregator(composition, registry, name) for name in composition.aggregation
         },
     )
-    trials = trials_of(composition, lambda variant: wire(variant, settings, telemetry, of=gateway))
-    return gateway if trials is None else replace(gateway, trials=trials)
+
+    def vary(variant: Composition) -> Gateway:
+        return wire(variant, settings, telemetry, of=gateway)
+
+    shadows = {
+        arms[0]: vary(variant)
+        for arms, variant in composition.variants.items()
+        if composition.experiments[arms[0][0]].is_shadow
+    }
+    return replace(gateway, trials=trials_of(composition, vary), shadows=shadows)
 
 
 def lock_changes(
@@ -236,7 +244,7 @@ def _slots(
         return slots
     if residency is None:
         raise ValueError(f"backend `{name}` is not one whose memory can be managed")
-    return Slots(name, residency, setup, telemetry)
+    return Slots(name, residency, setup, telemetry, parking_of(backend))
 
 
 def _encoders_before(before: Gateway | None, composition: Composition) -> dict[str, Encoder]:

@@ -16,7 +16,7 @@ from coe import __version__, pipeline
 from coe.api import decisions, embeddings, errors, experts, scheduling, wire
 from coe.api.body import Receive, Scope
 from coe.api.bulk import Bulk
-from coe.api.inference import Inference, Send
+from coe.api.inference import After, Inference, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
 from coe.decisions.log import DecisionLog
@@ -24,6 +24,7 @@ from coe.errors import CoEError, ConfigError, InvalidRequest
 from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
+from coe.shadows import Shadows
 
 
 class App:
@@ -42,14 +43,18 @@ class App:
         """Args are what is served; `on_failure` is told when loading shows a config error."""
         self.live = live = Live(gateway, settings, on_failure)
         log = DecisionLog(settings.state_folder)
-        live.telemetry.log = log
-        chat = Inference("chat/completions", live, settings, wire.parse_chat, pipeline.answer, log)
+        shadows = Shadows(lambda: live.current, log)
+        after = After(log, shadows)
+        live.telemetry.log, live.telemetry.shadows = log, shadows
+        chat = Inference(
+            "chat/completions", live, settings, wire.parse_chat, pipeline.answer, after
+        )
         embed = Inference(
-            "embeddings", live, settings, embeddings.parse, embeddings.open_answer, log
+            "embeddings", live, settings, embeddings.parse, embeddings.open_answer, after
         )
         endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
-        self._rest = _rest(live, settings, log)
+        self._rest = _rest(live, settings, after)
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -65,24 +70,24 @@ class App:
         await self._rest(scope, receive, send)
 
 
-def _rest(live: Live, settings: Settings, log: DecisionLog) -> FastAPI:
+def _rest(live: Live, settings: Settings, after: After) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
-        log.start()
+        after.log.start()
         try:
-            async with live.running(), bulk.running():
+            async with live.running(), bulk.running(), after.shadows.running():
                 yield
         finally:
-            await asyncio.to_thread(log.close)
+            await asyncio.to_thread(after.log.close)
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
-    app.include_router(decisions.endpoints(log, settings))
+    app.include_router(decisions.endpoints(after.log, settings))
     app.include_router(scheduling.endpoints(live))
     for table in bulk.endpoints():
         app.include_router(table)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -24,6 +24,7 @@ from coe.live import Live
 from coe.pipeline import Gateway
 from coe.scheduler.loop import Told
 from coe.settings import Settings
+from coe.shadows import Shadows
 from coe.telemetry import Telemetry
 from coe.types import Answer, Query
 
@@ -42,6 +43,13 @@ _SSE = [
 ]
 
 
+class After(NamedTuple):
+    """What happens behind an answer: it is written down, and perhaps answered by others, too."""
+
+    log: DecisionLog
+    shadows: Shadows
+
+
 class Inference:
     """An OpenAI endpoint that asks experts: `parse` makes the query, `open_answer` the answer."""
 
@@ -52,10 +60,10 @@ class Inference:
         settings: Settings,
         parse: Parse,
         open_answer: Open,
-        log: DecisionLog,
+        after: After,
     ) -> None:
         self._name = name
-        self._log = log
+        self._after = after
         self._live = live
         self._telemetry = live.telemetry
         self._settings = settings
@@ -66,7 +74,7 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
-        exchange = _Exchange(self._name, scope, send, self._telemetry, self._log)
+        exchange = _Exchange(self._name, scope, send, self._telemetry, self._after.log)
         self._in_flight += 1
         self._telemetry.in_flight += 1
         self._telemetry.begun += 1
@@ -99,6 +107,8 @@ class Inference:
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
             answer = await self._open(gateway, query, exchange.tell if is_told else None)
             await exchange.send(answer)
+            if gateway.composition.experiments:
+                self._after.shadows.offer(gateway, answer)
 
 
 class _Exchange:

@@ -29,6 +29,8 @@ class Event(NamedTuple):
         last: the last piece of the answer that was sent; it holds the usage of a stream.
         took_s: the whole request, in seconds.
         first_s: until the first content; None where there was none.
+        endpoint: where it is not the query's: `shadow`.
+        arms: where they are not the answer's.
     """
 
     at: float
@@ -41,6 +43,8 @@ class Event(NamedTuple):
     error: CoEError | None = None
     last: bytes = b""
     first_s: float | None = None
+    endpoint: str = ""
+    arms: Mapping[str, str] | None = None
 
 
 def record_of(event: Event, digest: Callable[[object], str]) -> Record:
@@ -61,7 +65,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         response_id=said.id,
         at=event.at,
         tenant=event.tenant,
-        endpoint=query.endpoint,
+        endpoint=event.endpoint or query.endpoint,
         model=query.model,
         status=event.status,
         error=type(event.error).__name__ if event.error is not None else "",
@@ -87,6 +91,8 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
 
 
 def _arms(event: Event) -> Mapping[str, str]:
+    if event.arms is not None:
+        return event.arms
     if event.answer is not None:
         return event.answer.arms
     return event.error.arms if event.error is not None else {}

@@ -69,12 +69,20 @@ CREATE TABLE feedback (
 )
 """
 _FEEDBACK_BY_TIME = "CREATE INDEX feedback_by_time ON feedback (at)"
+_SPENT = """
+CREATE TABLE spent (
+    experiment TEXT NOT NULL,
+    day TEXT NOT NULL,
+    amount REAL NOT NULL,
+    PRIMARY KEY (experiment, day)
+) WITHOUT ROWID
+"""
 _SALT = "CREATE TABLE salt (value BLOB NOT NULL)"
 _FORMAT = Format(  # its mark spells "CoED"
     what="decisions",
     mark=0x436F4544,
     version=1,
-    tables=(_DECISIONS, _BY_RESPONSE, _BY_TIME, _FEEDBACK, _FEEDBACK_BY_TIME, _SALT),
+    tables=(_DECISIONS, _BY_RESPONSE, _BY_TIME, _FEEDBACK, _FEEDBACK_BY_TIME, _SPENT, _SALT),
 )
 
 
@@ -276,6 +284,23 @@ class DecisionStore:
                 yield _feedback(row)
             if len(rows) < _PAGE:
                 return
+
+    def spend(self, experiment: str, day: str, amount: float, cap: float) -> bool:
+        """Take an amount out of an experiment's money for a day; False where that passes the cap.
+
+        Several processes share the money.
+        """
+        with self._database.writing() as connection:
+            query = "SELECT amount FROM spent WHERE experiment = ? AND day = ?"
+            row = connection.execute(query, (experiment, day)).fetchone()
+            spent = (0.0 if row is None else float(row["amount"])) + amount
+            if spent > cap:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO spent (experiment, day, amount) VALUES (?, ?, ?)",
+                (experiment, day, spent),
+            )
+            return True
 
     def forget(self, *, before: float, now: float) -> int:
         """Forget decisions made before a time, their feedback, and texts whose time is over.

@@ -1,0 +1,304 @@
+"""Shadow experiments: a sample of the requests is answered by every arm, unseen, and compared.
+
+It happens behind the answer that the client gets, in the bulk lane, a few at a time, and never in
+the client's conversation: arms route by the prompt alone, and nothing is remembered of it. What
+waits too long is dropped, and counted. Where a judge is named it compares each arm with the
+control, blind and in both orders: an arm has won only where the judge prefers it in both (1), lost
+where it prefers the control in both (0), and else it is a tie (0.5). Two arms that would ask the
+same expert the same are not asked twice, nor compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from coe import pipeline, planner
+from coe.aggregators.fences import mark
+from coe.aggregators.judging import JUDGE_TOKENS, compared, names, transcript, winner
+from coe.asking import Reply, ask
+from coe.batching.desk import Held
+from coe.claim import Claim, key_of
+from coe.composition import Experiment
+from coe.decisions.event import Event
+from coe.decisions.log import DecisionLog
+from coe.drafting.reading import draft_of, parsed, price
+from coe.drafts import Remark
+from coe.errors import CoEError
+from coe.pipeline import Gateway
+from coe.stores.decisions import Feedback
+from coe.trials import opted_out, sampled, takes_part
+from coe.types import Answer, Decision, Plan, Query
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 2
+_MOST_WAITING = 100
+_TYPICAL_TOKENS = 500
+"""Of an answer without a limit, for what a shadow may cost before it has."""
+_PER_TOKEN = 4  # characters
+_ENDPOINT = "shadow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request that was sampled.
+
+    Attributes:
+        experiment: its name.
+        query: as the client sent it.
+        answer: that the client got.
+    """
+
+    experiment: str
+    query: Query
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What an arm answered.
+
+    Attributes:
+        text: None where it did not answer.
+        asked: the experts, and what they were sent; equal where two arms ask the same.
+        event: what was written down of it.
+    """
+
+    arm: str
+    text: str | None
+    asked: object
+    event: Event
+
+
+class Shadows:
+    """The shadow experiments of a process. Belongs to one event loop.
+
+    Attributes:
+        done: requests that were answered by the arms.
+        dropped: requests that were sampled and never will be, by why.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], Held],
+        log: DecisionLog,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Store the parts.
+
+        Args:
+            current: returns the gateway that serves now.
+            log: where answers and verdicts are written down.
+            clock: seconds since the epoch.
+        """
+        self.done = 0
+        self.dropped = {"busy": 0, "money": 0, "failed": 0}
+        self._current = current
+        self._log = log
+        self._clock = clock
+        self._waiting: asyncio.Queue[Job] = asyncio.Queue(_MOST_WAITING)
+
+    def offer(self, gateway: Gateway, answer: Answer) -> None:
+        """Take a request into the samples that it falls into. Takes a microsecond where none is."""
+        query, decision = answer.query, answer.decision
+        for one in gateway.composition.experiments.values():
+            if not one.is_shadow or decision.pinned_expert is not None or opted_out(query):
+                continue
+            if query.endpoint != "chat/completions" or query.body.get("tools"):
+                continue  # an arm would call the client's tools again
+            if takes_part(one, query, decision.category) and sampled(one, query):
+                try:
+                    self._waiting.put_nowait(Job(experiment=one.name, query=query, answer=answer))
+                except asyncio.QueueFull:
+                    self.dropped["busy"] += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work in the background meanwhile; what is not done in the end is dropped."""
+        tasks = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Return when nothing waits and nothing is under way."""
+        await self._waiting.join()
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._waiting.get()
+            try:
+                with self._current() as gateway:
+                    await self._do(gateway, job)
+            except CoEError as error:
+                self.dropped["failed"] += 1
+                logger.warning("shadow %s: %s", job.experiment, error.message)
+            except Exception:  # a supervisor: the next one may do
+                self.dropped["failed"] += 1
+                logger.exception("shadow %s", job.experiment)
+            finally:
+                self._waiting.task_done()
+
+    async def _do(self, gateway: Gateway, job: Job) -> None:
+        one = gateway.composition.experiments.get(job.experiment)
+        if one is None or not one.is_shadow:
+            return  # it ended meanwhile
+        if not await self._pay(one, _most(gateway, one, job.query)):
+            self.dropped["money"] += 1
+            return
+        readings: list[Reading] = []
+        for arm in one.arms:
+            serving = gateway.shadows.get((one.name, arm.name), gateway)
+            readings.append(await self._answered(serving, one, arm.name, job, readings))
+        self.done += 1
+        control = readings[0]
+        if one.judge is None or control.text is None:
+            return
+        for reading in readings[1:]:
+            if reading.text is not None:
+                await self._judge(gateway, one, job.query, control, reading)
+
+    async def _answered(
+        self, gateway: Gateway, one: Experiment, arm: str, job: Job, before: list[Reading]
+    ) -> Reading:
+        """Return what an arm answers, and write it down."""
+        body = {key: value for key, value in job.query.body.items() if key not in _STREAMING}
+        name = _name(job.query, one, arm)
+        query = replace(job.query, id=name, body=body, stream=False)
+        decision = await pipeline.route(gateway, query, alone=True)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
+        asked = [(call.expert, call.body) for call in (plan.panel or plan).calls]
+        reading = next((reading for reading in before if reading.asked == asked), None)
+        if reading is None:
+            event, text = await self._opened(gateway, query, decision, plan)
+            reading = Reading(arm=arm, text=text, asked=asked, event=event)
+        # An answer to the same question would differ by chance alone, and cost as much.
+        event = reading.event._replace(query=query, arms={one.name: arm})
+        self._log.add(event)
+        return replace(reading, arm=arm)
+
+    async def _opened(
+        self, gateway: Gateway, query: Query, decision: Decision, plan: Plan
+    ) -> tuple[Event, str | None]:
+        """Return what a plan's experts answer, and what there is to write down of it."""
+        event = Event(
+            at=self._clock(),
+            query=query,
+            composition=gateway.composition,
+            tenant=key_of(query.headers),
+            status=200,
+            took_s=0.0,
+            endpoint=_ENDPOINT,
+        )
+        started = time.perf_counter()
+        claim = Claim(lane="bulk")
+        try:
+            answer = await pipeline.open_decided(gateway, query, decision, plan, claim=claim)
+            await answer.frames.aclose()
+        except CoEError as error:
+            error.made = (decision, plan)
+            took_s = time.perf_counter() - started
+            return event._replace(status=error.status, took_s=took_s, error=error), None
+        took_s = time.perf_counter() - started
+        text = draft_of(parsed(answer.first, answer.call.expert), 0).text
+        return event._replace(took_s=took_s, first_s=took_s, answer=answer), text
+
+    async def _judge(
+        self, gateway: Gateway, one: Experiment, query: Query, control: Reading, arm: Reading
+    ) -> None:
+        """Have an arm's answer compared with the control's, and write the verdict down."""
+        if arm.asked == control.asked or arm.text == control.text:
+            value, agreed = 0.5, True
+        else:
+            verdicts = await _verdicts(gateway, one, query, control, arm)
+            if verdicts is None:
+                return
+            value, agreed = verdicts
+        now = self._clock()
+        store = await asyncio.to_thread(self._log.store)
+        tags = {"experiment": one.name, "agreed": "yes" if agreed else "no"}
+        for reading, score in ((arm, value), (control, 1.0 - value)):
+            said = Feedback(
+                decision=_name(query, one, reading.arm),
+                at=now,
+                source="judge",
+                value=score,
+                tags={**tags, "against": control.arm if reading is arm else arm.arm},
+                key=f"judge:{arm.arm}",
+            )
+            await asyncio.to_thread(store.say, said)
+
+    async def _pay(self, one: Experiment, most: float) -> bool:
+        """Take what a request may cost out of the day's money; False where that is not there."""
+        cap = one.max_cost_per_day
+        if cap is None:
+            return True
+        day = datetime.fromtimestamp(self._clock(), tz=UTC).date().isoformat()
+        store = await asyncio.to_thread(self._log.store)
+        return await asyncio.to_thread(store.spend, one.name, day, most, cap)
+
+
+_STREAMING = frozenset({"stream", "stream_options"})
+
+
+def _name(query: Query, one: Experiment, arm: str) -> str:
+    """Return the id of an arm's answer in the log."""
+    return f"{query.id}.{one.name}.{arm}"
+
+
+async def _verdicts(
+    gateway: Gateway, one: Experiment, query: Query, control: Reading, arm: Reading
+) -> tuple[float, bool] | None:
+    """Return the arm's score, and whether both orders agree; None where there is no verdict."""
+    texts = (arm.text or "", control.text or "")
+    conversation = transcript(query.body["messages"])
+    word = mark(conversation, *texts)
+    called = names(word, 0, 1)
+    wins: list[int] = []
+    for order in ((0, 1), (1, 0)):
+        messages = compared(
+            conversation,
+            (texts[order[0]], texts[order[1]]),
+            (called[order[0]], called[order[1]]),
+            word,
+        )
+        body = {"messages": list(messages), "max_tokens": JUDGE_TOKENS, "temperature": 0}
+        try:
+            reply: Reply = await ask(
+                gateway.composition,
+                gateway.backends,
+                one.judge or "",
+                body,
+                tokens=len(conversation) // _PER_TOKEN,
+                slots=gateway.slots,
+            )
+        except CoEError as error:
+            logger.warning("shadow %s: the judge: %s", one.name, error.message)
+            return None
+        place = winner(Remark(text=reply.text or ""), called)
+        wins.append(0 if place is None else 1 if place == 0 else -1)
+    return {2: 1.0, -2: 0.0}.get(sum(wins), 0.5), wins[0] == wins[1]
+
+
+def _most(gateway: Gateway, one: Experiment, query: Query) -> float:
+    """Return about what a request's shadow can cost at most: every arm, and the judge twice each.
+
+    Whoever an arm asks, it is none of those that cost more than the dearest expert.
+    """
+    experts = gateway.composition.experts.values()
+    tokens = query.max_output or _TYPICAL_TOKENS
+    dearest = max((price(expert, query.tokens, tokens) or 0.0 for expert in experts), default=0.0)
+    judging = 0.0
+    if one.judge is not None:
+        judge = gateway.composition.experts[one.judge]
+        judging = 2 * (price(judge, query.tokens + 2 * tokens, JUDGE_TOKENS) or 0.0)
+    return len(one.arms) * dearest + (len(one.arms) - 1) * judging
