@@ -17,6 +17,7 @@ from typing import Any
 from coe.asking import Reply
 from coe.composition import Expert
 from coe.errors import BackendProtocolError
+from coe.extract import text_of
 from coe.scoring.checks import Judge
 from coe.scoring.prices import at_most, characters
 from coe.scoring.rows import Row
@@ -64,7 +65,7 @@ async def judge(
 
 def compared(row: Row, about: str, first: str, second: str) -> list[dict[str, str]]:
     """Return the messages that ask which of two answers is the better one."""
-    request = "\n\n".join(f"[{m['role']}]\n{_text(m.get('content'))}" for m in row.messages)
+    request = "\n\n".join(f"[{m['role']}]\n{text_of(m.get('content'))}" for m in row.messages)
     parts = (("request", request), ("answer_a", first), ("answer_b", second))
     shown = "\n\n".join(f"<{name}>\n{text}\n</{name}>" for name, text in parts)
     return [
@@ -95,9 +96,3 @@ def most_of_judge(expert: Expert, row: Row, answer_tokens: int) -> float:
     messages: Sequence[Mapping[str, Any]] = compared(row, "", reference, "")
     answer = [{"role": "user", "content": "x" * (2 * answer_tokens)}]
     return 2 * (at_most(expert, messages, _LIMIT) + at_most(expert, answer, 0))
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
-    return content or ""

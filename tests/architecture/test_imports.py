@@ -55,7 +55,10 @@ def test_assignment_and_the_stopping_rule_load_no_numpy() -> None:
 # `turns` waits for the classifier and `sessions` asks a clock that it is given; neither does more.
 PURE = (
     *("types", "errors", "protocols", "decide", "planner", "sse", "fold"),
-    *("conversation", "sessions", "turns"),
+    *("conversation", "sessions", "turns", "drafts", "extract", "options"),
+    *("aggregators/answers", "aggregators/gathering", "aggregators/fences", "aggregators/judging"),
+    *("aggregators/vote", "aggregators/best_of", "aggregators/synthesize", "aggregators/concat"),
+    *("aggregators/first_good", "aggregators/conditions", "aggregators/draft_refine"),
     *("scheduler/state", "scheduler/residency", "scheduler/turns", "scheduler/rooms"),
     *("scheduler/queues", "scheduler/policies", "scheduler/memory", "scheduler/options"),
     *("scheduler/parking", "scheduler/simulate", "scheduler/measures"),
