@@ -81,6 +81,12 @@ map_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(map_app, name="map")
+panel_app = typer.Typer(
+    help="Measure where several experts are worth their calls, and switch them on there.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(panel_app, name="panel")
 experts_app = typer.Typer(
     help="List the experts, or: add, check, audition, compare, promote, remove.",
     invoke_without_command=True,
@@ -283,6 +289,13 @@ def score(  # noqa: PLR0913 - an option each
     keep_prompts: Annotated[
         bool, typer.Option("--keep-prompts", help="Keep the prompts' texts, not only digests.")
     ] = False,
+    keep_answers: Annotated[
+        bool, typer.Option("--keep-answers", help="Keep the answers' texts; `coe panel fit`.")
+    ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(min=1, max=16, help="Ask each prompt so often, and keep the answers' texts."),
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked and its cost; ask nobody.")
     ] = False,
@@ -315,6 +328,8 @@ def score(  # noqa: PLR0913 - an option each
             routed=not no_route,
             run_code=run_code,
             keep_prompts=keep_prompts,
+            samples=samples,
+            keep_answers=keep_answers,
             dry_run=dry_run,
             export=export,
             imported=import_,
@@ -490,6 +505,98 @@ def map_apply(
 def map_rollback(config: Config = None) -> None:
     """Go back to what was live before the last `coe map apply`."""
     from coe.cli.map import roll_back
+
+    roll_back(config)
+
+
+@panel_app.command("fit")
+def panel_fit(  # noqa: PLR0913 - an option each
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="The scored prompts, where experts that judge or write are asked."),
+    ] = None,
+    config: Config = None,
+    *,
+    test_aggregators: Annotated[
+        bool,
+        typer.Option(
+            "--test-aggregators", help="Test who finds the one right draft of three; needs FILES."
+        ),
+    ] = False,
+    max_cost: Annotated[
+        str | None, typer.Option(help='Spend no more than this on who is asked: "2 USD".')
+    ] = None,
+    max_tokens: MaxTokens = None,
+    source: Annotated[
+        str, typer.Option(help="Which scores count: evaluation, panel, shadow, feedback.")
+    ] = "evaluation,panel,shadow",
+    judge: JudgeName = None,
+    seed: Annotated[int, typer.Option(help="Of the folds and the intervals.", min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Say in which categories each panel is worth its calls, on drafts that were kept.
+
+    Beside as many samples of the best expert, `coe score --samples`. What follows is kept as a
+    proposal. Nothing that is served changes before `coe panel apply`.
+    """
+    from coe.cli.panel import Wish, fit_panels
+
+    fit_panels(
+        Wish(
+            files=tuple(files or ()),
+            config=config,
+            test_aggregators=test_aggregators,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            sources=source,
+            judge=judge or "",
+            seed=seed,
+            as_json=json,
+        )
+    )
+
+
+@panel_app.command("show")
+def panel_show(
+    config: Config = None,
+    *,
+    proposal: Annotated[
+        bool, typer.Option("--proposal", help="Not the live panels: the last `coe panel fit`.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what was measured of panels: where each pays, and by how much."""
+    from coe.cli.panel import show_panels
+
+    show_panels(config, proposal=proposal, as_json=json)
+
+
+@panel_app.command("diff")
+def panel_diff(config: Config = None, *, json: Json = False) -> None:
+    """Show what the proposal would change."""
+    from coe.cli.panel import diff_panels
+
+    diff_panels(config, as_json=json)
+
+
+@panel_app.command("apply")
+def panel_apply(
+    config: Config = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where the composition was edited since.")
+    ] = False,
+) -> None:
+    """Make the proposal live: write it beside the composition, and name the panels there."""
+    from coe.cli.panel import apply_panels
+
+    apply_panels(config, force=force)
+
+
+@panel_app.command("rollback")
+def panel_rollback(config: Config = None) -> None:
+    """Go back to what was live before the last `coe panel apply`."""
+    from coe.cli.panel import roll_back
 
     roll_back(config)
 

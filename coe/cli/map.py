@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import orjson
 
 from coe.cli import map_text
 from coe.cli.map_budget import read_budget
 from coe.cli.map_neighbours import embedded
+from coe.cli.outcomes import SOURCES, candidates, known_outcomes
 from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
@@ -24,23 +25,18 @@ from coe.composition import Composition, load
 from coe.composition.edit import rewrite, set_key
 from coe.composition.lock import own_thresholds, read_lock
 from coe.composition.measured import holding, measured
-from coe.composition.revisions import revision
 from coe.errors import CoEError, ConfigError
 from coe.mapping.fit import Proposal, fit
 from coe.mapping.fitted import FittedMap
 from coe.mapping.history import History
-from coe.mapping.outcomes import NONE, Outcome, OutcomeMatrix, Source, matrix
+from coe.mapping.outcomes import NONE, Outcome, OutcomeMatrix, matrix
 from coe.mapping.policy import Standing
 from coe.mapping.store import map_path, read_map, write_map
 from coe.mapping.task import Task
-from coe.scoring import exchange
 from coe.settings import Settings
-from coe.stores.outcomes import FILE, OutcomeStore
 
 PROPOSAL = "map.proposal"
 HISTORY = "maps"
-# Feedback is of the experts that were chosen, on the prompts that they were chosen for.
-SOURCES = "evaluation,panel,shadow"
 CHOOSE = ("routing", "choose")
 
 
@@ -89,8 +85,8 @@ def fit_map(wish: Wish) -> None:
     place = Place.of(settings)
     composition = place.composition
     started = time.monotonic()
-    outcomes = _outcomes(wish, settings, composition)
-    experts = _candidates(composition, outcomes)
+    outcomes = known_outcomes(settings, composition, sources=wish.sources, on=wish.on)
+    experts = candidates(composition, outcomes)
     found = matrix(outcomes, experts=experts, categories=tuple(composition.categories))
     incumbent = _incumbent(place)
     task = Task(
@@ -210,59 +206,6 @@ def _incumbent(place: Place) -> FittedMap | None:
     except ConfigError as error:
         print(f"warning: the written lists count as the incumbent: {error}", file=sys.stderr)
         return None
-
-
-def _outcomes(wish: Wish, settings: Settings, composition: Composition) -> list[Outcome]:
-    """Return the outcomes of experts as they are now."""
-    sources = _sources(wish.sources)
-    if wish.on is not None:
-        found: Iterable[Outcome] = exchange.read(wish.on, composition, "evaluation")
-        kept = [row for row in found if row.source in sources]
-    else:
-        path = settings.state_folder / FILE
-        if not path.exists():
-            raise ConfigError(
-                f"{path}: nothing was scored yet; run `coe score FILE`, or name a file of "
-                "outcomes: `--on FILE`"
-            )
-        with OutcomeStore.open(path) as store:
-            kept = list(store.read(sources=sources))
-    known = [row for row in kept if row.expert in composition.experts]
-    now = {name: revision(composition, name) for name in {row.expert for row in known}}
-    current = [row for row in known if row.revision == now[row.expert]]
-    if len(current) < len(known):
-        names = sorted({row.expert for row in known if row.revision != now[row.expert]})
-        print(
-            f"note: {len(known) - len(current)} scores are of what {', '.join(names)} were before "
-            "and are left out",
-            file=sys.stderr,
-        )
-    if not current:
-        where = wish.on or settings.state_folder / FILE
-        raise ConfigError(f"{where}: holds no scores of the experts as they are now")
-    return current
-
-
-def _sources(text: str) -> tuple[Source, ...]:
-    known: tuple[Source, ...] = get_args(Source)
-    named = [name.strip() for name in text.split(",")]
-    for name in named:
-        if name not in known:
-            raise ConfigError(f"--source: no source `{name}`; there are: {', '.join(known)}")
-    return tuple(source for source in known if source in named)
-
-
-def _candidates(composition: Composition, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the experts that may answer and were scored."""
-    scored = {row.expert for row in outcomes}
-    experts = composition.experts.items()
-    found = tuple(name for name, expert in experts if expert.is_eligible and name in scored)
-    if not found:
-        raise ConfigError(
-            f"{composition.source}: none of the scored experts may answer: their `status` is "
-            "neither `live` nor `canary`"
-        )
-    return found
 
 
 def standing_of(composition: Composition) -> Standing:

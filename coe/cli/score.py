@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from coe.scoring.run import Happened, Options, Work, prepare
 from coe.scoring.session import score
 from coe.scoring.table import Table, tabulate
 from coe.settings import Settings
+from coe.stores import drafts
+from coe.stores.drafts import DraftStore
 from coe.stores.outcomes import FILE, OutcomeStore
 
 GOES_ON = "what was scored is kept, and the same command goes on from there"
@@ -44,6 +47,8 @@ class Wish:
     routed: bool = True
     run_code: bool = False
     keep_prompts: bool = False
+    samples: int = 1
+    keep_answers: bool = False
     dry_run: bool = False
     export: Path | None = None
     imported: Path | None = None
@@ -124,13 +129,17 @@ def _score(
         max_tokens=wish.max_tokens,
         run_code=wish.run_code,
         keep_prompts=wish.keep_prompts,
+        samples=wish.samples,
     )
-    work = prepare(composition, rows, _experts(wish, composition), store, options)
-    print(estimate(work), file=sys.stderr)
-    if wish.dry_run:
-        return None
-    with shown(GOES_ON) as progress:
-        happened = asyncio.run(score(work, settings, store, progress, routed=wish.routed))
+    experts = _experts(wish, composition)
+    with _texts(wish, settings) as texts:
+        work = prepare(composition, rows, experts, store, options, texts)
+        print(estimate(work), file=sys.stderr)
+        if wish.dry_run:
+            return None
+        with shown(GOES_ON) as progress:
+            doing = score(work, settings, store, progress, routed=wish.routed, drafts=texts)
+            happened = asyncio.run(doing)
     table = _table(work, store)
     if wish.as_json:
         print_json(_document(table, happened))
@@ -138,6 +147,13 @@ def _score(
         print(table.text(shutil.get_terminal_size((100, 24)).columns))
     _say(work, happened)
     return happened
+
+
+def _texts(wish: Wish, settings: Settings) -> AbstractContextManager[DraftStore | None]:
+    """Return where the answers' texts are kept, if they are."""
+    if not wish.keep_answers and wish.samples == 1:
+        return nullcontext()
+    return DraftStore.open(settings.state_folder / drafts.FILE)
 
 
 def _cap(wish: Wish) -> tuple[float | None, str]:
@@ -151,11 +167,13 @@ def _cap(wish: Wish) -> tuple[float | None, str]:
 
 def estimate(work: Work) -> str:
     """Return how many calls are to be made and about what they cost, for people."""
-    total = len(work.rows) * len(work.left)
+    samples = work.options.samples
+    total = len(work.rows) * len(work.left) * samples
     kept = total - work.calls
+    times = f" x {samples} samples" if samples > 1 else ""
     lines = [
-        f"{len(work.rows)} prompts x {len(work.left)} experts: {work.calls} answers to ask for"
-        + (f", {kept} are kept already" if kept else "")
+        f"{len(work.rows)} prompts x {len(work.left)} experts{times}: {work.calls} answers to ask "
+        "for" + (f", {kept} are kept already" if kept else "")
     ]
     priced = {name: work.cost(name) for name, rows in work.left.items() if rows}
     known = {name: cost for name, cost in priced.items() if cost is not None}

@@ -7,11 +7,13 @@ arXiv 2506.07962: two models that err name the same wrong choice in 60 % of case
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from coe.mapping.outcomes import NONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,6 +114,21 @@ class Rates:
             found = probability * self._rates(category, columns) + (1 - probability) * found
         return dict(zip(self.experts, found.tolist(), strict=True))
 
+    def only(self, experts: Collection[str]) -> Rates:
+        """Return the rates of some of the experts."""
+        columns = [i for i, name in enumerate(self.experts) if name in experts]
+
+        def kept(tally: Tally) -> Tally:
+            part = Tally(patterns=tally.patterns[:, columns], counts=tally.counts)
+            return merged([part], len(columns))
+
+        return Rates(
+            experts=tuple(self.experts[i] for i in columns),
+            categories={name: kept(tally) for name, tally in self.categories.items()},
+            overall=kept(self.overall),
+            strength=self.strength,
+        )
+
     def _rates(self, category: str | None, wrong: tuple[int, ...]) -> Floats:
         """Return the rates, shape (E,); counted once for the same question."""
         found = self._known.get((category, wrong))
@@ -134,20 +151,33 @@ class Rates:
         return np.min(fewer, axis=0), self.strength
 
 
+def merged(tallies: Iterable[Tally], experts: int) -> Tally:
+    """Return the tally of all of their prompts."""
+    some = [tally for tally in tallies if len(tally.counts)]
+    if not some:
+        return Tally.of(np.zeros((0, experts), dtype=np.int8))
+    patterns, place = np.unique(
+        np.concatenate([tally.patterns for tally in some]), axis=0, return_inverse=True
+    )
+    counts = np.bincount(place.ravel(), np.concatenate([tally.counts for tally in some]))
+    return Tally(patterns=patterns, counts=counts.astype(np.float64))
+
+
 def count(matrix: OutcomeMatrix, *, strength: float = STRENGTH) -> Rates:
     """Return the rates of some outcomes.
 
-    A prompt counts for its likeliest category; for none where that is none of them.
+    A prompt counts for its likeliest category, which may be none of them.
     """
     marks = np.where(np.isnan(matrix.scores), UNKNOWN, matrix.scores >= GOOD).astype(np.int8)
     likeliest = matrix.memberships.argmax(axis=1)
+    categories = {
+        name: Tally.of(marks[likeliest == i])
+        for i, name in enumerate((*matrix.categories, NONE))
+        if (likeliest == i).any()
+    }
     return Rates(
         experts=matrix.experts,
-        categories={
-            name: Tally.of(marks[likeliest == i])
-            for i, name in enumerate(matrix.categories)
-            if (likeliest == i).any()
-        },
-        overall=Tally.of(marks),
+        categories=categories,
+        overall=merged(categories.values(), len(matrix.experts)),
         strength=strength,
     )

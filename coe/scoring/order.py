@@ -57,7 +57,16 @@ def _at_once(own: int | None, wanted: int | None) -> int:
 
 
 def left(
-    rows: Sequence[Row], experts: Sequence[str], done: Mapping[str, Collection[str]]
+    rows: Sequence[Row], experts: Sequence[str], done: Mapping[str, Collection[tuple[str, int]]]
 ) -> dict[str, tuple[Row, ...]]:
-    """Return the rows that each expert has not answered yet, by expert."""
-    return {name: tuple(row for row in rows if row.digest not in done[name]) for name in experts}
+    """Return the rows that each expert has not answered yet, by expert.
+
+    Args:
+        rows: one for each sample.
+        experts: who is asked.
+        done: by expert, the digests and samples that are there.
+    """
+    return {
+        name: tuple(row for row in rows if (row.digest, row.sample) not in done[name])
+        for name in experts
+    }

@@ -32,6 +32,7 @@ class Row:
         body: further fields of the request, such as `max_tokens`.
         category: the one that it belongs to; None where the file does not say.
         id: the file's own name for it; empty where it has none.
+        sample: how often an expert is asked it before this.
     """
 
     place: str
@@ -41,6 +42,7 @@ class Row:
     body: Mapping[str, Any] = field(default_factory=dict)
     category: str | None = None
     id: str = ""
+    sample: int = 0
 
     @property
     def request(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from coe.asking import Reply, ask
 from coe.composition import Composition
 from coe.composition.revisions import revision
+from coe.drafting.bodies import SAMPLE_TEMPERATURE
 from coe.errors import (
     BackendProtocolError,
     BackendTimeout,
@@ -33,6 +34,7 @@ from coe.scoring.prices import Purse, about, answer_limit, at_most, currency_of,
 from coe.scoring.routing import route_all
 from coe.scoring.rows import Row
 from coe.scoring.sandbox import run_tests
+from coe.stores.drafts import DraftStore, ScoredDraft
 from coe.stores.outcomes import OutcomeStore, Prompt
 from coe.tools import Progress
 
@@ -56,6 +58,7 @@ class Options:
         max_tokens: of an answer; None: as the row or the expert says.
         run_code: whether code of answers may be run.
         keep_prompts: keep the texts of the prompts, too.
+        samples: how often each expert is asked each prompt; only the first counts as an outcome.
     """
 
     source: Source = "evaluation"
@@ -65,6 +68,7 @@ class Options:
     max_tokens: int | None = None
     run_code: bool = False
     keep_prompts: bool = False
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ class Work:
         composition: as it is.
         askable: the same, with every expert that is asked made `live`.
         rows: all of them.
-        left: those that each expert has not answered yet.
+        left: those that each expert has not answered yet, one for each sample.
         revisions: of the experts, by name.
         currency: of the prices; empty where no expert has one.
     """
@@ -97,6 +101,26 @@ class Work:
         """Return a row's request."""
         limit = self.options.max_tokens
         return row.request if limit is None else {"max_tokens": limit, **row.request}
+
+    def asked(self, name: str, row: Row, *, kept: bool) -> dict[str, object]:
+        """Return what an expert is sent; what it is asked again it is asked as on a panel.
+
+        Args:
+            name: the expert.
+            row: what it is asked.
+            kept: whether its answer is kept: then what its tokens say is asked for, where it can
+                tell.
+        """
+        body, expert = self.body(row), self.composition.experts[name]
+        if row.sample:
+            given = {**expert.defaults, **body}
+            seed = given.get("seed")
+            body = {**body, "seed": row.sample + (seed if isinstance(seed, int) else 0)}
+            if given.get("temperature") is None:
+                body["temperature"] = SAMPLE_TEMPERATURE
+        if kept and "logprobs" in (expert.capabilities or ()):
+            body = {**body, "logprobs": True}
+        return body
 
     def cost(self, name: str) -> float | None:
         """Return about what an expert's answers will cost, less judges; None: not known."""
@@ -144,8 +168,11 @@ def prepare(
     experts: Sequence[str],
     store: OutcomeStore,
     options: Options,
+    drafts: DraftStore | None = None,
 ) -> Work:
     """Find out what is left to do; nobody is asked.
+
+    With `drafts` an answer is there where its text is kept, too.
 
     Raises:
         ConfigError: an expert is unknown, code would be run that may not be, prices and the cap
@@ -170,7 +197,11 @@ def prepare(
     if options.currency and currency not in {"", options.currency}:
         raise ConfigError(f"the prices are in {currency}, and the cap is in {options.currency}")
     revisions = {name: revision(composition, name) for name in experts}
-    done = {name: store.done(name, revisions[name], options.source) for name in experts}
+    done = {
+        name: _done(store.done(name, mark, options.source), drafts, name, mark)
+        for name, mark in revisions.items()
+    }
+    asked_for = [replace(row, sample=i) for i in range(options.samples) for row in rows]
     live = {
         name: replace(expert, status="live") if name in asked else expert
         for name, expert in composition.experts.items()
@@ -179,7 +210,7 @@ def prepare(
         composition=composition,
         askable=replace(composition, experts=live),
         rows=tuple(rows),
-        left=left(rows, experts, done),
+        left=left(asked_for, experts, done),
         revisions=revisions,
         currency=currency,
         options=options,
@@ -187,6 +218,17 @@ def prepare(
     if options.max_cost is not None:
         _check_limits(work)
     return work
+
+
+def _done(
+    scored: frozenset[str], drafts: DraftStore | None, name: str, mark: str
+) -> frozenset[tuple[str, int]]:
+    """Return what an expert has answered, by digest and sample."""
+    first = frozenset((digest, 0) for digest in scored)
+    if drafts is None:
+        return first
+    kept = drafts.done(name, mark)
+    return frozenset(pair for pair in kept if pair[1] or pair in first)
 
 
 def _check_limits(work: Work) -> None:
@@ -209,6 +251,7 @@ async def run(
     progress: Progress,
     *,
     router: str | None = None,
+    drafts: DraftStore | None = None,
 ) -> Happened:
     """Route the prompts, ask the experts, and keep every outcome as soon as it is there.
 
@@ -218,6 +261,7 @@ async def run(
         store: where outcomes are kept.
         progress: told as it goes on.
         router: mark of the router; None: prompts are not routed.
+        drafts: where the answers' texts are kept; None: they are not.
     """
     happened = Happened()
     keep = work.options.keep_prompts
@@ -230,7 +274,7 @@ async def run(
         unrouted = [row for row in work.rows if known[row.digest].router != router]
         prompts, happened.unrouted = await route_all(gateway, unrouted, router, progress)
         store.note(prompts)
-    scorer = _Scorer(work, gateway, store, progress, happened)
+    scorer = _Scorer(work, gateway, store, progress, happened, drafts)
     try:
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes(work.composition, tuple(work.left), work.options.concurrency):
@@ -268,7 +312,9 @@ class _Scorer:
         store: OutcomeStore,
         progress: Progress,
         happened: Happened,
+        drafts: DraftStore | None,
     ) -> None:
+        self._drafts = drafts
         self.purse = Purse(work.options.max_cost)
         self._work = work
         self._gateway = gateway
@@ -345,15 +391,16 @@ class _Scorer:
         Raises:
             CoEError: it gave no answer.
         """
-        work, row = self._work, job.row
+        row = job.row
+        body = self._work.asked(job.expert, row, kept=self._drafts is not None)
         for _ in range(_TRIES - 1):
             try:
-                return await self._once(job.expert, work.body(row), about(row))
+                return await self._once(job.expert, body, about(row))
             except CoEError as error:
                 if not error.retryable or error.retry_after_s is None:
                     raise
                 await asyncio.sleep(min(error.retry_after_s, _LONGEST_WAIT_S))
-        return await self._once(job.expert, work.body(row), about(row))
+        return await self._once(job.expert, body, about(row))
 
     async def _once(self, name: str, body: Mapping[str, Any], tokens: int) -> Reply:
         work, backends = self._work, self._gateway.backends
@@ -405,6 +452,11 @@ class _Scorer:
             happened.stopped.append(who)
 
     def _keep(self, job: _Job, reply: Reply, score: float) -> None:
+        if self._drafts is not None:
+            self._drafts.add([_draft(job, self._work.revisions[job.expert], reply, score)])
+        self._happened.scored[job.expert] += 1
+        if job.row.sample:
+            return  # one answer is what an expert is worth; the others are for panels
         outcome = Outcome(
             prompt=job.row.digest,
             expert=job.expert,
@@ -416,4 +468,15 @@ class _Scorer:
             at=time.time(),
         )
         self._store.add([outcome])
-        self._happened.scored[job.expert] += 1
+
+
+def _draft(job: _Job, revision: str, reply: Reply, score: float) -> ScoredDraft:
+    return ScoredDraft(
+        prompt=job.row.digest,
+        expert=job.expert,
+        revision=revision,
+        sample=job.row.sample,
+        text=reply.text or "",
+        score=score,
+        logprob=reply.logprob,
+    )

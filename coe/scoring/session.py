@@ -11,6 +11,7 @@ from coe.pipeline import Gateway
 from coe.scoring.routing import router_mark
 from coe.scoring.run import Happened, Work, run
 from coe.settings import Settings
+from coe.stores.drafts import DraftStore
 from coe.stores.outcomes import OutcomeStore
 from coe.telemetry import Telemetry
 from coe.tools import Progress
@@ -26,6 +27,7 @@ async def score(
     progress: Progress,
     *,
     routed: bool = True,
+    drafts: DraftStore | None = None,
 ) -> Happened:
     """Do the work, with routers and backends of its own.
 
@@ -35,6 +37,7 @@ async def score(
         store: where outcomes are kept.
         progress: told as it goes on.
         routed: ask the composition's router about every prompt, where it has one.
+        drafts: where the answers' texts are kept; None: they are not.
 
     Raises:
         ConfigError: the composition asks for what is not there.
@@ -46,7 +49,7 @@ async def score(
             await gateway.classifier.load(patient=False)
         await _load(work, gateway)
         mark = router_mark(work.composition, gateway.encoders) if routed else None
-        return await run(work, gateway, store, progress, router=mark)
+        return await run(work, gateway, store, progress, router=mark, drafts=drafts)
 
 
 @asynccontextmanager
@@ -62,7 +65,10 @@ async def opened(composition: Composition, settings: Settings) -> AsyncGenerator
 
 async def _load(work: Work, gateway: Gateway) -> None:
     """Load engines of ours before anybody is asked: loading is no part of an answer's latency."""
-    needed = {work.composition.experts[name].backend for name, rows in work.left.items() if rows}
+    composition = work.composition
+    asked = [name for name, rows in work.left.items() if rows]
+    needed = {composition.experts[name].backend for name in asked}
+    needed |= {composition.root(name).backend for name in asked}
     for name in needed:
         start = getattr(gateway.backends[name], "start", None)
         if start is not None:
