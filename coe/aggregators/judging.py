@@ -1,8 +1,9 @@
 """What an expert is asked about drafts, and how its word is read.
 
-A judge gives its verdict in one word. Two answers are named by letters that are drawn from what
-they say, so that none of them can ask to be chosen, and a judge's liking for `A` is worth nothing.
-It tends to prefer what stands first, or last, all the same: a pair is asked about in both orders.
+A judge gives its verdict in one word; of one that says more, the last line counts. Two answers are
+named by letters that are drawn from what they say, so that none of them can ask to be chosen, and a
+judge's liking for `A` is worth nothing. It tends to prefer what stands first, or last, all the
+same: a pair is asked about in both orders.
 
 Reference: Zheng, L. et al. (2023). Judging LLM-as-a-judge with MT-Bench and Chatbot Arena. arXiv
 2306.05685, section 3.4 (position bias; swapping positions).
@@ -29,13 +30,13 @@ You compare two answers to the last message of a conversation. The better one is
 right; of two that are, the more complete one, then the one that is more to the point. Neither \
 their order nor their length matters. {_MATERIAL}
 
-End with one word, alone on the last line: {{first}} if answer {{first}} is better, {{second}} if \
+Reply with one word and nothing else: {{first}} if answer {{first}} is better, {{second}} if \
 answer {{second}} is, TIE if neither is."""
 _RATE = f"""\
 You judge an answer to the last message of a conversation. How probably is it right and complete? \
 {_MATERIAL}
 
-End with a whole number from 0 (surely not) to 100 (surely), alone on the last line."""
+Reply with a whole number from 0 (surely not) to 100 (surely), and nothing else."""
 
 
 def names(word: str, first: int, second: int) -> tuple[str, str]:
