@@ -123,7 +123,7 @@ async def _tried(gateway: Gateway, expert: Expert) -> list[Finding]:
     """Ask it, holding its place in memory: whatever else is there, no more than fits."""
     before = _resident()
     try:
-        async with _placed(gateway, expert) as slot:
+        async with _placed(gateway, gateway.composition.root(expert.name)) as slot:
             findings = await _answers(gateway, expert.name, slot, before)
             if findings[-1].state == "ok":
                 findings.append(await _streams(gateway, expert.name))

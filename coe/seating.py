@@ -137,7 +137,8 @@ def owners(
 def _candidate(expert: Expert, chosen: Choice | None) -> Candidate:
     prospect = chosen.of(expert.name) if chosen is not None else None
     quality = prospect.quality if prospect is not None else None
-    return Candidate(expert=expert.name, backend=expert.backend, quality=quality)
+    backend = expert.host or expert.backend
+    return Candidate(expert=expert.name, backend=backend, quality=quality)
 
 
 def _without_price(panel: Panel, candidates: Sequence[Expert]) -> list[Exclusion]:

@@ -14,6 +14,7 @@ from coe.cli.serve import read_settings
 from coe.composition import Composition, load
 from coe.composition.document import parse
 from coe.composition.edit import Change, add_expert, remove_expert, rewrite, set_expert
+from coe.composition.programs import KINDS
 from coe.errors import CoEError, CompositionError, ConfigError
 
 if TYPE_CHECKING:
@@ -51,12 +52,16 @@ def add(config: Path | None, wish: Addition) -> None:
             raise ConfigError(f"`{wish.model}` is not BACKEND/MODEL")
         keys |= {"backend": backend, "model": model}
     keys |= {key: value for key, value in (("base", wish.base), ("adapter", wish.adapter)) if value}
-    if not keys:
-        raise ConfigError("name what it is: BACKEND/MODEL, or --base and --adapter")
+    more = dict(map(_setting, wish.keys))
+    if not keys and not more.keys() & set(KINDS):
+        raise ConfigError(
+            "name what it is: BACKEND/MODEL, or --base and --adapter, or a prompt program:"
+            " --set 'recipe={over: NAME, system: TEXT}'"
+        )
     keys["status"] = wish.status
     if wish.share is not None:
         keys["share"] = wish.share
-    keys |= dict(map(_setting, wish.keys))
+    keys |= more
     change = partial(
         add_expert,
         name=wish.name,

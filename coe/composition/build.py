@@ -220,6 +220,7 @@ def _program(name: str, source: Source) -> Expert:
         kind="program",
         backend=PROGRAM,
         model=name,
+        host=base.host or base.backend,
         program=program,
         calls=base.calls * samples,
         added=base.added + added,

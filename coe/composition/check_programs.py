@@ -15,6 +15,7 @@ from coe.composition.program_keys import ExamplesKeys, RecipeKeys
 from coe.composition.programs import (
     DEPTH,
     FIELDS,
+    KINDS,
     PROGRAM,
     TTL_S,
     VARIED,
@@ -38,8 +39,7 @@ _SHOWN = 10  # bad rows of one file
 
 def program_keys(expert: ExpertKeys) -> tuple[str, ...]:
     """Return the keys that make an expert a program: one for a program, none for a model."""
-    keys = ("recipe", "constant", "refuse", "cached")
-    return tuple(key for key in keys if getattr(expert, key) is not None)
+    return tuple(key for key in KINDS if getattr(expert, key) is not None)
 
 
 def over_of(expert: ExpertKeys) -> str | None:

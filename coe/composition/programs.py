@@ -16,6 +16,9 @@ Vote = Literal["number", "choice", "json", "text"]
 PROGRAM = "program"
 """The type of the backend that serves programs, and its name."""
 
+KINDS = ("recipe", "cached", "constant", "refuse")
+"""The keys that make an expert a program, each a kind of its own."""
+
 DEPTH = 2
 """Programs that may stand on one another."""
 

@@ -99,6 +99,8 @@ class Expert:
     Attributes:
         model: what the backend knows the model by; for a LoRA that of its base, for a program the
             expert's own name.
+        host: the backend whose memory and slots its calls take, where that is not its own; for a
+            program that of the model under it.
         program: what it does, where it is a prompt program.
         calls: of models, that one answer takes at most: 1, but for a program.
         added: bytes that every one of them has before the prompt, at most; 0, but for a program.
@@ -117,6 +119,7 @@ class Expert:
     model: str
     base: str | None = None
     adapter: Adapter | None = None
+    host: str = ""
     program: Program | None = None
     calls: int = 1
     added: int = 0

@@ -100,18 +100,19 @@ def limited(body: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
 def offer_of(call: Call, expert: Expert) -> Offer:
     """Return what a call may cost at most.
 
-    No token stands for less than a byte of the body, which holds all that the model is shown.
+    No token stands for less than a byte of the body, which holds all that the model is shown, but
+    for what a prompt program adds to each of its calls.
     """
     cost, body = expert.cost, call.body
     if cost is None or cost.input is None or cost.output is None:
         return Offer(prompt=float("inf"))
     messages: Sequence[Any] = body.get("messages") or ()
-    sent = len(orjson.dumps(body)) + sum(_around(message) for message in messages)
+    sent = len(orjson.dumps(body)) + sum(_around(message) for message in messages) + expert.added
     most = [expert.max_output] if expert.max_output is not None else []
     most += [expert.context - sent] if expert.context is not None else []
     return Offer(
-        prompt=cost.input * sent / _PER,
-        token=cost.output / _PER,
+        prompt=cost.input * sent / _PER * expert.calls,
+        token=cost.output / _PER * expert.calls,
         limit=_limit(body),
         ceiling=max(min(most), LEAST_TOKENS) if most else None,
     )

@@ -13,6 +13,8 @@ from typing import Any
 import openai
 import pytest
 
+from coe.composition import load
+from coe.composition.programs import Recipe
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Coe, Running, Serve
@@ -436,3 +438,101 @@ async def test_the_calls_of_a_recipe_wait_as_the_request_does(
 
     assert answer.model == "steps"
     assert answer.choices[0].message.content == "echo: what is 4 plus 4"
+
+
+# ---------------------------------------------------------------- like any expert
+
+
+async def test_a_recipe_sits_on_a_panel(desk: Desk) -> None:
+    desk.upstream.says = lambda body: f"so it is {len(body['messages'])}"
+    panel = (
+        "aggregation: {{all: {{method: vote, answer: number, experts: [coder, terse, hello],"
+        " weighted: false}}}}\nmodels: {{coe/all: {{aggregate: all}}}}\n"
+    )
+    text = desk.text() + panel.format()
+    async with desk._serve(text) as running:
+        answer = await running.chat("coe/all", "what is 4 plus 4")
+        body = await answer.json()
+
+    assert answer.status == 200, body
+    assert body["choices"][0]["message"]["content"] in {"so it is 1", "so it is 2"}
+    prompt, completion = body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]
+    assert completion in {4, 8}
+    assert float(answer.headers["x-coe-cost-usd"]) == pytest.approx(
+        (prompt * 1 + completion * 2) / 1e6
+    )
+
+
+async def test_a_program_is_a_fallback_and_has_one(desk: Desk) -> None:
+    text = (
+        desk.text("error-500") + "categories: {sums: {keywords: [plus], experts: [voted, hello]}}\n"
+    )
+    async with desk._serve(text) as running:
+        answer = await running.chat("coe/auto", "what is 4 plus 4")
+        body = await answer.json()
+
+    assert answer.headers["x-coe-expert"] == "hello"
+    assert answer.headers["x-coe-reason"] == "fallback"
+    assert body["choices"][0]["message"]["content"] == "Hello! I am hello."
+
+
+async def test_the_limits_of_the_model_below_are_those_of_the_program(desk: Desk) -> None:
+    limits = "timeouts: {first_token: 100ms, total: 200ms}"
+    text = (
+        desk.text("hang")
+        .replace('up: "', 'up: {url: "', 1)
+        .replace('"}\nexperts', f'", {limits}}}}}\nexperts', 1)
+    )
+    async with desk._serve(text) as running:
+        for model, stream in (("terse", True), ("voted", False), ("memo", True)):
+            answer = await running.chat(model, stream=stream)
+            assert answer.status == 504, await answer.text()
+
+
+async def test_a_program_is_listed_and_explained(desk: Desk) -> None:
+    async with desk.gateway() as running:
+        models = await (await running.request("GET", f"{running.url}/models")).json()
+        card = await (await running.request("GET", f"{running.url}/experts/voted")).json()
+
+    assert {"terse", "voted", "hello", "no", "memo"} <= {row["id"] for row in models["data"]}
+    assert (card["kind"], card["backend"]) == ("program", "program")
+
+
+async def test_a_checkup_tries_a_program(coe: Coe) -> None:
+    done = await asyncio.to_thread(coe, "experts", "check", "terse", "voted", "hello", "--json")
+
+    assert done.returncode == 0, done.stdout
+    assert [row["ok"] for row in json.loads(done.stdout)] == [True] * 3
+
+
+async def test_a_program_judges_for_a_router(
+    coe: Coe, folder: Path, upstream: FakeUpstream
+) -> None:
+    def says(body: Mapping[str, Any]) -> str:
+        is_asked = body["messages"][0]["content"].startswith("Be terse.")
+        return json.dumps({"category": "sums" if is_asked else "trips", "confidence": 0.9})
+
+    upstream.says = says
+    file = folder / "experts.yaml"
+    file.write_text(
+        file.read_text()
+        + "categories: {sums: {description: sums, experts: [coder]},"
+        + " trips: {description: trips, experts: [coder]}}\n"
+        + "routers: {default: {type: llm, expert: terse}}\n"
+    )
+
+    done = await asyncio.to_thread(coe, "route", "what is 4 plus 4", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["category"] == "sums"
+
+
+async def test_a_recipe_is_added_from_the_command_line(coe: Coe, folder: Path) -> None:
+    add = ("experts", "add", "long", "--set", "recipe={over: coder, system: Be long.}")
+
+    done = await asyncio.to_thread(coe, *add)
+
+    assert done.returncode == 0, done.stderr
+    added = load(folder / "experts.yaml", {}).experts["long"]
+    assert added.program == Recipe(over="coder", system="Be long.")
+    assert added.status == "canary"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from coe.claim import Claim
+from coe.composition import Cost, Expert
 from coe.composition.programs import Example, Examples
+from coe.drafting.bodies import offer_of
 from coe.programs.memory import LONGEST, Memory, key_of
 from coe.programs.nearest import Nearest
 from coe.programs.prompt import about, sample, sent
 from coe.programs.spelling import renamed
 from coe.programs.usage import summed
+from coe.scoring.checks import Exact
+from coe.scoring.prices import at_most, expected
+from coe.scoring.rows import Row
 from coe.types import Call, Dispatch
+
+EXACT = Exact(answers=("4",))
 
 COUNTS = st.integers(0, 10**6)
 USAGES = st.fixed_dictionaries(
@@ -194,3 +202,28 @@ def test_a_changed_composition_keeps_the_embeddings_that_are_the_same(
     after.load()
 
     assert len(encoder.seen) == seen
+
+
+def test_a_program_costs_its_calls_and_what_it_adds_to_each() -> None:
+    body: dict[str, Any] = {"max_tokens": 100}
+    row = Row(place="", digest="", messages=({"role": "user", "content": "x" * 40},), check=EXACT)
+    coder = Expert(name="c", backend="b", model="m", cost=Cost(input=1.0, output=2.0))
+    voted = replace(coder, calls=5, added=400)
+    free = replace(coder, calls=0)
+
+    one, five = expected(coder, row, body), expected(voted, row, body)
+    assert one is not None
+    assert five == pytest.approx(5 * (one + 100 / 1e6))
+    most = at_most(coder, row.messages, 100)
+    assert at_most(voted, row.messages, 100) == pytest.approx(5 * (most + 400 / 1e6))
+    assert expected(free, row, body) == at_most(free, row.messages, 100) == 0
+
+
+def test_what_a_panel_sets_aside_for_a_program_is_for_all_of_its_calls() -> None:
+    call = Call(expert="c", backend="b", model="m", body={"messages": [], "max_tokens": 10})
+    coder = Expert(name="c", backend="b", model="m", cost=Cost(input=1.0, output=2.0))
+
+    one, five = offer_of(call, coder), offer_of(call, replace(coder, calls=5, added=400))
+
+    assert five.prompt == pytest.approx(5 * (one.prompt + 400 / 1e6))
+    assert five.token == pytest.approx(5 * one.token)
