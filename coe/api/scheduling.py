@@ -58,6 +58,7 @@ def _pool(slots: Slots, now_s: float, offset_s: float) -> dict[str, Any]:
                 "memory": known[view.expert].memory,
                 "base": known[view.expert].base,
                 "pinned": known[view.expert].pinned,
+                "preferred": known[view.expert].preferred,
             }
             for view in slots.views()
         ],

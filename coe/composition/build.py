@@ -186,6 +186,7 @@ def _expert(name: str, source: Source) -> Expert:
         memory=keys.memory,
         load_time_s=keys.load_time or LOAD_TIME_S,
         pinned=keys.residency == "pinned",
+        preferred=keys.residency == "preferred",
         capabilities=None if capabilities is None else frozenset(capabilities),
         cost=_cost(keys.cost or base.cost),
         **_card(keys),

@@ -42,7 +42,8 @@ def _check_use(name: str, expert: ExpertKeys, file: FileKeys, report: Report) ->
         message = f"it is pinned and its base `{expert.base}` may leave"
         report.error((*path, "residency"), message, "pin the base, too")
     if backend.memory is None:
-        for key, is_set in (("residency", is_pinned), ("load_time", expert.load_time is not None)):
+        is_kept = expert.residency != "on_demand"
+        for key, is_set in (("residency", is_kept), ("load_time", expert.load_time is not None)):
             if is_set:
                 message = (
                     f"`{key}` has no effect: backend `{(base or expert).backend}` has no `memory`"

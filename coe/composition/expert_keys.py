@@ -169,8 +169,11 @@ class ExpertKeys(Keys):
     load_time: Duration | None = Field(
         None, description="How long it takes to load, as a first guess. Default `5s`."
     )
-    residency: Literal["pinned", "on_demand"] = Field(
-        "on_demand", description="`pinned`: it is loaded at the start and never unloaded."
+    residency: Literal["pinned", "preferred", "on_demand"] = Field(
+        "on_demand",
+        description="`pinned`: it is loaded at the start and never unloaded. `preferred`: it is"
+        " loaded at the start where it fits beside them, leaves after the others, and comes back"
+        " when nobody needs the room.",
     )
     capabilities: Texts | None = Field(
         None,

@@ -21,7 +21,6 @@ _PRIVATE = frozenset({"api_key", "headers"})
 _LATER_VALUES = {
     "choose": frozenset({"weighted", "best_skill"}),
     "fair_share": frozenset({"team"}),
-    "residency": frozenset({"preferred"}),
     "unit": frozenset({"team"}),
 }
 _EXPECTED = {

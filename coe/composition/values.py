@@ -108,6 +108,7 @@ class Expert:
         memory: bytes that it takes; None where the file does not say.
         load_time_s: a first guess of what loading it takes.
         pinned: whether it is never unloaded.
+        preferred: whether it is unloaded after others, and brought back when nobody needs the room.
         capabilities: None where the file does not declare any: then nothing is ruled out.
         skills: 0 to 1, by name.
         share: of the conversations that a canary may answer, in (0, 1].
@@ -128,6 +129,7 @@ class Expert:
     memory: int | None = None
     load_time_s: float = LOAD_TIME_S
     pinned: bool = False
+    preferred: bool = False
     capabilities: frozenset[str] | None = None
     skills: Mapping[str, float] = field(default_factory=_nothing)
     tags: tuple[str, ...] = ()

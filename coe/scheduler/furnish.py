@@ -46,6 +46,7 @@ def furnish(
         everybody = room.everybody.values()
         room.smallest = min((one.size for one in everybody), default=0)
         room.pins = tuple(one for one in everybody if one.expert.pinned)
+        room.favourites = tuple(one for one in everybody if one.expert.preferred)
     for name in sorted(resident, key=lambda one: one in occupants and occupants[one].is_adapter):
         _settle_in(name, occupants)
     for name, size in kept.parked.items():

@@ -47,6 +47,7 @@ class Expert:
         host_s: bringing it in from host memory, where it was parked; None where nobody guesses.
         call_s: one call.
         pinned: loaded first, never unloaded.
+        preferred: loaded next, unloaded last, and brought back when nobody needs the room.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Expert:
     host_s: float | None = None
     call_s: float = 1.0
     pinned: bool = False
+    preferred: bool = False
 
 
 class LoadTimes:

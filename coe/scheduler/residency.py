@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from coe.protocols import Eviction, Ordering
+from coe.scheduler import preference
 from coe.scheduler.events import Action, Lane, Load, Unload, Why
 from coe.scheduler.memory import fewest
 from coe.scheduler.options import Options
@@ -74,7 +75,7 @@ class Residency:
             return
         target = incoming.target
         if incoming.phase == "draining":
-            if not _is_called_for(target):  # 5e
+            if not _is_called_for(incoming):  # 5e
                 self.abandon(room)
                 return
             self._note_overdue(incoming, now_s)
@@ -87,7 +88,7 @@ class Residency:
         if any(victim.status == "unloading" for victim in incoming.victims):
             return
         room.incoming = None
-        if _is_called_for(target):
+        if _is_called_for(incoming):
             room.incoming = incoming
             self._load(incoming, now_s)
 
@@ -135,6 +136,7 @@ class Residency:
             times += (one.loaded_s + options.min_residency_s for one in residents)
         times += (one.retry_s for one in room.pins if one.status == "out")
         times += (one.kept_s for one in room.residents.values() if one.kept_s > now_s)
+        times += preference.wake_times(room)
         return min((time_s for time_s in times if time_s > now_s), default=math.inf)
 
     # ------------------------------------------------------------ who comes
@@ -156,7 +158,9 @@ class Residency:
             target = room.everybody[self.ordering.pick(pending, now_s).expert]
             if incoming := self._plan(room, target, lane, now_s):  # 5c
                 return incoming
-        return None
+        if room.floor and not self.options.prefetch:
+            return None
+        return preference.returning(room, now_s, lambda some: self._ranked(some, now_s))  # 5g
 
     def _lanes(self, room: Room, now_s: float) -> Iterator[Lane]:
         """Yield whose calls may bring somebody in: bulk only where nobody else is absent.
@@ -270,7 +274,7 @@ class Residency:
             return list(some)
         seen = [one.resident(now_s) for one in some]
         by_name = {one.name: one for one in some}
-        return [by_name[one.expert] for one in self.eviction.order(seen, now_s)]
+        return preference.last([by_name[one.expert] for one in self.eviction.order(seen, now_s)])
 
     def _note_overdue(self, incoming: Incoming, now_s: float) -> None:
         if not incoming.is_overdue and self.is_overdue(incoming.target, now_s):
@@ -317,7 +321,10 @@ def _later(room: Room, lane: Lane, most_s: float, now_s: float) -> float:
     return next((time_s for time_s in times if time_s > now_s), math.inf)
 
 
-def _is_called_for(target: Occupant) -> bool:
+def _is_called_for(incoming: Incoming) -> bool:
+    target = incoming.target
+    if incoming.is_returning and not preference.is_needed(target.room):
+        return True
     return target.is_wanted() or target.expert.pinned
 
 

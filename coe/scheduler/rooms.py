@@ -43,11 +43,12 @@ class Occupant:
         before: only calls whose number is smaller may start; infinite while it is open.
         owed: reports of loads and unloads that it was lost in the middle of, or that it is dropped
             from host memory by; it is not loaded before they came.
+        ended_s: when a call of it, or of its adapters, last ended.
         kept_s: until then it is not asked to leave: an unload of it failed.
     """
 
     __slots__ = (
-        "adapters", "before", "bulk_in_flight", "call_s", "calls", "expert", "failures",
+        "adapters", "before", "bulk_in_flight", "call_s", "calls", "ended_s", "expert", "failures",
         "in_flight", "inner", "is_turn_over", "kept_s", "lanes", "loaded_s", "loading_s",
         "members", "memory", "owed", "retry_s", "room", "size", "status", "stay", "times", "turn",
         "unit", "used_s", "uses",
@@ -70,7 +71,7 @@ class Occupant:
         self.stay = self.turn = self.owed = 0
         self.is_turn_over = False
         self.before = math.inf
-        self.loaded_s = self.loading_s = self.used_s = -math.inf
+        self.loaded_s = self.loading_s = self.used_s = self.ended_s = -math.inf
         self.retry_s = self.kept_s = -math.inf
         self.failures = self.calls = 0
         self.uses = 0.0
@@ -239,6 +240,7 @@ class Incoming:
         is_overdue: it has a call that waited for `max_wait_s`.
         before: the victims still start calls whose number is smaller.
         is_promoted: bulk calls that waited for long enough bring it in.
+        is_returning: nobody calls for it: it is preferred.
     """
 
     target: Occupant
@@ -248,6 +250,7 @@ class Incoming:
     is_overdue: bool = False
     before: float = -math.inf
     is_promoted: bool = False
+    is_returning: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -265,6 +268,7 @@ class Room:
         everybody: all that belong here, resident or not.
         smallest: the least place that any of them takes.
         pins: those that are loaded though nobody calls for them, and never leave.
+        favourites: those that are loaded though nobody calls for them where nobody needs the room.
     """
 
     name: str
@@ -276,6 +280,7 @@ class Room:
     everybody: dict[str, Occupant] = field(default_factory=dict)
     smallest: int = 0
     pins: tuple[Occupant, ...] = ()
+    favourites: tuple[Occupant, ...] = ()
     residents: dict[str, Occupant] = field(default_factory=dict)
     heads: dict[Lane, list[Head]] = field(default_factory=lambda: {lane: [] for lane in LANES})
     waiting: dict[Lane, int] = field(default_factory=lambda: dict.fromkeys(LANES, 0))

@@ -17,7 +17,8 @@ What happens when anything happens (numbers are repeated in the code):
    d. an expert stays for at least as many calls as waited for it when it came;
    e. nobody is loaded whom no call waits for any more; a load under way ends quietly;
    f. who leaves is parked in host memory where there is room, or where one that is parked is needed
-      less; the reports say what became of it.
+      less; the reports say what became of it;
+   g. where nobody who is absent is called for, one that is preferred comes back.
 6. Calls beyond `max_wait_s` that are not next are refused.
 """
 
@@ -248,6 +249,7 @@ class Scheduler:
         for one in {occupant, occupant.unit}:
             one.in_flight -= 1
             one.bulk_in_flight -= lane == "bulk"
+            one.ended_s = self._now_s
             if one.in_flight == one.bulk_in_flight:
                 one.room.is_stuck = False
         occupant.learn_call(self._now_s - started_s)

@@ -71,6 +71,20 @@ LAYOUTS = {
             Expert(name="third", pool="p", memory=1, concurrency=2),
         ),
     ),
+    "preferred": Layout(
+        pools=(Pool(name="p", memory=8), Pool(name="q", memory=1, width=1)),
+        experts=(
+            Expert(name="a", pool="p", memory=3, concurrency=2, preferred=True),
+            Expert(name="b", pool="p", memory=3, preferred=True, load_s=0.5),
+            Expert(name="c", pool="p", memory=4, concurrency=2, load_s=0.1),
+            Expert(name="d", pool="p", memory=2, load_s=0.5),
+            Expert(name="base", pool="p", memory=1, max_loras=1, pinned=True),
+            *(Expert(name=f"lora{i}", pool="p", memory=1, base="base") for i in (1, 2)),
+            Expert(name="lora3", pool="p", memory=1, base="base", preferred=True),
+            Expert(name="e", pool="q", memory=1, preferred=True, load_s=0.2),
+            Expert(name="f", pool="q", memory=1, load_s=0.2),
+        ),
+    ),
     "tiers": Layout(
         pools=(Pool(name="p", memory=2, host=2),),
         experts=tuple(
@@ -165,7 +179,8 @@ class Referee:
                 self.resolved[call] += 1
             case Load(expert, source):
                 assert expert not in {*self.resident, *self.loading, *self.unloading}
-                assert self.is_wanted(expert), "nobody waits for what is loaded"
+                is_wanted = self.is_wanted(expert) or self.may_return(expert)
+                assert is_wanted, "nobody waits for what is loaded"
                 assert (source == "host") == (expert in self.parked[self.pool(expert)])
                 dropped = {name for move in self.parking.values() for name in move.drop}
                 assert expert not in dropped, "who is being dropped is not loaded"
@@ -173,6 +188,8 @@ class Referee:
             case Unload(expert, why, park, drop):
                 assert expert in self.resident
                 assert not self.experts[expert].pinned
+                if self.experts[expert].preferred:
+                    assert self.is_wanted(why.for_expert), "preferred ones leave for calls alone"
                 assert not self.works(expert), "an expert that works is never unloaded"
                 assert why.for_expert in self.experts
                 assert str(why)
@@ -235,6 +252,18 @@ class Referee:
         served = {expert, *self.with_adapters(expert)}
         pinned = self.experts[expert].pinned
         return pinned or any(t.expert in served for t in self.waiting.values())
+
+    def may_return(self, expert: str) -> bool:
+        """Whether it is preferred, and no call waits for anybody absent from where it belongs."""
+        one = self.experts[expert]
+        here = {*self.resident, *self.loading, *self.unloading}
+        names = {
+            ticket.expert if one.base else self.unit(ticket.expert)
+            for ticket in self.waiting.values()
+            if self.pool(ticket.expert) == one.pool
+            and (one.base is None or self.experts[ticket.expert].base == one.base)
+        }
+        return one.preferred and names <= here
 
     def works(self, expert: str) -> bool:
         served = {expert, *self.with_adapters(expert)}
