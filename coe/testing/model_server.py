@@ -36,6 +36,8 @@ from coe.testing.upstream import FakeUpstream
 Kind = Literal["ollama", "vllm", "sglang", "llamacpp", "llama_cpp_python", "llama_swap"]
 Verb = Literal["load", "unload", "list"]
 _LATE = re.compile(r"late-(\d+)ms")
+_SLEEP = re.compile(r"POST /sleep\?level=([12])")
+_WAKE = re.compile(r"POST /wake_up(?:\?tags=(weights|kv_cache))?")
 _NOT_FOUND = 404
 
 
@@ -52,6 +54,9 @@ class ModelServer(FakeUpstream):
     Attributes:
         held: what is in memory, in the order in which it came.
         asleep: whether it sleeps.
+        level: how deep it slept last.
+        is_garbled: whether its weights are lost. vLLM answers nonsense then; this one with a 500,
+            so that a test notices.
         spoil: what goes wrong, by what is asked for; take it out to end it.
         changes: every load and unload that was done, in order, such as `load alpha`.
     """
@@ -73,6 +78,9 @@ class ModelServer(FakeUpstream):
         self.allows = allows
         self.held: list[str] = [next(iter(models))] if kind == "llama_cpp_python" else []
         self.asleep = False
+        self.level = 0
+        self.asleep_parts: set[str] = set()
+        self.is_garbled = False
         self.spoil: dict[Verb, str] = {}
         self.changes: list[str] = []
         self._coming: set[str] = set()
@@ -101,6 +109,8 @@ class ModelServer(FakeUpstream):
         names = {*self.held, self.base} if self.kind in {"vllm", "sglang"} else {*self.sizes}
         if self.asleep or ask.model not in names:
             return _status(404, f"The model `{ask.model}` does not exist.")
+        if self.is_garbled:
+            return _status(500, "made to fail: the weights are lost")
         if self.kind not in {"vllm", "sglang"}:
             self._bring(ask.model)  # these load what they are asked for
         return behaviours.steps(replace(ask, model="ok"))
@@ -129,13 +139,50 @@ class ModelServer(FakeUpstream):
             return self._done("list", self._cards())
         if not self.allows:
             return None
-        if line == "GET /is_sleeping":
-            return self._done("list", {"is_sleeping": self.asleep})
-        if line in {"POST /sleep?level=1", "POST /wake_up"}:
-            return self._done("unload" if "sleep" in line else "load", {}, self.base)
         if line in {"POST /v1/load_lora_adapter", "POST /v1/unload_lora_adapter"}:
             return self._vllm_adapter("unload" if "unload" in line else "load", body)
-        return None
+        return self._vllm_asleep(line, body)
+
+    def _vllm_asleep(self, line: str, body: Any) -> list[Step] | None:
+        if line == "GET /is_sleeping":
+            return self._done("list", {"is_sleeping": self.asleep})
+        if sleep := _SLEEP.fullmatch(line):
+            return self._vllm_sleeps(int(sleep[1]))
+        if wake := _WAKE.fullmatch(line):
+            return self._vllm_wakes(wake[1] or "")
+        return self._vllm_reads(body) if line == "POST /collective_rpc" else None
+
+    def _vllm_sleeps(self, level: int) -> list[Step]:
+        if self.asleep:  # whatever the level: it says so in its log, and does nothing
+            return _json(200, {})
+        steps = self._done("unload", {}, self.base)
+        if self.asleep:
+            self.asleep_parts = {"weights", "kv_cache"}
+            self.level = level
+            self.is_garbled = level == 2 or self.is_garbled  # noqa: PLR2004 - of sleep
+        return steps
+
+    def _vllm_wakes(self, tag: str) -> list[Step]:
+        """Wake it, or a part of it; the last one wakes it. Lost weights stay lost."""
+        left = self.asleep_parts - {tag} if tag else set()
+        if left:
+            self.asleep_parts = left
+            return _json(200, {})
+        steps = self._done("load", {}, self.base)
+        if not self.asleep:
+            self.asleep_parts = set()
+        return steps
+
+    def _vllm_reads(self, body: Any) -> list[Step]:
+        """Read the base again, where it has its memory and no adapters were allowed."""
+        if body != {"method": "reload_weights"} or "weights" in self.asleep_parts:
+            return _status(500, "Internal Server Error")
+        if self.sizes:
+            return _status(500, "KeyError: 'layers.0.mlp.gate_up_proj.weight'")
+        if self.spoil.get("load") != "says-yes":
+            self.is_garbled = False
+            self.changes.append(f"read {self.base}")
+        return _json(200, {"results": [None]})
 
     def _vllm_adapter(self, verb: Verb, body: Any) -> list[Step]:
         name = body["lora_name"]

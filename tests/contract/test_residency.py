@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from coe.backends.managed.vllm import VllmBackend
 from coe.errors import (
     BackendError,
     BackendRejected,
@@ -22,10 +23,14 @@ from coe.errors import (
 from coe.protocols import BackendSpec, ExpertSite
 from coe.testing.model_server import Kind, ModelServer
 from coe.testing.residency import (
+    PARKING_CHECKS,
     RESIDENCY_CHECKS,
     ManagedBackend,
+    ParkingCheck,
+    ParkingSubject,
     ResidencyCheck,
     ResidencySubject,
+    check_parking,
     check_residency,
 )
 from coe.testing.subject import Unchecked
@@ -232,6 +237,143 @@ async def test_vllm_sleeps_and_wakes_with_its_base_and_the_adapters_on_it() -> N
         assert gone == {}
         assert (await made.backend.resident()).keys() == {"a", "plain"}
         assert made.server.changes == ["load alpha", "unload base", "load base"]
+
+
+@asynccontextmanager
+async def sleeper(**server: Any) -> AsyncIterator[tuple[ModelServer, VllmBackend, ParkingSubject]]:
+    """A vLLM without adapters, whose base two experts use."""
+    sites = (ExpertSite(expert="plain", model="base"), ExpertSite(expert="twin", model="base"))
+    async with ModelServer("vllm", models={}, **server) as up:
+        backend = VllmBackend(BackendSpec(name="up", type="vllm", url=up.url, experts=sites))
+        try:
+            yield up, backend, ParkingSubject(backend=backend, sites=sites)
+        finally:
+            await backend.aclose()
+
+
+@pytest.mark.parametrize("check", PARKING_CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
+async def test_vllm_keeps_the_contract_of_parking(check: ParkingCheck) -> None:
+    async with sleeper(lasts_s=0.005) as (_, backend, subject):
+        await backend.unload("plain")  # it is there as soon as the server runs
+        await check(subject)
+
+
+async def test_check_parking_runs_all_checks() -> None:
+    @asynccontextmanager
+    async def make() -> AsyncIterator[ParkingSubject]:
+        async with sleeper() as (_, backend, subject):
+            await backend.unload("plain")
+            yield subject
+
+    assert await check_parking(make) == ()
+
+
+async def test_vllm_parks_at_level_1_and_unloads_at_level_2_and_reads_only_after_that() -> None:
+    async with sleeper() as (server, backend, subject):
+        levels = []
+        for leave in (backend.park, backend.unload, backend.park):
+            await leave("plain")
+            levels.append(server.level)
+            await backend.load("plain")
+            assert not server.is_garbled
+            assert (await subject.ask(0)).error is None
+
+    assert levels == [1, 2, 1]
+    assert server.changes == [
+        *("unload base", "load base"),
+        *("unload base", "read base", "load base"),
+        *("unload base", "load base"),
+    ]
+
+
+async def test_vllm_is_woken_to_let_go_of_what_it_has_in_host_memory() -> None:
+    async with sleeper() as (server, backend, _):
+        await backend.park("plain")
+        await backend.unload("plain")
+
+        assert server.changes == ["unload base", "load base", "unload base"]
+        assert server.level == 2
+        assert await backend.parked() == {}
+
+
+async def test_vllm_that_somebody_else_put_to_sleep_reads_its_weights_again() -> None:
+    async with sleeper() as (server, backend, _):
+        await backend.unload("plain")
+        again = VllmBackend(
+            BackendSpec(
+                name="up",
+                type="vllm",
+                url=server.url,
+                experts=(ExpertSite(expert="plain", model="base"),),
+            )
+        )
+        assert await again.parked() == {}
+        await again.load("plain")
+        await again.aclose()
+
+        assert not server.is_garbled
+
+
+async def test_vllm_under_adapters_keeps_its_base_in_host_memory_and_parks_no_adapter() -> None:
+    async with lab("vllm", ExpertSite(expert="plain", model="base")) as made:
+        assert isinstance(made.backend, VllmBackend)
+        await made.backend.load("a")
+        with pytest.raises(BackendRejected, match="by a rule of its own"):
+            await made.backend.park("a")
+        await made.backend.unload("plain")
+
+        assert made.server.level == 1, "level 2 would be for good"
+        assert (await made.backend.parked()).keys() == {"plain"}
+        await made.backend.load("a")
+        assert (await made.subject.ask(0)).error is None
+
+
+@pytest.mark.parametrize("how", ["404", "500", "dies"])
+async def test_vllm_that_refuses_to_sleep_is_not_parked(how: str) -> None:
+    async with sleeper() as (server, backend, _):
+        server.spoil["unload"] = how
+
+        with pytest.raises(BackendError):
+            await backend.park("plain")
+
+        if how != "dies":
+            assert await backend.parked() == {}
+            assert "plain" in await backend.resident()
+            with pytest.raises(BackendError):
+                await backend.unload("plain")
+
+
+async def test_vllm_that_falls_asleep_without_a_word_is_known_to_be_parked() -> None:
+    async with sleeper() as (server, backend, subject):
+        server.spoil["unload"] = "half"
+        with pytest.raises(BackendError):
+            await backend.park("plain")
+        del server.spoil["unload"]
+
+        assert await backend.resident() == {}
+        assert (await backend.parked()).keys() == {"plain", "twin"}
+        await backend.load("plain")
+        assert (await subject.ask(0)).error is None
+
+
+async def test_vllm_that_says_yes_and_stays_awake_is_waited_for() -> None:
+    async with sleeper() as (server, backend, _):
+        server.spoil["unload"] = "says-yes"
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await backend.park("plain")
+
+        assert await backend.parked() == {}
+        assert "plain" in await backend.resident()
+
+
+async def test_vllm_without_sleep_says_how_to_start_it() -> None:
+    async with sleeper(allows=False) as (_, backend, _subject):
+        with pytest.raises(BackendRejected, match="start it with --enable-sleep-mode"):
+            await backend.park("plain")
+
+        assert await backend.parked() == {}
 
 
 async def test_vllm_does_not_sleep_while_an_adapter_is_at_work() -> None:

@@ -68,11 +68,7 @@ class ManagedBackend(OpenAIBackend):
         async with self._change(site):
             if expert not in await self.resident():
                 return
-            if working := sorted(name for name in self._leavers(site) if self._at_work[name]):
-                raise BackendRejected(
-                    f"expert `{expert}` is not unloaded: {', '.join(working)} is at work",
-                    backend_status=409,
-                )
+            self._check_idle(site)
             await self._unload(site)
             await self._until(lambda: self._is_gone(expert))
 
@@ -97,6 +93,14 @@ class ManagedBackend(OpenAIBackend):
     @abstractmethod
     async def _unload(self, site: ExpertSite) -> None:
         """Have the server unload it; it is loaded and idle. It may take a while to be gone."""
+
+    def _check_idle(self, site: ExpertSite) -> None:
+        """Raise BackendRejected where an unload would take away what calls are on."""
+        if working := sorted(name for name in self._leavers(site) if self._at_work[name]):
+            raise BackendRejected(
+                f"expert `{site.expert}` is not unloaded: {', '.join(working)} is at work",
+                backend_status=409,
+            )
 
     def _leavers(self, site: ExpertSite) -> set[str]:
         """Return the experts that an unload takes out of memory: those of the same model."""

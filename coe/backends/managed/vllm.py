@@ -3,6 +3,11 @@
 Sources: docs.vllm.ai/en/latest/features/lora and features/sleep_mode. Adapters need
 `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING; sleep needs `--enable-sleep-mode` and
 VLLM_SERVER_DEV_MODE, on a network that is trusted.
+
+Sleep has two levels. At level 1 the weights are in host memory: the base is parked. At level 2 they
+are gone, and a server that is woken answers nonsense until it was told to read them again; that
+fails where it was started with `--enable-lora` (github.com/vllm-project/vllm/issues/39934). So a
+base under adapters sleeps at level 1 whatever is asked for.
 """
 
 from __future__ import annotations
@@ -93,11 +98,52 @@ class AdapterServer(ManagedBackend):
 
 
 class VllmBackend(AdapterServer):
-    """See `coe.protocols.Residency`. The base model leaves by sleep, level 1: to host memory."""
+    """See `coe.protocols.Residency` and `coe.protocols.Parking`: the base model leaves by sleep."""
 
     LOAD = "v1/load_lora_adapter"
     UNLOAD = "v1/unload_lora_adapter"
     ALLOWED_BY = "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
+
+    def __init__(self, spec: BackendSpec) -> None:
+        super().__init__(spec)
+        # Of its sleep; None where somebody else put it to sleep: the server does not tell.
+        self._level: int | None = None
+
+    async def park(self, expert: str) -> None:
+        """See `coe.protocols.Parking`; of adapters vLLM keeps copies by a rule of its own.
+
+        Raises:
+            BackendError: it is an adapter, a call is in flight, or the server does not sleep.
+        """
+        site = self._site(expert)
+        if site.adapter is not None:
+            raise BackendRejected(
+                f"expert `{expert}` is not parked: backend `{self.name}` keeps adapters in host"
+                " memory by a rule of its own (--max-cpu-loras)",
+                backend_status=409,
+            )
+        async with self._change(site):
+            if expert in await self.resident():
+                self._check_idle(site)
+                await self._sleep(site, level=1)
+                await self._until(self._is_asleep)
+
+    async def parked(self) -> Mapping[str, int | None]:
+        """Return the experts that are the base where it sleeps at level 1; no sizes."""
+        bases = (name for name, site in self._sites.items() if site.adapter is None)
+        return dict.fromkeys(bases) if await self._is_asleep() and self._level == 1 else {}
+
+    async def unload(self, expert: str) -> None:
+        """See `coe.protocols.Residency`.
+
+        From host memory there is no way to nowhere but through the accelerator: it is woken for
+        that. A base under adapters stays in host memory.
+        """
+        site = self._site(expert)
+        async with self._change(site):
+            if expert in await self.parked() and not self._has_adapters:
+                await self._wake()
+        await super().unload(expert)
 
     async def resident(self) -> Mapping[str, int | None]:
         """Return the experts that the server lists, none while it sleeps; no sizes."""
@@ -105,15 +151,33 @@ class VllmBackend(AdapterServer):
 
     async def _load(self, site: ExpertSite) -> None:
         if await self._is_asleep():
-            await self._post("wake_up", {})
-            await self._until(self._is_awake)
+            await self._wake()
             if site.expert in await self.resident():  # adapters wake with their base
                 return
         await super()._load(site)
 
     async def _unload_base(self, site: ExpertSite) -> None:
+        await self._sleep(site, level=1 if self._has_adapters else 2)
+
+    @property
+    def _has_adapters(self) -> bool:
+        return any(site.adapter is not None for site in self._sites.values())
+
+    async def _wake(self) -> None:
+        """Wake it, with weights: they are read again unless host memory has them, or must have."""
+        if self._level == 1 or (self._level is None and self._has_adapters):
+            await self._post("wake_up", {})
+        else:
+            await self._post("wake_up?tags=weights", {})
+            await self._post("collective_rpc", {"method": "reload_weights"})
+            await self._post("wake_up?tags=kv_cache", {})
+        await self._until(self._is_awake)
+        self._level = None
+
+    async def _sleep(self, site: ExpertSite, *, level: int) -> None:
+        self._level = level  # before: it may fall asleep and not be able to say so
         try:
-            await self._post("sleep?level=1", {})
+            await self._post(f"sleep?level={level}", {})
         except BackendRejected as error:
             if lacks_route(error):
                 raise BackendRejected(
