@@ -22,6 +22,7 @@ from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_m
 from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
 from coe.packing import parking_of, residency_of, setups
+from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
 from coe.programs.others import Others
 from coe.protocols import (
@@ -154,6 +155,7 @@ def wire(
         aggregators={
             name: build_aggregator(composition, registry, name) for name in composition.aggregation
         },
+        rates=applied_rates(composition),
     )
 
     def vary(variant: Composition) -> Gateway:

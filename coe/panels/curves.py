@@ -39,9 +39,12 @@ def isotonic(pairs: Iterable[tuple[float, float]]) -> Knots:
         Ayer, M. et al. (1955). An empirical distribution function for sampling with incomplete
         information. Annals of Mathematical Statistics 26 (4): adjacent violators are pooled.
     """
-    blocks: list[tuple[float, float, int]] = []  # sums of x and y, and how many
+    places: dict[float, list[float]] = {}
     for x, y in sorted(pairs):
-        blocks.append((x, y, 1))
+        places.setdefault(round(x, _DIGITS), []).append(y)
+    blocks: list[tuple[float, float, int]] = []  # sums of x and y, and how many
+    for x, values in places.items():
+        blocks.append((x * len(values), sum(values), len(values)))
         while len(blocks) > 1 and _violates(blocks[-2], blocks[-1]):
             (x1, y1, n1), (x2, y2, n2) = blocks[-2:]
             blocks[-2:] = [(x1 + x2, y1 + y2, n1 + n2)]
