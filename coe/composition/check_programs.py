@@ -11,7 +11,7 @@ from coe.composition.examples import FORM, WrongRow, read_row
 from coe.composition.expert_keys import ExpertKeys
 from coe.composition.models import FileKeys
 from coe.composition.names import check_known
-from coe.composition.program_keys import ExamplesKeys, RecipeKeys
+from coe.composition.program_keys import ExamplesKeys, RecipeKeys, VoteKeys
 from coe.composition.programs import (
     DEPTH,
     FIELDS,
@@ -26,6 +26,7 @@ from coe.composition.programs import (
     Program,
     Recipe,
     Refusal,
+    Vote,
     fields,
 )
 from coe.composition.report import Report, suggestion
@@ -169,7 +170,7 @@ class _Reader:
             system=self._system(keys, at),
             examples=self._examples(keys.examples, (*at, "examples")) if keys.examples else None,
             samples=keys.samples,
-            vote=keys.vote,
+            vote=_vote(keys.vote) if keys.vote is not None else None,
             temperature=temperature,
         )
 
@@ -234,6 +235,10 @@ class _Reader:
             place = Place(problem.file, problem.line, problem.column)
             self.report.error(path, problem.message, problem.hint, place=place)
         return None
+
+
+def _vote(keys: VoteKeys) -> Vote:
+    return Vote(answer=keys.answer, after=keys.after or "", options=keys.options or 0)
 
 
 def content(programs: Mapping[str, Program]) -> dict[str, object]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field
 
 from coe.composition.keys import Count, Duration, JsonObject, Keys, Text
-from coe.composition.programs import MOST, NEAREST, Vote
+from coe.composition.programs import MOST, NEAREST, Answer
 
 
 class ExamplesKeys(Keys):
@@ -33,6 +33,27 @@ class ExamplesKeys(Keys):
         return {"file": value} if isinstance(value, str) else value
 
 
+class VoteKeys(Keys):
+    """What samples vote on. The answer that most of them give wins, and the first that gives it."""
+
+    SHORT: ClassVar[JsonObject] = {"enum": [*get_args(Answer)], "description": "`answer`"}
+
+    answer: Answer = Field(
+        description="The last `number`, the letter of a `choice`, the `json`, or the whole `text`."
+    )
+    after: Text | None = Field(
+        None, description="Only what follows the last of this counts, such as `####`."
+    )
+    options: Annotated[int, Field(ge=2, le=26)] | None = Field(
+        None, description="How many answers there are to choose from. Default: 10."
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A text is the kind of answer."""
+        return {"answer": value} if isinstance(value, str) else value
+
+
 class RecipeKeys(Keys):
     """How another expert is asked: with a system prompt, with examples, more than once."""
 
@@ -49,11 +70,7 @@ class RecipeKeys(Keys):
     samples: Annotated[int, Field(ge=1, le=32)] = Field(
         1, description="How many answers are asked for; a vote makes one of them."
     )
-    vote: Vote | None = Field(
-        None,
-        description="What the samples vote on: the last `number`, the letter of a `choice`, the"
-        " `json`, or the whole `text`.",
-    )
+    vote: VoteKeys | None = Field(None, description="What the samples vote on.")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None,
         description="Of the samples, whatever the request says. Default with several samples:"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Vote = Literal["number", "choice", "json", "text"]
+Answer = Literal["number", "choice", "json", "text"]
 
 PROGRAM = "program"
 """The type of the backend that serves programs, and its name."""
@@ -71,6 +71,21 @@ class Examples:
     def size(self) -> int:
         """About how many bytes they take in a prompt, at most."""
         return sum(sorted((row.size for row in self.rows), reverse=True)[: self.nearest])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What the samples of a recipe vote on.
+
+    Attributes:
+        answer: what counts as the answer of a sample.
+        after: only what follows the last of this counts; empty for all of it.
+        options: how many there are to choose from; 0 for as many as the method takes there to be.
+    """
+
+    answer: Answer
+    after: str = ""
+    options: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

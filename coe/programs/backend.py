@@ -56,7 +56,10 @@ def build(spec: BackendSpec) -> ProgramBackend:
 
 
 def _aggregator(vote: Vote) -> Aggregator:
-    spec = AggregatorSpec(name="vote", type="vote", options={"answer": vote})
+    options: dict[str, object] = {"answer": vote.answer}
+    options |= {"after": vote.after} if vote.after else {}
+    options |= {"options": vote.options} if vote.options else {}
+    spec = AggregatorSpec(name="vote", type="vote", options=options)
     made: Aggregator = Registry().load("coe.aggregators", spec.type)(spec)
     return made
 

@@ -161,6 +161,18 @@ async def test_a_vote_is_streamed_in_proper_chunks(desk: Desk) -> None:
     assert len({chunk.id for chunk in found}) == 1
 
 
+async def test_a_vote_may_be_on_what_follows_a_mark(desk: Desk) -> None:
+    marked = "vote: {answer: number, after: '####'}"
+    text = desk.text().replace("vote: number", marked)
+    turn = count()
+    said = ["1 #### 8 ", "#### 9 (not 8)", "8 and 2 #### 8", "#### 8", "8 #### 7"]
+    desk.upstream.says = lambda _: said[next(turn)]
+    async with desk._serve(text) as running:
+        answer = await ask(running, "voted")
+
+    assert answer.choices[0].message.content in {said[0], said[2], said[3]}
+
+
 async def test_a_sample_that_fails_is_no_vote(desk: Desk) -> None:
     desk.count_up(8, 8, 8)
     desk.upstream.plan(["error-500", "garbage"])

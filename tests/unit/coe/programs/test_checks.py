@@ -11,7 +11,7 @@ import pytest
 from coe.composition import Composition, load
 from coe.composition.edit import remove_expert, rewrite
 from coe.composition.loading import check, expand
-from coe.composition.programs import Cached, Recipe
+from coe.composition.programs import Cached, Recipe, Vote
 from coe.composition.revisions import revision
 from coe.errors import Conflict
 
@@ -77,6 +77,11 @@ def loaded(folder: Path, line: str = "") -> Composition:
         ),
         ("x: {recipe: {over: coder, samples: 99, vote: text}}", "at most 32", ""),
         ("x: {recipe: {over: coder, vote: letters, samples: 3}}", "is not one of number", ""),
+        (
+            "x: {recipe: {over: coder, samples: 3, vote: {answer: choice, options: 1}}}",
+            "at least 2",
+            "",
+        ),
         (
             "x: {recipe: {over: coder, system: a, system_file: system.txt}}",
             "in `system` already",
@@ -193,6 +198,18 @@ def test_samples_differ_unless_the_file_says_how(folder: Path) -> None:
     found = [experts[name].program for name in ("med", "x")]
 
     assert [program.temperature for program in found if isinstance(program, Recipe)] == [0.7, 0.2]
+
+
+def test_a_vote_may_be_on_a_part_of_the_answer(folder: Path) -> None:
+    line = "x: {recipe: {over: coder, samples: 3, vote: {answer: number, after: '='}}}"
+    experts = loaded(folder, line).experts
+
+    found = [experts[name].program for name in ("med", "x")]
+
+    assert [program.vote for program in found if isinstance(program, Recipe)] == [
+        Vote(answer="choice"),
+        Vote(answer="number", after="="),
+    ]
 
 
 def test_fewer_examples_than_are_shown_is_doubtful(folder: Path) -> None:
