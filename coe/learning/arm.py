@@ -27,7 +27,8 @@ class Settings:
         ridge: answers that the prior mean counts for, at the least and for ever.
         inflation: by how much doubt about an expert that was long not asked may grow at most
             (of the variance).
-        margin: quality; who may be below the best by more is not explored.
+        margin: quality; who is below the best by more is not tried for doubt's sake, and who may be
+            is not explored at random.
         share: of exploration over experts that are safe, in [0, 1].
         burn_in: pulls that a new expert is owed.
 

@@ -75,9 +75,12 @@ class Bandit:
 
         Without a budget the best is the one with the highest theta.x + alpha sqrt(x' A^-1 x), and
         with one the same less what its price is worth to the pacer. Doubt counts for those only
-        whose lower bound, theta.x - alpha sqrt(x' A^-1 x), is within `margin` of the best mean,
-        and they share the exploration. Where exploring is not allowed (tool loops, sessions that
-        keep their expert) the highest mean answers, surely.
+        whose mean, theta.x, is within `margin` of the best; and the random exploration is shared by
+        those whose lower bound, theta.x - alpha sqrt(x' A^-1 x), is. A new expert gets the pulls
+        that it is owed first, each with probability min(1, ceiling / price)^2: what costs no more
+        than a request may at once, and the burn-in of a dear one takes a falling share of the
+        budget. Where exploring is not allowed (tool loops, sessions that keep their expert) the
+        highest mean answers, surely.
 
         Args:
             x: shape (d,), features of the prompt.
@@ -99,13 +102,14 @@ class Bandit:
         variance = np.array([x @ arm.inverse @ x for arm in arms])
         width = self.settings.alpha * np.sqrt(variance)
         safe = explore.safe(mean, width, self.settings.margin)
-        doubt = np.where(safe, width * np.sqrt(self._inflation(arms)), 0.0)
+        is_near = mean >= mean.max() - self.settings.margin
+        doubt = np.where(is_near, width * np.sqrt(self._inflation(arms)), 0.0)
         base = self._base(mean - cost, doubt)
         affordable = self._affordable(prices, candidates)
         found = explore.mixed(base, safe, affordable, self.settings.share)
         new = next((i for i, arm in enumerate(arms) if arm.owed), None)
         if new is not None:
-            found = explore.forced(found, new, float(affordable[new]))
+            found = explore.forced(found, new, float(affordable[new]) ** 2)
         return self._choice(candidates, mean, base, found, uniform)
 
     def asked(self, arm: str, cost: float | None) -> Bandit:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _LEAST_SPREAD = 1e-9
+_LEAST_PROBABILITY = 1e-6
 # Abramowitz, M. and Stegun, I. (1964), 7.1.26: the error function to 1.5e-7.
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 _ERF_SCALE = 0.3275911
@@ -82,8 +83,9 @@ def best_probabilities(mean: Floats, spread: Floats) -> Floats:
     """Return the probability that each is the best of independent normals: Thompson's.
 
     P(i is best) = E[ prod over j of Phi((X_i - m_j) / s_j) ], X_i being normal(m_i, s_i), by
-    Gauss-Hermite quadrature with 32 nodes. The results are scaled to sum to 1; being drawn from,
-    they are true whatever the quadrature misses.
+    Gauss-Hermite quadrature with 32 nodes. What is below one in a million counts as 0, for a log
+    could never say anything of it, and the rest is scaled to sum to 1; being drawn from, the
+    results are true whatever the quadrature misses.
 
     Args:
         mean: shape (K,).
@@ -101,9 +103,11 @@ def best_probabilities(mean: Floats, spread: Floats) -> Floats:
     below = _normal((drawn[:, None, :] - mean[None, :, None]) / deviation[None, :, None])
     places = np.arange(len(mean))
     below[places, places] = 1.0
-    found = below.prod(axis=1) @ _WEIGHTS
-    if found.sum() <= 0:
+    weighed = below.prod(axis=1) @ _WEIGHTS
+    if weighed.sum() <= 0:
         return certain(len(mean), int(mean.argmax()))
+    found = weighed / weighed.sum()
+    found[found < _LEAST_PROBABILITY] = 0.0
     return np.asarray(found / found.sum())
 
 

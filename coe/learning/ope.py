@@ -77,7 +77,7 @@ class Estimate:
 
     Attributes:
         low, high: the 95 % interval.
-        effective: decisions that the log is as good as, (sum of weights)^2 / sum of squares.
+        effective: decisions of its own that the log is as good as; see `effective_size`.
         count: decisions in the log.
     """
 
@@ -111,10 +111,26 @@ def weights(log: Log, target: Floats) -> Floats:
     return np.asarray(wanted / log.drawn_with)
 
 
-def effective_size(weight: Floats) -> float:
-    """Return Kish's effective sample size; 0 where all weights are."""
+def effective_size(log: Log, target: Floats) -> float:
+    """Return how many decisions of the policy's own the log is as good as.
+
+    The lower of Kish's, (sum of w)^2 / sum of w^2, and what it is expected to be: with the weights'
+    second moment from all propensities, mean of sum_a pi(a|x)^2 / mu(a|x). Weights that are great
+    and rare are missing from most logs, and only the second one knows of them.
+
+    Reference:
+        Kish, L. (1965). Survey Sampling. Owen, A. (2013). Monte Carlo theory, methods and examples,
+        section 9.3.
+    """
+    weight = weights(log, target)
     squares = float((weight**2).sum())
-    return float(weight.sum()) ** 2 / squares if squares else 0.0
+    if not squares:
+        return 0.0
+    is_seen = log.propensities > 0
+    safe = np.where(is_seen, log.propensities, 1.0)
+    mass = float(np.where(is_seen, target, 0.0).sum(axis=1).mean())
+    moment = float(np.where(is_seen, target**2 / safe, 0.0).sum(axis=1).mean())
+    return min(float(weight.sum()) ** 2 / squares, len(weight) * mass**2 / moment)
 
 
 def evaluate(log: Log, target: Floats, *, method: Method = "dr") -> Estimate:
@@ -140,10 +156,8 @@ def evaluate(log: Log, target: Floats, *, method: Method = "dr") -> Estimate:
         and Li, L. (2011). Doubly robust policy evaluation and learning. ICML; cross-fitting as in
         Chernozhukov, V. et al. (2018), Econometrics Journal 21 (1).
     """
-    weight = weights(log, target)
-    _check(log, target, weight)
-    scores = _terms(log, target, weight, method)
-    return _estimate(scores, weight, method)
+    effective = _supported(log, target)
+    return _estimate(_terms(log, target, method), effective, method)
 
 
 def gain(log: Log, target: Floats) -> Estimate:
@@ -152,12 +166,13 @@ def gain(log: Log, target: Floats) -> Estimate:
     Raises:
         TooLittleSupport, ValueError: as `evaluate`.
     """
-    weight = weights(log, target)
-    _check(log, target, weight)
-    return _estimate(_terms(log, target, weight, "dr") - log.rewards, weight, "dr")
+    effective = _supported(log, target)
+    return _estimate(_terms(log, target, "dr") - log.rewards, effective, "dr")
 
 
-def _check(log: Log, target: Floats, weight: Floats) -> None:
+def _supported(log: Log, target: Floats) -> float:
+    """Return the effective sample. Raises TooLittleSupport where it is too small."""
+    effective, count = effective_size(log, target), len(log.rewards)
     unseen = float(np.where(log.propensities > 0, 0.0, target).sum(axis=1).mean())
     if unseen > MOST_UNSEEN:
         raise TooLittleSupport(
@@ -165,7 +180,6 @@ def _check(log: Log, target: Floats, weight: Floats) -> None:
             f"be said of it (at most {MOST_UNSEEN:.0%} may be): explore those experts, or run a "
             "split"
         )
-    count, effective = len(weight), effective_size(weight)
     wanted = max(LEAST_EFFECTIVE, LEAST_SHARE * count)
     if effective < wanted:
         raise TooLittleSupport(
@@ -173,10 +187,12 @@ def _check(log: Log, target: Floats, weight: Floats) -> None:
             f"it takes {wanted:,.0f} (at least {LEAST_EFFECTIVE:.0f}, and {LEAST_SHARE:.0%} of the "
             "log): log more, explore more, or run a split"
         )
+    return effective
 
 
-def _terms(log: Log, target: Floats, weight: Floats, method: Method) -> Floats:
+def _terms(log: Log, target: Floats, method: Method) -> Floats:
     """Return one number per decision, whose mean is the estimate."""
+    weight = weights(log, target)
     if method == "ips":
         return weight * log.rewards
     if method == "snips":  # linearised (delta method) about the ratio
@@ -187,7 +203,7 @@ def _terms(log: Log, target: Floats, weight: Floats, method: Method) -> Floats:
     return np.asarray((target * expected).sum(axis=1) + weight * (log.rewards - seen))
 
 
-def _estimate(scores: Floats, weight: Floats, method: Method) -> Estimate:
+def _estimate(scores: Floats, effective: float, method: Method) -> Estimate:
     value = float(scores.mean())
     half = _student(scores - value) * float(scores.std(ddof=1)) / math.sqrt(len(scores))
     return Estimate(
@@ -195,8 +211,8 @@ def _estimate(scores: Floats, weight: Floats, method: Method) -> Estimate:
         value=value,
         low=value - half,
         high=value + half,
-        effective=effective_size(weight),
-        count=len(weight),
+        effective=effective,
+        count=len(scores),
     )
 
 

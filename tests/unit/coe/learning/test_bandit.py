@@ -168,12 +168,13 @@ def test_a_new_expert_is_owed_its_burn_in_and_then_judged() -> None:
     assert asked[3:] == [("a", "best")] * 3
 
 
-def test_the_burn_in_of_a_dear_expert_costs_a_ceiling_a_request() -> None:
-    state = bandit(Settings(share=0.0), Pacer(ceiling=1.0), a=0.5).joined("new")
+def test_the_burn_in_of_a_dear_expert_takes_its_time() -> None:
+    settings = Settings(share=0.0, alpha=0.0)
+    state = bandit(settings, Pacer(ceiling=1.0), a=0.5).joined("new")
 
     choice = state.choose(X, {"a": 1.0, "new": 20.0}, ("a", "new"), may_explore=True, uniform=0.5)
 
-    assert choice.propensities == pytest.approx({"a": 0.95, "new": 0.05})
+    assert choice.propensities == pytest.approx({"a": 0.9975, "new": 0.0025})
 
 
 def test_a_new_expert_is_expected_to_be_like_the_others() -> None:

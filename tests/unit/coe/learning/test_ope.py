@@ -105,9 +105,27 @@ def test_order_and_names_are_no_matter_to_ips_and_snips(seed: int) -> None:
         assert other.value == pytest.approx(one.value)
 
 
-@given(weight=st.lists(st.floats(0, 100), min_size=1, max_size=50))
-def test_an_effective_sample_is_at_most_the_sample(weight: list[float]) -> None:
-    assert 0 <= ope.effective_size(np.array(weight)) <= len(weight) * (1 + 1e-9)
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 1.0))
+def test_an_effective_sample_is_at_most_the_sample(seed: int, share: float) -> None:
+    log, target, _ = simulated(seed, share=share, count=300)
+
+    assert 0 < ope.effective_size(log, target) <= 300 * (1 + 1e-9)
+    assert ope.effective_size(log, log.propensities) == pytest.approx(300)
+
+
+def test_great_weights_that_the_log_happens_to_miss_count() -> None:
+    """One in 10,000 decisions goes to the third expert, and none of these 2,000."""
+    propensities = np.tile([0.4999, 0.5, 0.0001], (2000, 1))
+    log = Log(
+        x=np.ones((2000, 1)),
+        chosen=np.arange(2000) % 2,
+        propensities=propensities,
+        rewards=np.ones(2000),
+    )
+    target = np.tile([0.45, 0.45, 0.1], (2000, 1))
+
+    assert ope.effective_size(log, target) < 25
 
 
 def test_is_refused_where_the_log_is_worth_too_little() -> None:
