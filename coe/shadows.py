@@ -27,7 +27,7 @@ from coe.claim import Claim, key_of
 from coe.composition import Experiment
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
-from coe.drafting.reading import draft_of, parsed, price
+from coe.drafting.reading import draft_of, parsed
 from coe.drafts import Remark
 from coe.errors import CoEError
 from coe.pipeline import Gateway
@@ -294,11 +294,11 @@ def _most(gateway: Gateway, one: Experiment, query: Query) -> float:
 
     Whoever an arm asks, it is none of those that cost more than the dearest expert.
     """
-    experts = gateway.composition.experts.values()
+    experts = gateway.composition.experts
     tokens = query.max_output or _TYPICAL_TOKENS
-    dearest = max((price(expert, query.tokens, tokens) or 0.0 for expert in experts), default=0.0)
+    prices = [expert.cost for expert in experts.values() if expert.cost is not None]
+    dearest = max((cost.of(query.tokens, tokens) or 0.0 for cost in prices), default=0.0)
     judging = 0.0
-    if one.judge is not None:
-        judge = gateway.composition.experts[one.judge]
-        judging = 2 * (price(judge, query.tokens + 2 * tokens, JUDGE_TOKENS) or 0.0)
+    if one.judge is not None and (cost := experts[one.judge].cost) is not None:
+        judging = 2 * (cost.of(query.tokens + 2 * tokens, JUDGE_TOKENS) or 0.0)
     return len(one.arms) * dearest + (len(one.arms) - 1) * judging

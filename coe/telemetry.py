@@ -83,6 +83,12 @@ class Written(Protocol):
     lost: int
 
 
+class Watching(Protocol):
+    """Who watches experiments, and what is wrong with them now, by their names."""
+
+    alarms: dict[str, str]
+
+
 class Beside(Protocol):
     """Who answers requests beside the answer that is sent, and counts them."""
 
@@ -103,6 +109,7 @@ class Telemetry(Collector):
         managed: who lets calls through to the backends whose memory is managed, by name.
         log: who writes decisions down; None where nobody does.
         shadows: who answers beside, for experiments; None where nobody does.
+        watch: who watches experiments; None where nobody does.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -129,6 +136,7 @@ class Telemetry(Collector):
         self.managed: Mapping[str, Slots] = {}
         self.log: Written | None = None
         self.shadows: Beside | None = None
+        self.watch: Watching | None = None
         self._requests = Tally(
             "coe_requests",
             "Requests by what came of them",
@@ -340,24 +348,7 @@ class Telemetry(Collector):
             "1 while what the fitted map was measured on is not as it was",
             value=self.map_is_stale,
         )
-        if self.log is not None:
-            written = CounterMetricFamily(
-                "coe_decisions_logged",
-                "Decisions by whether the log has them",
-                labels=("result",),
-            )
-            written.add_metric(("written",), self.log.written)
-            written.add_metric(("lost",), self.log.lost)
-            yield written
-        if self.shadows is not None:
-            answered = CounterMetricFamily(
-                "coe_shadows",
-                "Requests that shadow experiments sampled, by what came of them",
-                labels=("result",),
-            )
-            for result, count in {"done": self.shadows.done, **self.shadows.dropped}.items():
-                answered.add_metric((result,), count)
-            yield answered
+        yield from self._behind()
         yield from self._residency()
         tallies = (self._requests, self._decisions, self._choices, self._failures, self._aborts)
         for tally in tallies:
@@ -372,6 +363,36 @@ class Telemetry(Collector):
         spreads = (self._overhead, self._first, self._whole, self._line, self._waits, self._load)
         for spread in spreads:
             yield spread.family()
+
+    def _behind(self) -> Iterator[Metric]:
+        """Yield what is done behind the answers: the log, shadows, and who watches experiments."""
+        if self.log is not None:
+            written = CounterMetricFamily(
+                "coe_decisions_logged",
+                "Decisions by whether the log has them",
+                labels=("result",),
+            )
+            written.add_metric(("written",), self.log.written)
+            written.add_metric(("lost",), self.log.lost)
+            yield written
+        if self.watch is not None:
+            alarm = GaugeMetricFamily(
+                "coe_experiment_alarm",
+                "1 while a running experiment has a broken split, or a broken guardrail",
+                labels=("experiment", "alarm"),
+            )
+            for name, found in self.watch.alarms.items():
+                alarm.add_metric((name, found), 1)
+            yield alarm
+        if self.shadows is not None:
+            answered = CounterMetricFamily(
+                "coe_shadows",
+                "Requests that shadow experiments sampled, by what came of them",
+                labels=("result",),
+            )
+            for result, count in {"done": self.shadows.done, **self.shadows.dropped}.items():
+                answered.add_metric((result,), count)
+            yield answered
 
     def _residency(self) -> Iterator[Metric]:
         """Yield who is in memory, and who waits, where that is managed."""

@@ -75,7 +75,7 @@ class Trials(Generic[G]):
             if not takes_part(one, query, category):
                 continue
             if one.unit not in units:
-                units[one.unit] = self.unit(query, one.unit)
+                units[one.unit] = unit_of(self.composition, query, one.unit)
             arm = arm_of(trial.split, units[one.unit]) if units[one.unit] else None
             if arm is not None:
                 arms[one.name] = arm
@@ -90,16 +90,23 @@ class Trials(Generic[G]):
         )
         return self.variants[key] if key else own
 
-    def unit(self, query: Query, unit: str) -> str:
-        """Return what an arm is dealt to; empty where a request has none."""
-        if unit == "request":
-            return query.id
-        if unit == "key":
-            return key_of(query.headers)
-        if unit == "user":
-            named = (query.body.get(field) for field in _USERS)
-            return next((name for name in named if isinstance(name, str) and name), "")
-        return _conversation(self.composition, query)
+
+def unit_of(composition: Composition, query: Query, unit: str) -> str:
+    """Return what an arm is dealt to; empty where a request has none.
+
+    Args:
+        composition: how conversations are told apart.
+        query: the request.
+        unit: `request`, `session`, `user` or `key`.
+    """
+    if unit == "request":
+        return query.id
+    if unit == "key":
+        return key_of(query.headers)
+    if unit == "user":
+        named = (query.body.get(field) for field in _USERS)
+        return next((name for name in named if isinstance(name, str) and name), "")
+    return _conversation(composition, query)
 
 
 def trials_of(composition: Composition, build: Callable[[Composition], G]) -> Trials[G] | None:

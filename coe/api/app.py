@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,10 +20,12 @@ from coe.api.bulk import Bulk
 from coe.api.inference import After, Inference, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
+from coe.composition.edit import set_key
 from coe.decisions.log import DecisionLog
 from coe.errors import CoEError, ConfigError, InvalidRequest
 from coe.live import Live
 from coe.pipeline import Gateway
+from coe.reporting.watch import Watch
 from coe.settings import Settings
 from coe.shadows import Shadows
 
@@ -54,7 +57,9 @@ class App:
         )
         endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
-        self._rest = _rest(live, settings, after)
+        watch = Watch(lambda: live.composition, log, partial(_pause, live))
+        live.telemetry.watch = watch
+        self._rest = _rest(live, settings, after, watch)
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -70,7 +75,7 @@ class App:
         await self._rest(scope, receive, send)
 
 
-def _rest(live: Live, settings: Settings, after: After) -> FastAPI:
+def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
 
@@ -79,7 +84,7 @@ def _rest(live: Live, settings: Settings, after: After) -> FastAPI:
         del app
         after.log.start()
         try:
-            async with live.running(), bulk.running(), after.shadows.running():
+            async with live.running(), bulk.running(), after.shadows.running(), watch.running():
                 yield
         finally:
             await asyncio.to_thread(after.log.close)
@@ -96,6 +101,12 @@ def _rest(live: Live, settings: Settings, after: After) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _render_validation)
     describe(app)
     return app
+
+
+async def _pause(live: Live, experiment: str) -> None:
+    """Pause an experiment in the composition file, and serve that."""
+    path = ("experiments", experiment, "status")
+    await live.edit(partial(set_key, path=path, value="paused"))
 
 
 async def _render(request: Request, error: Exception) -> JSONResponse:

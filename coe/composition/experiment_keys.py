@@ -79,10 +79,10 @@ class MetricsKeys(Keys):
         description="`feedback`: the mean of what people say, 0 to 1; `judge`: of what our own"
         " judge says; `errors`: the share of failed requests; `latency`: seconds; `cost`.",
     )
-    covariate: Literal["none", "before"] = Field(
+    covariate: Literal["none", "prompt"] = Field(
         "none",
-        description="`before`: what the same unit had before the experiment began takes out what"
-        " units differ by anyway (CUPED); only for units that come again.",
+        description="`prompt`: how long the prompt is takes out what requests differ by anyway"
+        " (CUPED); for `latency` and `cost`.",
     )
     guardrails: GuardrailKeys = Field(GuardrailKeys(), description="What must not suffer.")
 
@@ -105,8 +105,8 @@ class StopKeys(Keys):
         description="The smallest difference worth having: `3pt` of a share or of feedback, `0.2s`,"
         " `0.001 USD`. Default: `3pt`; needed for `latency` and `cost`.",
     )
-    min_per_arm: Count = Field(
-        100, description="Units of each arm before a sequential test may stop."
+    min_per_arm: int = Field(
+        100, ge=100, description="Units of each arm before a sequential test may stop."
     )
     per_arm: Count | None = Field(
         None, description="Units of each arm at the end; what `fixed` and `obrien_fleming` need."

@@ -18,6 +18,7 @@ Stick = Literal["never", "turn", "until_topic_change", "always"]
 Guard = Literal["report", "enforce"]
 
 CANARY_SHARE = 0.05
+MILLION = 1_000_000
 MOST_MEMBERS = 16
 NO_PANEL = "none"
 """Written where a panel's name could be: one expert answers."""
@@ -90,6 +91,19 @@ class Cost:
     input: float | None = None
     output: float | None = None
     currency: str = "USD"
+
+    def of(self, prompt_tokens: int | None, answer_tokens: int | None) -> float | None:
+        """Return what a call costs; None where that is not known.
+
+        Example:
+            >>> Cost(input=2.0, output=10.0).of(500_000, 100_000)
+            2.0
+        """
+        if self.input is None or self.output is None:
+            return None
+        if prompt_tokens is None or answer_tokens is None:
+            return None
+        return (self.input * prompt_tokens + self.output * answer_tokens) / MILLION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,7 +405,7 @@ class Experiment:
     models: frozenset[str] | None = None
     sample: float = 0.05
     primary: Literal["feedback", "judge", "errors", "latency", "cost"] = "feedback"
-    covariate: Literal["none", "before"] = "none"
+    covariate: Literal["none", "prompt"] = "none"
     worth: float = 0.03
     method: Literal["sequential", "fixed", "obrien_fleming"] = "sequential"
     min_per_arm: int = 100

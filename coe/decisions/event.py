@@ -11,9 +11,9 @@ import orjson
 from coe.composition import Composition
 from coe.errors import CoEError
 from coe.stores.decisions import Record
+from coe.trials import unit_of
 from coe.types import Answer, Decision, Plan, Query
 
-_PER = 1_000_000
 _MOST_RANKED = 8
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _DATA = b"data:"
@@ -86,7 +86,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         cost=_cost(event.composition, answer, said),
         composition=(answer.composition if answer is not None else "")
         or event.composition.fingerprint,
-        detail=_detail(event, decision, plan, said),
+        detail=_detail(event, decision, plan, said) | _dealt(event, digest),
     )
 
 
@@ -96,6 +96,17 @@ def _arms(event: Event) -> Mapping[str, str]:
     if event.answer is not None:
         return event.answer.arms
     return event.error.arms if event.error is not None else {}
+
+
+def _dealt(event: Event, digest: Callable[[object], str]) -> dict[str, Any]:
+    """Return digests of what the arms were dealt to: two requests of one unit have the same."""
+    composition, arms = event.composition, _arms(event)
+    units = {
+        name: digest([name, unit_of(composition, event.query, composition.experiments[name].unit)])
+        for name in arms
+        if name in composition.experiments
+    }
+    return {"units": units} if units else {}
 
 
 class _Said(NamedTuple):
@@ -150,14 +161,10 @@ def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float
     if answer is None:
         return None
     if said.provenance is not None:
-        cost = said.provenance.get("cost_usd")
+        cost = said.provenance.get("cost")
         return float(cost) if isinstance(cost, int | float) else None
     prices = composition.experts[answer.call.expert].cost
-    if prices is None or prices.input is None or prices.output is None:
-        return None
-    if said.prompt_tokens is None or said.answer_tokens is None:
-        return None
-    return (prices.input * said.prompt_tokens + prices.output * said.answer_tokens) / _PER
+    return prices.of(said.prompt_tokens, said.answer_tokens) if prices is not None else None
 
 
 def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[str, Any]:
@@ -182,6 +189,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         "alone": plan.alone,
         "provenance": said.provenance,
         "stream": event.query.stream,
+        "tokens": event.query.tokens,
         "routed_s": round(answer.routed_s, 6) if answer is not None else None,
         "queued_s": round(answer.queued_s, 6) if answer is not None else None,
         "swap_s": answer.swap_s if answer is not None else None,

@@ -269,6 +269,21 @@ class DecisionStore:
             if len(rows) < _PAGE:
                 return
 
+    def page(self, after: int, limit: int) -> list[tuple[int, Record]]:
+        """Return decisions that took part in an experiment, in the order of writing.
+
+        Args:
+            after: the number of the last one that is known; 0 for none.
+            limit: most of them.
+
+        Returns:
+            Each with its number.
+        """
+        query = "SELECT * FROM decisions WHERE seq > ? AND arms != '{}' ORDER BY seq LIMIT ?"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, (after, limit)).fetchall()
+        return [(row["seq"], _record(row)) for row in rows]
+
     def feedback(self, *, since: float = 0.0) -> Iterator[Feedback]:
         """Yield the feedback on decisions that were made at or after `since`, oldest first."""
         query = (

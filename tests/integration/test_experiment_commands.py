@@ -1,0 +1,202 @@
+"""`coe exp`, on a decision log that was written as a gateway writes it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from coe.composition import load
+from coe.stores.decisions import FILE, DecisionStore, Feedback, Record
+
+from .conftest import Coe
+
+COMPOSITION = """\
+version: 1
+backends: {up: "http://127.0.0.1:9"}
+experts: {good: up/a, other: up/b}
+categories:
+  code: {utterances: [a, b, c, d, e], experts: [good, other]}  # who codes
+  prose: {utterances: [f, g, h, i, j], experts: [good]}
+default: good
+experiments:
+  swap:
+    status: running
+    unit: user
+    arms:
+      control: 50%
+      swapped: {share: 50%, set: {routing.routes.code: [other, good], routing.threshold: 0.7}}
+    metrics: {guardrails: {error_rate: 1pt, p95: 20%}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "experts.yaml").write_text(COMPOSITION)
+    return tmp_path
+
+
+def write_log(
+    folder: Path,
+    quality: Mapping[str, float],
+    units: Mapping[str, int] | None = None,
+    errors: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> None:
+    """Write what units of each arm would have done: two requests each, one with feedback."""
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    dealt = [
+        arm for arm, count in (units or dict.fromkeys(quality, 2500)).items() for _ in range(count)
+    ]
+    chance.shuffle(dealt)
+    store = DecisionStore.open(folder / ".coe" / FILE)
+    start = time.time() - 86_400
+    records, said = [], []
+    for number, arm in enumerate(dealt):
+        for turn in range(2):
+            name = f"d{number}-{turn}"
+            fails = chance.random() < (errors or {}).get(arm, 0.0)
+            records.append(
+                Record(
+                    id=name,
+                    at=start + number + turn / 2,
+                    status=502 if fails else 200,
+                    category="code" if number % 2 else "prose",
+                    arms={"swap": arm},
+                    latency_s=chance.lognormvariate(0, 0.3),
+                    cost=0.001,
+                    detail={"units": {"swap": f"u{number}"}, "tokens": 100},
+                )
+            )
+            if turn == 0:
+                value = float(chance.random() < quality[arm])
+                said.append(Feedback(decision=name, at=start + number, value=value, key="k"))
+    store.add(records)
+    for one in said:
+        store.say(one)
+    store.close()
+
+
+def report(coe: Coe) -> tuple[int, dict[str, object], str]:
+    done = coe("exp", "report", "swap", "--json")
+    assert done.returncode in {0, 3}, done.stderr
+    shown = coe("exp", "report", "swap")
+    assert shown.returncode == done.returncode
+    return done.returncode, json.loads(done.stdout), shown.stdout
+
+
+def test_a_better_arm_is_found_promoted_and_taken_back(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.7})
+    status, found, shown = report(coe)
+
+    assert status == 3
+    verdict = found["verdict"]
+    assert isinstance(verdict, dict)
+    assert verdict["value"] == "arm better"
+    assert "Stop: `swapped` is better than `control`." in shown
+    assert "on 5,000 users and 10,000 requests" in shown
+    assert "split: as it should be" in shown
+    (compared,) = verdict["compared"]
+    assert compared["interval"]["low"] > 0.03
+    assert compared["interval"]["high"] < 0.17
+    arms = found["arms"]
+    assert isinstance(arms, list)
+    assert [arm["units"] for arm in arms] == [2500, 2500]
+    assert abs(arms[0]["mean"] - 0.6) < 0.05
+    assert "code " in shown
+    assert "prose" in shown
+
+    refused = coe("exp", "promote", "swap", "control")
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    assert coe("exp", "promote", "swap", "swapped").returncode == 0
+    composition = load(folder / "experts.yaml")
+    assert composition.routing.routes["code"] == ("other", "good")
+    assert composition.routing.threshold == 0.7
+    assert composition.experiments["swap"].status == "done"
+    assert "# who codes" in (folder / "experts.yaml").read_text()
+
+    assert coe("exp", "rollback", "swap").returncode == 0
+    composition = load(folder / "experts.yaml")
+    assert composition.routing.routes["code"] == ("good", "other")
+    assert composition.routing.threshold == 0.5
+    assert composition.experiments["swap"].status == "paused"
+    again = coe("exp", "rollback", "swap")
+    assert again.returncode == 1
+    assert "nothing of `swap` was promoted" in again.stderr
+
+
+def test_a_broken_split_says_so_before_all_else(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.8}, {"control": 2500, "swapped": 2100})
+    status, _, shown = report(coe)
+
+    assert status == 3
+    assert "Stop: the split is broken" in shown
+    assert "split: BROKEN" in shown
+    refused = coe("exp", "promote", "swap", "swapped")
+    assert refused.returncode == 2
+    assert "the split is broken" in refused.stderr
+
+
+def test_a_guardrail_pauses(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.7}, errors={"control": 0.01, "swapped": 0.06})
+    status, _, shown = report(coe)
+
+    assert status == 3
+    assert "Pause: `swapped` does harm" in shown
+    assert "error rate of `swapped`: +" in shown
+
+
+def test_two_alike_go_on_and_then_end(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.6}, {"control": 300, "swapped": 300})
+    status, _, shown = report(coe)
+    assert status == 0
+    assert "Keep going" in shown
+
+    more = {"control": 14_000, "swapped": 14_000}
+    (folder / ".coe" / FILE).unlink()
+    write_log(folder, {"control": 0.6, "swapped": 0.6}, more, seed=1)
+    status, _, shown = report(coe)
+    assert status == 3
+    assert "no arm is better than `control` by 3.0 points" in shown
+
+
+def test_units_in_two_arms_are_left_out(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.6}, {"control": 200, "swapped": 200})
+    store = DecisionStore.open(folder / ".coe" / FILE)
+    first = next(store.records())
+    other = {"control": "swapped", "swapped": "control"}[first.arms["swap"]]
+    store.add([Record(id="late", at=time.time(), arms={"swap": other}, detail=first.detail)])
+    store.close()
+    _, found, shown = report(coe)
+    assert found["crossed"] == 1
+    assert "1 units were seen in two arms" in shown
+
+
+def test_start_pause_and_list(folder: Path, coe: Coe) -> None:
+    assert coe("exp", "pause", "swap").returncode == 0
+    assert load(folder / "experts.yaml").experiments["swap"].status == "paused"
+    assert "is paused already" in coe("exp", "pause", "swap").stdout
+    assert coe("exp", "start", "swap").returncode == 0
+    listed = coe("exp", "list").stdout
+    assert "swap" in listed
+    assert "control 50%, swapped 50%" in listed
+    missing = coe("exp", "start", "swop")
+    assert missing.returncode == 1
+    assert "no experiment `swop`" in missing.stderr
+    assert "there are: swap" in missing.stderr
+    assert "no decisions were written here" in coe("exp", "report", "swap").stderr
+
+
+def test_power(coe: Coe) -> None:
+    found = json.loads(coe("exp", "power", "--effect", "0.05", "--base", "0.6", "--json").stdout)
+    assert found["fixed"] == pytest.approx(2941, rel=0.01)  # G*Power: 1,471 in each group
+    assert found["fixed"] < found["sequential_on_average"] < found["sequential_at_most"]
+    wrong = coe("exp", "power", "--effect", "0.05")
+    assert wrong.returncode == 2
+    assert "--base 0.6" in wrong.stderr
+    assert coe("exp", "power", "--effect", "0.5", "--base", "0.6").returncode == 2

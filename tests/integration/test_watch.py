@@ -1,0 +1,104 @@
+"""A guardrail that is broken while the gateway serves pauses its experiment."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from coe.composition import load
+from coe.composition.edit import set_key
+from coe.decisions.log import DecisionLog
+from coe.reporting.watch import Watch
+from coe.stores.decisions import Record
+
+pytestmark = pytest.mark.anyio
+
+FILE = """\
+version: 1
+backends: {up: "http://127.0.0.1:9"}
+experts: {good: up/a, other: up/b}
+categories:
+  code: {utterances: [a, b, c, d, e], experts: [good, other]}
+default: good
+experiments:
+  swap:
+    status: running
+    unit: user
+    arms: {control: 50%, swapped: {share: 50%, set: {routing.routes.code: [other, good]}}}
+    metrics: {guardrails: {error_rate: 1pt}}
+"""
+
+
+def records(start: int, count: int, failing: int) -> list[Record]:
+    """Return requests of both arms; one in `failing` of the second arm's has failed."""
+    return [
+        Record(
+            id=f"d{number}",
+            at=time.time(),
+            status=502 if number % 2 and number % failing == 1 else 200,
+            arms={"swap": "swapped" if number % 2 else "control"},
+            latency_s=0.1,
+            detail={"units": {"swap": f"u{number}"}},
+        )
+        for number in range(start, start + count)
+    ]
+
+
+async def test_it_reads_what_is_new_and_pauses_once(tmp_path: Path) -> None:
+    path = tmp_path / "experts.yaml"
+    path.write_text(FILE)
+    composition = load(path)
+    paused: list[str] = []
+
+    async def pause(name: str) -> None:
+        nonlocal composition
+        paused.append(name)
+        text = path.read_text().replace("status: running", "status: paused")
+        composition = load(path, text=text)
+
+    log = DecisionLog(tmp_path)
+    store = log.store()
+    watch = Watch(lambda: composition, log, pause)
+    await watch.look()
+    assert not watch.alarms
+
+    store.add(records(0, 2000, failing=2001))
+    await watch.look()
+    assert not paused
+    store.add(records(2000, 2000, failing=10))
+    await watch.look()
+    assert paused == ["swap"]
+    assert watch.alarms == {"swap": "guardrail"}
+    await watch.look()
+    assert not watch.alarms  # it runs no more
+    log.close()
+
+
+async def test_a_split_that_breaks_raises_the_alarm(tmp_path: Path) -> None:
+    path = tmp_path / "experts.yaml"
+    path.write_text(FILE)
+    composition = load(path)
+
+    async def pause(name: str) -> None:
+        raise AssertionError(name)
+
+    log = DecisionLog(tmp_path)
+    lost = [r for r in records(0, 4000, 9999) if r.arms["swap"] == "control" or int(r.id[1:]) % 8 != 1]
+    log.store().add(lost)
+    watch = Watch(lambda: composition, log, pause)
+    await watch.look()
+    assert watch.alarms == {"swap": "broken split"}
+    log.close()
+
+
+def test_pausing_is_an_edit_that_keeps_the_file(tmp_path: Path) -> None:
+    from coe.composition.edit import rewrite
+
+    path = tmp_path / "experts.yaml"
+    path.write_text(FILE)
+    rewrite(
+        path, lambda draft: set_key(draft, path=("experiments", "swap", "status"), value="paused")
+    )
+    assert path.read_text() == FILE.replace("status: running", "status: paused")
