@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coe.composition.programs import Recipe
+from coe.drafting.reading import draft_of
 from coe.drafts import Ask, Draft, Member, Pick, Table, Wait
 from coe.errors import CoEError
-from coe.extract import text_of
-from coe.programs.usage import summed
 from coe.protocols import Aggregator
+from coe.usage import summed
 
 Completion = Mapping[str, Any]
 Sample = Callable[[int], Awaitable[Completion]]
@@ -39,7 +39,8 @@ async def vote(
 ) -> Outcome:
     """Ask for samples side by side until the aggregator has picked one.
 
-    Samples that are no longer needed are given up. One that fails is no vote.
+    Samples that are no longer needed are given up. One that fails, or says nothing, is no vote;
+    where none is one, such as when all refuse to answer, the first of them stands.
 
     Args:
         recipe: how many there are, and of whom.
@@ -65,11 +66,11 @@ async def vote(
                 case step:
                     raise TypeError(f"a vote does not end in {step!r}")
         ballot.give_up()
-    if picked is None:
-        raise ballot.failure
     completions = ballot.completions
+    if not completions:
+        raise ballot.failure
     return Outcome(
-        winner=completions[picked],
+        winner=completions[min(completions) if picked is None else picked],
         usage=summed(completion.get("usage") for completion in completions.values()),
     )
 
@@ -111,14 +112,7 @@ class _Ballot:
             draft = Draft(member=place, error=came.message)
         else:
             self.completions[place] = came
-            choice = came["choices"][0]
-            message = choice["message"]
-            draft = Draft(
-                member=place,
-                text=text_of(message.get("content")),
-                message=message,
-                finish_reason=choice.get("finish_reason") or "stop",
-            )
+            draft = draft_of(came, place)
         self.table = replace(self.table, drafts=(*self.table.drafts, draft))
 
     def give_up(self) -> None:

@@ -12,12 +12,13 @@ import orjson
 
 from coe import sse
 from coe.composition.programs import Cached
+from coe.drafting.reading import parsed
 from coe.fold import Fold
 from coe.programs.memory import Memory, key_of
-from coe.programs.spelling import headed, read, renamed, spelt
-from coe.programs.usage import NONE
+from coe.programs.spelling import headed, renamed, spelt
 from coe.protocols import Others
 from coe.types import Call, Dispatch
+from coe.usage import NONE
 
 
 class CachedExpert:
@@ -78,11 +79,11 @@ class _Whole:
     def add(self, piece: bytes) -> None:
         """Take the next piece."""
         if not self._call.stream:
-            self._body = read(piece, self._call.expert)
+            self._body = parsed(piece, self._call.expert)
             return
         for frame in sse.frames(piece):
             if (payload := sse.data(frame)) is not None:
-                self._fold.add(read(payload, self._call.expert))
+                self._fold.add(parsed(payload, self._call.expert))
 
     @property
     def answer(self) -> dict[str, Any]:

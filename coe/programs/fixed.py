@@ -9,8 +9,8 @@ from typing import Any
 
 from coe.composition.programs import Constant, Refusal, filled
 from coe.programs.spelling import headed, spelt
-from coe.programs.usage import NONE
 from coe.types import Dispatch
+from coe.usage import NONE
 
 
 class Fixed:

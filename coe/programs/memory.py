@@ -14,6 +14,9 @@ from coe.types import Dispatch
 LONGEST = 1 << 20
 """Bytes of an answer that is kept; a longer one is asked for again."""
 
+ROOM = 256 << 20
+"""Bytes of all answers that are kept."""
+
 # How an answer is sent is no part of what it says.
 _HOW = frozenset({"model", "stream", "stream_options"})
 
@@ -31,6 +34,7 @@ class Memory:
         self._ttl_s = ttl_s
         self._most = most
         self._answers: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self._size = 0
 
     def __len__(self) -> int:
         """Return how many answers are kept, those that are too old included."""
@@ -42,7 +46,7 @@ class Memory:
         if found is None:
             return None
         if found[0] <= now_s:
-            del self._answers[key]
+            self._forget(key)
             return None
         self._answers.move_to_end(key)
         return found[1]
@@ -51,10 +55,15 @@ class Memory:
         """Keep an answer from now on, unless it is very long."""
         if len(answer) > LONGEST:
             return
+        self._forget(key)
         self._answers[key] = (now_s + self._ttl_s, answer)
-        self._answers.move_to_end(key)
-        if len(self._answers) > self._most:
-            self._answers.popitem(last=False)
+        self._size += len(answer)
+        while len(self._answers) > self._most or self._size > ROOM:
+            self._forget(next(iter(self._answers)))
+
+    def _forget(self, key: bytes) -> None:
+        _, answer = self._answers.pop(key, (0.0, b""))
+        self._size -= len(answer)
 
 
 def key_of(dispatch: Dispatch) -> bytes:

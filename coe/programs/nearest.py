@@ -79,7 +79,8 @@ class Nearest:
             ConfigError, RouterUnavailable: as the encoder raises them.
         """
         vectors = self.load()
-        near = vectors @ self._encoder().encode([text])[0]
+        encoder = self.made_by or self._encoder()
+        near = vectors @ encoder.encode([text])[0]
         order = np.argsort(-near, kind="stable")[: self.examples.nearest]
         return tuple(self.examples.rows[place] for place in reversed(order.tolist()))
 

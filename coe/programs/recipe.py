@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from coe.composition.programs import Example, Recipe
 from coe.conversation import in_tool_loop
+from coe.drafting.reading import parsed
 from coe.errors import InvalidRequest
 from coe.programs.ballot import vote
 from coe.programs.nearest import Nearest
 from coe.programs.prompt import asked, sample, sent
-from coe.programs.spelling import headed, read, renamed, spelt
+from coe.programs.spelling import headed, renamed, spelt
 from coe.protocols import Aggregator, Others
 from coe.types import Dispatch
 
@@ -98,7 +99,7 @@ class RecipeExpert:
         answer = self._others.open(self._program.over, body, dispatch, stream=False)
         async with aclosing(answer):
             whole = await anext(answer, b"")
-        return read(whole, self._program.over)
+        return parsed(whole, self._program.over)
 
 
 def _is_tool_turn(body: Mapping[str, Any]) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from coe import sse
-from coe.errors import BackendProtocolError
 from coe.types import Call, Dispatch
 from coe.unfold import unfold
 
@@ -37,21 +36,6 @@ def spelt(completion: Mapping[str, Any], call: Call) -> bytes:
     wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
     chunks = unfold(completion, usage=wants_usage)
     return b"".join(sse.frame(orjson.dumps(chunk)) for chunk in chunks)
-
-
-def read(whole: bytes, expert: str) -> dict[str, Any]:
-    """Return the object of an answer that is not streamed.
-
-    Raises:
-        BackendProtocolError: it is none.
-    """
-    try:
-        answer = orjson.loads(whole)
-    except orjson.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise BackendProtocolError(f"expert `{expert}` answered with what is not a JSON object")
-    return answer
 
 
 def renamed(expert: str, call: Call) -> Callable[[bytes], bytes]:

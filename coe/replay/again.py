@@ -214,12 +214,12 @@ def _answers(
     side: Side,
     expected: Sequence[Mapping[str, tuple[float, float]]],
 ) -> Answers:
-    experts = side.composition.experts
+    composition = side.composition
     measured = [_measured(row, name, side) for row, name in zip(rows, names, strict=True)]
     estimates = [row.get(name, (nan, nan)) for row, name in zip(expected, names, strict=True)]
     return Answers(
         experts=tuple(names),
-        bases=tuple((experts[name].base or name) if name in experts else name for name in names),
+        bases=tuple(_base(composition, name) for name in names),
         scores=np.array([nan if row.score is None else row.score for row in measured]),
         expected=np.array([quality for quality, _ in estimates]),
         costs=np.array(
@@ -229,6 +229,14 @@ def _answers(
             ]
         ),
     )
+
+
+def _base(composition: Composition, name: str) -> str:
+    """Return whose weights an expert needs: those of its base, or of the model under a program."""
+    if name not in composition.experts:
+        return name
+    model = composition.root(name)
+    return model.base or model.name
 
 
 def _measured(record: Record, name: str, side: Side) -> Measured:

@@ -191,6 +191,14 @@ async def test_where_all_samples_fail_the_reason_is_told(desk: Desk) -> None:
     assert desk.upstream.received == 5
 
 
+async def test_where_all_samples_refuse_the_refusal_is_the_answer(desk: Desk) -> None:
+    async with desk.gateway("refusal") as running:
+        answer = await ask(running, "voted")
+
+    assert answer.choices[0].message.refusal == "I would rather not"
+    assert answer.model == "voted"
+
+
 async def test_several_choices_of_a_vote_are_refused(desk: Desk) -> None:
     async with desk.gateway() as running, client(running) as api:
         with pytest.raises(openai.BadRequestError, match="`n` cannot be more") as refused:
@@ -548,3 +556,37 @@ async def test_a_recipe_is_added_from_the_command_line(coe: Coe, folder: Path) -
     added = load(folder / "experts.yaml", {}).experts["long"]
     assert added.program == Recipe(over="coder", system="Be long.")
     assert added.status == "canary"
+
+
+# ---------------------------------------------------------------- the experts that ship
+
+EMBEDDED = """
+version: 1
+backends: {{embedded: {{type: local}}}}
+experts:
+  tiny: {{backend: embedded, model: {root}/experts/base, context: 512, status: retired}}
+  arithmetic: {{base: tiny, adapter: {root}/experts/adapters/arithmetic}}
+  steps:
+    recipe:
+      over: arithmetic
+      examples: {{file: {root}/experts/heldout/arithmetic.jsonl, nearest: 2}}
+      temperature: 0.2
+      samples: 3
+      vote: {{answer: text, after: "="}}
+  plain: {{recipe: {{over: arithmetic, system: You add.}}}}
+encoders: {{small: {{type: hashed}}}}
+default: steps
+"""
+
+
+async def test_recipes_over_the_embedded_experts(serve: Serve, root: Path) -> None:
+    pytest.importorskip("peft")
+    sum_of = [{"role": "user", "content": "what is 17 * 24?"}]
+    async with serve(EMBEDDED.format(root=root)) as running:
+        voted = await ask(running, "steps", messages=sum_of)
+        streamed = await chunks(running, "plain", messages=sum_of)
+
+    assert voted.choices[0].message.content.rpartition("=")[2].strip() == "408"
+    assert voted.usage.total_tokens == voted.usage.prompt_tokens + voted.usage.completion_tokens
+    assert text_of(streamed).rpartition("=")[2].strip() == "408"
+    assert len(streamed) > 3

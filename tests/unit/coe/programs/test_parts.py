@@ -20,11 +20,11 @@ from coe.programs.memory import LONGEST, Memory, key_of
 from coe.programs.nearest import Nearest
 from coe.programs.prompt import about, sample, sent
 from coe.programs.spelling import renamed
-from coe.programs.usage import summed
 from coe.scoring.checks import Exact
 from coe.scoring.prices import at_most, expected
 from coe.scoring.rows import Row
 from coe.types import Call, Dispatch
+from coe.usage import summed
 
 EXACT = Exact(answers=("4",))
 
@@ -91,6 +91,16 @@ def test_a_very_long_answer_is_not_kept() -> None:
     memory.keep(b"a", b"x" * (LONGEST + 1), 0)
 
     assert memory.recall(b"a", 0) is None
+
+
+def test_what_is_kept_has_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coe.programs.memory.ROOM", 10)
+    memory = Memory(ttl_s=10, most=9)
+    for number in range(4):
+        memory.keep(b"%d" % number, b"12345", 0)
+        memory.keep(b"%d" % number, b"1234", 0)
+
+    assert [memory.recall(b"%d" % n, 0) for n in range(4)] == [None, None, b"1234", b"1234"]
 
 
 def test_system_prompts_become_one() -> None:
