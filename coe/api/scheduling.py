@@ -29,8 +29,9 @@ def endpoints(live: Live, clock: Callable[[], float] = time.time) -> APIRouter:
 
         `events` are those of its experts (`loading`, `ready`, `failed`, `leaving` and for whom,
         `left`, `stayed`, `lost`), with the calls that waited in all; `served` is when calls of
-        whom ran; `depth` when how many waited. Of each the last 4,000 are kept; all that happened
-        since `since` is there. Times are seconds since 1970. Nothing of any prompt is here.
+        whom ran; `depth` when how many waited; `calls` the last ones, with the seconds that each
+        waited and took. Of each 4,000 are kept; all that happened since `since` is there, but for
+        `calls`. Times are seconds since 1970. Nothing of any prompt is here.
         """
         now_s, at_s = asyncio.get_running_loop().time(), clock()
         pools = live.current.gateway.slots.values()

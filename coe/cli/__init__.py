@@ -861,12 +861,15 @@ def scheduling(
     url: Annotated[str, typer.Argument(help="Of a gateway.")] = "http://127.0.0.1:8088",
     *,
     html: Html = None,
+    calls: Annotated[
+        Path | None, typer.Option(help="Write its last calls, for `coe plan`.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show who is in memory at a gateway that runs, who waits, and what happened of late."""
     from coe.cli.scheduling import show
 
-    show(url, html=html, as_json=json)
+    show(url, html=html, calls=calls, as_json=json)
 
 
 @app.command()

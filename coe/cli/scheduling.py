@@ -27,6 +27,7 @@ from coe.scheduler.stays import loads, stays
 
 PATH = "/v1/scheduling"
 LIMIT_S = 10.0
+LEAST_S = 0.001  # of a call: nothing takes no time
 RECENT = 12  # events that the terminal shows
 LISTED = 60  # and the page
 _NOT_FOUND = 404
@@ -54,16 +55,19 @@ class Memory:
     record: Record
 
 
-def show(url: str, *, html: Path | None, as_json: bool) -> None:
+def show(
+    url: str, *, html: Path | None = None, calls: Path | None = None, as_json: bool = False
+) -> None:
     """Ask a gateway and print what it says.
 
     Args:
         url: its address, with or without `/v1`.
         html: where a page with the timeline is written, too.
+        calls: where its last calls are written, for `coe plan`.
         as_json: print what it said as it is.
 
     Raises:
-        ConfigError: it does not answer, or manages no memory, or the page cannot be written.
+        ConfigError: it does not answer, or manages no memory, or a file cannot be written.
     """
     said = fetch(url)
     memories = read_answer(said, url)
@@ -74,6 +78,8 @@ def show(url: str, *, html: Path | None, as_json: bool) -> None:
         )
     if html is not None:
         write_file(html, page(memories, url, said["at"]).encode("utf-8", "replace"))
+    if calls is not None:
+        write_file(calls, b"".join(trace_lines(memories)))
     if as_json:
         print_json(said)
         return
@@ -124,6 +130,18 @@ def read_answer(said: Any, url: str) -> list[Memory]:
         raise ConfigError(f"{url}: what answers there is no gateway of ours ({error})") from None
 
 
+def trace_lines(memories: Sequence[Memory]) -> Iterator[bytes]:
+    """Yield the last calls as `coe plan` reads them; times count from the first."""
+    calls = sorted(call for one in memories for call in one.record.calls)
+    for call in calls:
+        row = {
+            "at_s": round(call.at_s - calls[0].at_s, 3),
+            "expert": call.expert,
+            "work_s": max(round(call.took_s, 3), LEAST_S),
+        }
+        yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
 # ---------------------------------------------------------------- terminal
 
 
@@ -165,6 +183,8 @@ def _what(mark: Mark) -> str:
         "stayed": "could not be unloaded",
         "lost": "was lost",
     }[mark.what]
+    if mark.source == "host":
+        return f"{said} from host memory"
     return f"{said} for {shown(mark.for_expert)}" if mark.for_expert else said
 
 

@@ -155,7 +155,7 @@ def _lane(
         if not window.holds(stay.from_s, stay.until_s):
             continue
         ready_s = stay.until_s if stay.ready_s is None else stay.ready_s
-        if stay.is_loaded:
+        if stay.source is not None:
             loads.append((stay.from_s, ready_s))
         if ready_s < stay.until_s:
             held.append((ready_s, stay.until_s))
@@ -183,14 +183,17 @@ def _lane(
 def _told(name: str, own: Sequence[Stay], work: Sequence[Span], window: Window) -> str:
     """Say in a line what a lane shows, for whoever points at it or cannot see it."""
     seen = [stay for stay in own if window.holds(stay.from_s, stay.until_s)]
-    loads = sum(stay.is_loaded for stay in seen)
+    loads = sum(stay.source is not None for stay in seen)
+    parked = sum(stay.source == "host" for stay in seen)
+    host = f" ({parked} from host memory)" if parked else ""
     spells = sum(window.holds(*span) for span in work)
     here_s = sum(
         min(stay.until_s, window.until_s) - max(stay.from_s, window.from_s) for stay in seen
     )
     share = here_s / max(window.until_s - window.from_s, 1e-9)
     return (
-        f"{shown(name)}: loads {loads}, in memory {share:.0%} of the time, spells of work {spells}"
+        f"{shown(name)}: loads {loads}{host}, in memory {share:.0%} of the time,"
+        f" spells of work {spells}"
     )
 
 

@@ -52,6 +52,7 @@ class Mark(NamedTuple):
         at_s: of the clock that the scheduler is told.
         waiting: calls that waited in all, right then.
         for_expert: who needed the room, where it is leaving.
+        source: where its weights were, where it is loading: `host` or `disk`.
     """
 
     at_s: float
@@ -59,6 +60,22 @@ class Mark(NamedTuple):
     what: What
     waiting: int
     for_expert: str = ""
+    source: str = ""
+
+
+class Call(NamedTuple):
+    """A call that was served to its end.
+
+    Attributes:
+        at_s: when it came.
+        waited_s: from then to its start.
+        took_s: from its start to its end, beside the calls that ran with it.
+    """
+
+    at_s: float
+    expert: str
+    waited_s: float
+    took_s: float
 
 
 class Depth(NamedTuple):
@@ -90,6 +107,7 @@ class Record:
         since_s, until_s: all of what happened between them is here.
         before: where experts were before the first mark: only those in memory.
         marks, spells, depths: in order of time; spells by when they ended.
+        calls: the last of them, by when they ended; they need not reach as far back.
     """
 
     since_s: float
@@ -98,13 +116,14 @@ class Record:
     marks: Sequence[Mark]
     spells: Sequence[Spell]
     depths: Sequence[Depth]
+    calls: Sequence[Call] = ()
 
 
 class Chronicle:
     """Reads along; see the module. Owned by whoever drives the scheduler.
 
     Args:
-        most: marks that are kept; of spells and depths as many each. None for all of them.
+        most: marks that are kept; of spells, depths and calls as many each. None for all of them.
         resolution_s: depths that follow each other faster become one, the later one; pauses
             between calls that are shorter do not end a spell.
     """
@@ -114,19 +133,21 @@ class Chronicle:
         self._marks: _Ring[Mark] = _Ring(most)
         self._spells: _Ring[Spell] = _Ring(most)
         self._depths: _Ring[Depth] = _Ring(most)
+        self._calls: _Ring[Call] = _Ring(most)
         self._begun_s: float | None = None
         self._before: dict[str, What] = {}
         self._now: dict[str, What] = {}
-        self._waiting: set[str] = set()
-        self._running: dict[str, str] = {}
+        self._waiting: dict[str, float] = {}  # since when
+        self._running: dict[str, _Running] = {}
+        self._told_before: dict[str, float | _Running] = {}  # what a new state machine is told of
         self._open: dict[str, tuple[Spell, int]] = {}  # with the calls that run now
         self._bases: dict[str, str] = {}
 
     def begin(self, now_s: float, layout: Layout, resident: Iterable[str]) -> None:
         """Note who is in memory as a state machine begins, which is told of all calls then."""
         self._bases = {one.name: one.base for one in layout.experts if one.base is not None}
-        self._waiting.clear()
-        self._running.clear()
+        self._told_before = {**self._waiting, **self._running}
+        self._waiting, self._running = {}, {}
         for expert in tuple(self._open):
             self._rest(expert, now_s)
         inside = dict.fromkeys(resident)
@@ -170,6 +191,7 @@ class Chronicle:
             marks=tuple(self._marks.kept),
             spells=(*self._spells.kept, *running),
             depths=tuple(self._depths.kept),
+            calls=tuple(self._calls.kept),
         )
 
     # ------------------------------------------------------------ events and actions
@@ -177,9 +199,10 @@ class Chronicle:
     def _hear(self, event: Event, now_s: float) -> None:
         match event:
             case Arrive(ticket):
-                self._waiting.add(ticket.id)
+                before = self._told_before.get(ticket.id)
+                self._waiting[ticket.id] = before if isinstance(before, float) else now_s
             case Cancel(call):
-                self._waiting.discard(call)
+                self._waiting.pop(call, None)
             case Finished(call):
                 self._end(call, now_s)
             case Loaded(expert):
@@ -196,19 +219,21 @@ class Chronicle:
     def _see(self, action: Action, now_s: float) -> None:
         match action:
             case Start(call, expert):
-                self._waiting.discard(call)
                 self._start(call, expert, now_s)
             case Refuse(call):
-                self._waiting.discard(call)
-            case Load(expert):
-                self._mark(now_s, expert, "loading")
+                self._waiting.pop(call, None)
+            case Load(expert, source):
+                self._mark(now_s, expert, "loading", source=source)
             case Unload(expert, why):
                 self._mark(now_s, expert, "leaving", why.for_expert)
 
     # ------------------------------------------------------------ experts
 
-    def _mark(self, now_s: float, expert: str, what: What, for_expert: str = "") -> None:
-        old = self._marks.add(Mark(now_s, expert, what, len(self._waiting), for_expert))
+    def _mark(
+        self, now_s: float, expert: str, what: What, for_expert: str = "", source: str = ""
+    ) -> None:
+        mark = Mark(now_s, expert, what, len(self._waiting), for_expert, source)
+        old = self._marks.add(mark)
         _put(self._now, expert, what)
         if old is not None:
             _put(self._before, old.expert, old.what)
@@ -223,9 +248,10 @@ class Chronicle:
     # ------------------------------------------------------------ calls
 
     def _start(self, call: str, expert: str, now_s: float) -> None:
-        if call in self._running:  # it is told again of calls that run
-            return
-        self._running[call] = expert
+        at_s = self._waiting.pop(call, now_s)
+        before = self._told_before.pop(call, None)
+        begun = before if isinstance(before, _Running) else _Running(expert, at_s, now_s)
+        self._running[call] = begun
         spell, left = self._open.get(expert) or (Spell(expert, now_s, now_s, 0), 0)
         if not left and now_s - spell.until_s > self._resolution_s:
             self._spells.add(spell)
@@ -234,9 +260,11 @@ class Chronicle:
         self._open[expert] = (spell, left + 1)
 
     def _end(self, call: str, now_s: float) -> None:
-        expert = self._running.pop(call, None)
-        if expert is None or expert not in self._open:
+        begun = self._running.pop(call, None)
+        if begun is None:
             return
+        expert, at_s, started_s = begun
+        self._calls.add(Call(at_s, expert, started_s - at_s, now_s - started_s))
         spell, left = self._open[expert]
         spell.until_s = now_s
         self._open[expert] = (spell, left - 1)
@@ -256,6 +284,12 @@ class Chronicle:
             depths[-1] = Depth(last.at_s, waiting)
             return
         self._depths.add(Depth(now_s, waiting))
+
+
+class _Running(NamedTuple):
+    expert: str
+    at_s: float
+    started_s: float
 
 
 Item = TypeVar("Item")

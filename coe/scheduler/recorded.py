@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
-from coe.scheduler.chronicle import INSIDE, Depth, Mark, Record, Spell, What
+from coe.scheduler.chronicle import INSIDE, Call, Depth, Mark, Record, Spell, What
 
 WHATS = frozenset(get_args(What))
 DIGITS = 3  # milliseconds
@@ -33,6 +33,7 @@ def document(record: Record, *, offset_s: float = 0.0) -> dict[str, Any]:
                 "what": mark.what,
                 "waiting": mark.waiting,
                 **({"for": mark.for_expert} if mark.for_expert else {}),
+                **({"source": mark.source} if mark.source else {}),
             }
             for mark in record.marks
         ],
@@ -46,6 +47,15 @@ def document(record: Record, *, offset_s: float = 0.0) -> dict[str, Any]:
             for spell in record.spells
         ],
         "depth": [[time(depth.at_s), depth.waiting] for depth in record.depths],
+        "calls": [
+            {
+                "at": time(call.at_s),
+                "expert": call.expert,
+                "waited": round(call.waited_s, DIGITS),
+                "took": round(call.took_s, DIGITS),
+            }
+            for call in record.calls
+        ],
     }
 
 
@@ -67,6 +77,7 @@ def read(values: Mapping[str, Any]) -> Record:
             marks=tuple(_mark(row) for row in values["events"]),
             spells=tuple(_spell(row) for row in values["served"]),
             depths=tuple(Depth(float(at_s), int(waiting)) for at_s, waiting in values["depth"]),
+            calls=tuple(_call(row) for row in values["calls"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"no record of a scheduler: {error!r:.80}") from error
@@ -79,6 +90,7 @@ def _mark(row: Mapping[str, Any]) -> Mark:
         what=_what(row["what"]),
         waiting=int(row["waiting"]),
         for_expert=str(row.get("for", "")),
+        source=str(row.get("source", "")),
     )
 
 
@@ -88,6 +100,15 @@ def _spell(row: Mapping[str, Any]) -> Spell:
         from_s=float(row["from"]),
         until_s=float(row["until"]),
         calls=int(row["calls"]),
+    )
+
+
+def _call(row: Mapping[str, Any]) -> Call:
+    return Call(
+        at_s=float(row["at"]),
+        expert=str(row["expert"]),
+        waited_s=float(row["waited"]),
+        took_s=float(row["took"]),
     )
 
 

@@ -19,7 +19,7 @@ class Stay:
         ready_s: when it could be used; None where it never could.
         leaves_s: when it was told to leave; None where it was not.
         until_s: when its place was free; the record's end where it is there still.
-        is_loaded: whether a load brought it, and it was not there before.
+        source: from where it was loaded, `host` or `disk`; None where it was there before.
         end: how it ended; empty where it has not.
         for_expert: who needed the room, where it left for somebody.
     """
@@ -29,7 +29,7 @@ class Stay:
     ready_s: float | None
     leaves_s: float | None = None
     until_s: float
-    is_loaded: bool
+    source: str | None
     end: End = ""
     for_expert: str = ""
 
@@ -45,7 +45,9 @@ def stays(record: Record) -> list[Stay]:
         stay = begun.get(mark.expert)
         match mark.what:
             case "loading":
-                begun[mark.expert] = _begun(mark.expert, mark.at_s, "loading", record)
+                begun[mark.expert] = _begun(
+                    mark.expert, mark.at_s, "loading", record, source=mark.source
+                )
             case "ready" if stay is None:
                 begun[mark.expert] = _begun(mark.expert, mark.at_s, "ready", record)
             case "left" | "failed" | "lost":
@@ -62,14 +64,14 @@ def loads(record: Record) -> int:
     return sum(mark.what == "loading" for mark in record.marks)
 
 
-def _begun(expert: str, at_s: float, what: What, record: Record) -> Stay:
+def _begun(expert: str, at_s: float, what: What, record: Record, *, source: str = "") -> Stay:
     return Stay(
         expert=expert,
         from_s=at_s,
         ready_s=None if what == "loading" else at_s,
         leaves_s=at_s if what == "leaving" else None,
         until_s=record.until_s,
-        is_loaded=what == "loading",
+        source=source if what == "loading" else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 from .conftest import COE, Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve-more-experts-than-fit.md"
-BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 TIMEOUT_S = 120
+FEW = 32
 
 pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
 
@@ -53,30 +56,19 @@ def test_twenty_adapters_answer_from_two_places(file: str, folder: Path) -> None
         with httpx2.Client(timeout=60, trust_env=False) as client:
             server.wait_ready(client)
             said = run(ask.replace("http://127.0.0.1:8088", server.url), folder)
-            shown = run(f"coe scheduling {server.url} --html now.html", folder)
+            shown = run(f"coe scheduling {server.url} --html now.html --calls calls.jsonl", folder)
     finally:
         server.stop()
 
     assert re.search(r"mean wait [\d.]+ s, longest [\d.]+ s", said)
     loads = sum(float(line.rsplit(" ", 1)[1]) for line in said.splitlines() if "{" in line)
-    if file == "twenty.yaml":
-        assert loads == 21, said  # each adapter once, and the base
-    else:
-        assert loads > 21, said
+    # Each adapter once, and the base; a few more where calls take long to arrive.
+    assert (21 <= loads <= FEW) == (file == "twenty.yaml"), said
     assert f"embedded: 64MiB, {loads:.0f} loads within" in shown
     page = (folder / "now.html").read_text(encoding="utf-8")
     assert "arithmetic-0: loads" in page
-
-
-def test_the_rules_can_be_played_in_that_memory(folder: Path) -> None:
-    run(BLOCKS[0].rstrip().rpartition("\n")[0], folder)
-    command = re.search(r"`(coe plan [^`]*)`", PAGE.read_text(encoding="utf-8"))
-    line = re.search(r"`(\{\"at_s\"[^`]*\})`", PAGE.read_text(encoding="utf-8"))
-    assert command
-    assert line
-    (folder / "calls.jsonl").write_text(line[1] + "\n", encoding="utf-8")
-
-    said = run(command[1], folder)
-
-    assert "affinity" in said
-    assert "<svg" in (folder / "plan.html").read_text(encoding="utf-8")
+    plan = re.search(r"`(coe plan [^`]*)`", TEXT)
+    assert plan
+    played = run(f"{plan[1]} --json", folder)  # the calls that were just made
+    assert json.loads(played)["rules"]["affinity"]["swaps"] <= 1000 * FEW / 300
+    assert (folder / "plan.html").read_text(encoding="utf-8").count("<figure") >= 3

@@ -22,6 +22,7 @@ import pytest
 from coe.backends.http import client
 from coe.backends.openai import OpenAIBackend
 from coe.checkup import check
+from coe.cli.plan import read_trace
 from coe.cli.scheduling import show
 from coe.composition import load
 from coe.errors import BackendRejected, BackendUnreachable, ConfigError
@@ -157,8 +158,8 @@ async def test_interleaved_requests_are_grouped_by_expert(
         assert sorted(loads) == ["+a", "+b", "+c", "+d"]
         assert len(backend.inside) == 1
         assert any(swap != "none" for swap in swaps)
-        loads = 'coe_expert_loads_total{expert="a",result="loaded",source="disk"}'
-        assert gateway.metric(loads) == 1
+        named = 'coe_expert_loads_total{expert="a",result="loaded",source="disk"}'
+        assert gateway.metric(named) == 1
         assert gateway.metric("coe_expert_unloads_total") == 3
         assert gateway.metric("coe_queue_wait_seconds_count") == 24
         assert gateway.metric("coe_expert_resident") == 1
@@ -512,7 +513,8 @@ async def test_a_command_shows_a_gateway_that_runs(
         for expert in "aabb":
             await ask(sdk, expert)
 
-        await asyncio.to_thread(show, gateway.url, html=tmp_path / "live.html", as_json=False)
+        files = {"html": tmp_path / "live.html", "calls": tmp_path / "calls.jsonl"}
+        await asyncio.to_thread(show, gateway.url, **files)
 
     said = capsys.readouterr().out
     assert "box: 1GiB, 2 loads within" in said
@@ -521,6 +523,9 @@ async def test_a_command_shows_a_gateway_that_runs(
     page = (tmp_path / "live.html").read_text(encoding="utf-8")
     assert "Backend “box”" in page
     assert "a: loads 1" in page
+    trace = read_trace(tmp_path / "calls.jsonl", 1.0)
+    assert [call.expert for call in trace] == ["a", "a", "b", "b"]
+    assert trace[0].at_s == 0.0
 
 
 async def test_an_address_that_is_no_gateway_that_manages_memory_is_named(
@@ -529,13 +534,13 @@ async def test_an_address_that_is_no_gateway_that_manages_memory_is_named(
     text = composition(upstream).replace("memory: 1GiB, concurrency", "concurrency")
     async with serve(text.replace("type: held, ", "")) as gateway:
         with pytest.raises(ConfigError, match="no backend's memory is managed there"):
-            await asyncio.to_thread(show, gateway.url, html=None, as_json=True)
+            await asyncio.to_thread(show, gateway.url)
     with pytest.raises(ConfigError, match=r"404 .*an older gateway, or none"):
-        await asyncio.to_thread(show, upstream.url, html=None, as_json=True)
+        await asyncio.to_thread(show, upstream.url)
     with pytest.raises(ConfigError, match="no gateway answers there"):
-        show("http://127.0.0.1:9", html=None, as_json=True)
+        show("http://127.0.0.1:9")
     with pytest.raises(ConfigError, match="is no address"):
-        show("127.0.0.1:8088", html=None, as_json=True)
+        show("127.0.0.1:8088")
 
 
 async def test_a_checkup_goes_through_the_experts_without_holding_more_than_fits(

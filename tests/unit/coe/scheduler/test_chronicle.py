@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coe.scheduler.chronicle import Chronicle, Depth, Mark, Record
+from coe.scheduler.chronicle import Call, Chronicle, Depth, Mark, Record
 from coe.scheduler.events import (
     Arrive,
     Finished,
@@ -25,6 +25,7 @@ from coe.scheduler.events import (
     UnloadFailed,
     Why,
 )
+from coe.scheduler.measures import most_at_once
 from coe.scheduler.memory import Expert, Layout, Pool, footprint
 from coe.scheduler.policies import Affinity, Fifo
 from coe.scheduler.simulate import Outcome, Recorded, run
@@ -81,6 +82,13 @@ def test_what_is_recorded_is_what_happened(
     found = stays(record)
     assert loads(record) == len(outcome.loads) == len(found)
     assert sum(spell.calls for spell in record.spells) == len(spec)
+    waits = sorted(outcome.waits_s.values())
+    assert sorted(call.waited_s for call in record.calls) == pytest.approx(waits)
+    assert {round(call.at_s + call.waited_s + call.took_s, 6) for call in record.calls} == {
+        round(end_s, 6) for end_s in outcome.ends_s.values()
+    }
+    inside = [sum(o.from_s <= s.from_s < o.until_s for o in found) for s in found]
+    assert max(inside) <= most_at_once(LAYOUT)
     for spell in record.spells:  # nobody works but while it is there
         assert any(
             one.expert == spell.expert
@@ -185,6 +193,8 @@ def test_another_state_machine_goes_on_with_the_same_chronicle() -> None:
         "base": (3.0, "failed"),
         "lora1": (5.0, ""),
     }
+    chronicle.take(6.0, Finished("1"), [])
+    assert chronicle.record(6.0).calls == (Call(1.0, "third", 0.0, 5.0),)
     assert record.depths[-1].waiting == 0
     assert sum(spell.until_s - spell.from_s for spell in record.spells) == pytest.approx(4.0)
 
@@ -220,8 +230,22 @@ def test_a_chronicle_of_nothing_is_empty() -> None:
     assert (record.since_s, record.until_s, stays(record)) == (7.0, 7.0, [])
 
 
-def test_a_mark_says_how_many_waited() -> None:
+def test_a_mark_says_how_many_waited_and_whence_it_comes() -> None:
     chronicle = Chronicle()
-    chronicle.take(1.0, Arrive(Ticket(id="1", expert="a")), [Load("a")])
+    chronicle.take(1.0, Arrive(Ticket(id="1", expert="a")), [Load("a", "host")])
 
-    assert chronicle.record(2.0).marks == (Mark(1.0, "a", "loading", 1),)
+    record = chronicle.record(2.0)
+
+    assert record.marks == (Mark(1.0, "a", "loading", 1, source="host"),)
+    assert [stay.source for stay in stays(record)] == ["host"]
+
+
+def test_a_call_that_waits_while_the_state_machine_is_made_anew_came_when_it_came() -> None:
+    chronicle = Chronicle()
+    ticket = Ticket(id="1", expert="third")
+    chronicle.take(1.0, Arrive(ticket), [])
+    chronicle.begin(5.0, LAYOUT, ("third",))
+    chronicle.take(5.0, Arrive(ticket), [Start("1", "third", 0.0, 0.0)])
+    chronicle.take(7.0, Finished("1"), [])
+
+    assert chronicle.record(7.0).calls == (Call(1.0, "third", 4.0, 2.0),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coe.scheduler.chronicle import Depth, Mark, Record, Spell
+from coe.scheduler.chronicle import Call, Depth, Mark, Record, Spell
 from coe.scheduler.recorded import document, read
 
 RECORD = Record(
@@ -17,10 +17,11 @@ RECORD = Record(
     marks=(
         Mark(2.0, "b", "leaving", 3, "a"),
         Mark(3.0, "b", "left", 3),
-        Mark(4.0, "a", "failed", 0),
+        Mark(4.0, "a", "loading", 0, source="disk"),
     ),
     spells=(Spell("a", 4.0, 5.0, 2),),
     depths=(Depth(1.0, 3), Depth(4.0, 0)),
+    calls=(Call(1.5, "a", 2.0, 1.5),),
 )
 
 
@@ -49,6 +50,7 @@ def test_times_are_those_of_the_reader() -> None:
         {"events": [7]},
         {"served": [{}]},
         {"depth": [[1]]},
+        {"calls": [{"at": 1}]},
         {"before": []},
     ],
 )
