@@ -6,7 +6,7 @@
 #   make check   formatting, lint, types, import rules
 #   make bench   the gateway beside its peers; bench-experts, bench-encoder,
 #                bench-routing, bench-mapping, bench-batches, bench-scheduler,
-#                bench-experiments: the other tables
+#                bench-experiments, bench-panels: the other tables
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
 
@@ -18,7 +18,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments experts docs nightly clean setup setup-dev browser
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs nightly clean setup setup-dev browser
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -53,6 +53,9 @@ bench-routing: setup-dev
 
 bench-mapping: setup-dev
 	$(BIN)/python -m benches.mapping
+
+bench-panels: setup-dev
+	$(BIN)/python -m benches.panels
 
 bench-batches: setup-dev
 	$(BIN)/python -m benches.batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -34,10 +35,8 @@ def report(fitted: FittedPanels) -> str:
         *columns(HEADER, map(_row, fitted.verdicts)),
         "",
     ]
-    lines += [
-        f"{row.category}, {row.panel}: {'yes' if row.is_on else 'no'}: {row.why}"
-        for row in fitted.verdicts
-    ]
+    for why, times in Counter(row.why for row in fitted.verdicts).items():
+        lines.append(f"{times} of {len(fitted.verdicts)}: {why}")
     if fitted.tests:
         tests = (
             (

@@ -49,7 +49,7 @@ class Task:
             what that knows would count as the panel's gain.
         player: plays the games.
         is_tested: whether aggregators are tested on one right and two wrong drafts.
-        error: how often one panel or more may be switched on though none is worth it.
+        error: how often one of the intervals may miss, of all of them together.
         strength: as in `Rates`.
         seed: of folds, tests and intervals.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ERROR = 0.05
-"""How often, with no panel worth anything, one or more would be switched on."""
+"""How often one of the intervals may miss, of all of them together; half of it on either side."""
 RESAMPLES = 20_000
 _AT_ONCE = 2_000
 

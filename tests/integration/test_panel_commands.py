@@ -130,7 +130,8 @@ async def test_a_panel_is_switched_on_where_it_pays_and_nowhere_else(
     shown, _ = await run(folder, "panel", "show")
     await run(folder, "panel", "rollback")
 
-    assert "puzzles, trio: yes" in shown
+    assert "puzzles   trio   yes" in shown
+    assert "on: puzzles: trio" in shown
     assert not load(folder / "experts.yaml").routing.panels
     assert read_panels(folder / "experts.panels") is None
 

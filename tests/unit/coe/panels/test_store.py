@@ -18,8 +18,7 @@ from coe.panels.gate import Gain
 from coe.panels.history import History
 from coe.panels.rates import Rates, count
 from coe.panels.store import read_panels, write_curves, write_panels
-
-from .table import outcomes, recording
+from tests.unit.coe.panels.table import outcomes, recording
 
 
 def some_rates() -> Rates:
