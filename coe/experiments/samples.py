@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ALARM = 0.001
-CONCENTRATION = 1000.0
-"""Of the shares that a broken split is thought to have: they are within some 1.6 points of 50 %."""
+CONCENTRATION = 200.0
+"""Of the shares that a broken split is thought to have: within some 3.5 points of 50 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,36 +93,40 @@ def interval(effect: Effect, scale: float, confidence: float = 0.95) -> Interval
     )
 
 
-def share(total: float, n: int, confidence: float = 0.95) -> Interval:
+def share(total: float, n: int, scale: float = 0.05, confidence: float = 0.95) -> Interval:
     """Return the confidence sequence of one arm's share at this look. Exact for every n.
 
-    The evidence against a share p is the same ratio with shares drawn from Beta(1/2, 1/2):
+    The evidence against a share p is the same ratio, with shares drawn around it:
 
-        E(p) = B(s + 1/2, n - s + 1/2) / B(1/2, 1/2) / (p^s (1 - p)^(n - s))
+        E(p) = B(c p + s, c (1 - p) + n - s) / B(c p, c (1 - p)) / (p^s (1 - p)^(n - s))
 
-    Values between 0 and 1 may be summed, too: by convexity of the exponential their E is no
-    greater in expectation.
+    with c = 1 / (4 scale^2). Values between 0 and 1 may be summed, too: a likelihood ratio of
+    zeros and ones is convex in the value, so its expectation is no greater.
 
     Args:
         total: s, the sum of n values in [0, 1]; of zeros and ones, the number of ones.
         n: how many.
+        scale: above 0: how far from 50 % a share is thought to be (from others, less).
         confidence: of all looks together.
 
     Raises:
-        ValueError: the total is not within 0 and n, or the confidence not within 0 and 1.
+        ValueError: the total is not within 0 and n, the scale not above 0, or the confidence not
+            within 0 and 1.
 
     Reference: Robbins (1970), example 3; Howard, Ramdas, McAuliffe, Sekhon (2021), Time-uniform,
         nonparametric, nonasymptotic confidence sequences, arXiv 1810.08240, section 3 (beta-
-        binomial mixture).
+        binomial mixture, centred at p).
     """
-    alpha = _alpha(confidence)
+    most, concentration = -math.log(_alpha(confidence)), 0.25 / _square(scale)
     if not 0.0 <= total <= n:
         raise ValueError(f"the sum of {n} values in [0, 1] is not {total}")
-    mixed = _log_beta(total + 0.5, n - total + 0.5) - _log_beta(0.5, 0.5)
 
     def is_rejected(p: float) -> bool:
-        likelihood = _times_log(total, p) + _times_log(n - total, 1.0 - p)
-        return mixed - likelihood >= -math.log(alpha)
+        if p in {0.0, 1.0}:
+            return total != n * p
+        a, b = concentration * p, concentration * (1.0 - p)
+        mixed = _log_beta(a + total, b + n - total) - _log_beta(a, b)
+        return mixed - total * math.log(p) - (n - total) * math.log1p(-p) >= most
 
     mean = total / n if n else 0.5
     return Interval(
@@ -141,10 +145,6 @@ def _end(is_rejected: Callable[[float], bool], outside: float, inside: float) ->
         middle = (outside + inside) / 2.0
         outside, inside = (middle, inside) if is_rejected(middle) else (outside, middle)
     return inside
-
-
-def _times_log(times: float, value: float) -> float:
-    return times * math.log(value) if value > 0.0 else (-math.inf if times else 0.0)
 
 
 def _log_beta(a: float, b: float) -> float:
