@@ -65,9 +65,10 @@ def recruit(
        outvoted. Any other goes on with who is most often right where all before it are wrong.
     3. Otherwise they are the first of the ranking.
     4. With `distinct_backends`, who runs where one before it runs is passed over.
-    5. With `sure_at`, where rates are known, there are as many as it takes until one of them is
-       right with that probability, of a vote the first alone or all: two that vote differently
-       leave it to the first. Never fewer than `least`, nor more than `top` or are listed.
+    5. With `sure_at` there are as many as it takes until one of them is right with that
+       probability, as far as that is known; of a vote the first alone or all, since two that vote
+       differently leave it to the first. Never fewer than `least`, nor more than `top` or are
+       listed.
 
     Where a map expects a score of an expert on this very request, that is its rate, and what it
     adds to others moves with it, as far on the scale of log odds.
@@ -150,11 +151,11 @@ def _next(
 
 def _is_sure(panel: Panel, chosen: Sequence[Candidate], doubt: float, record: _Record) -> bool:
     """Whether nobody else needs to be asked."""
-    if panel.sure_at is None or not all(map(record.knows, chosen)):
+    if panel.sure_at is None or 1.0 - doubt < panel.sure_at:
         return False
-    if panel.method == VOTE and len(chosen) > 1:
-        return False
-    return 1.0 - doubt >= panel.sure_at
+    if len(chosen) == 1:  # a map may know what the rates do not
+        return record.knows(chosen[0]) or chosen[0].quality is not None
+    return panel.method != VOTE and all(map(record.knows, chosen))
 
 
 def _detail(

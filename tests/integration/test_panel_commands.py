@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -40,7 +41,8 @@ routers: {default: keyword}
 aggregation:
   trio: {method: vote, experts: 3}
   court: {method: best_of, experts: 3, judge: judge}
-models: {coe/court: {aggregate: court}}
+  scribe: {method: synthesize, experts: 3, writer: judge}
+models: {coe/court: {aggregate: court}, coe/scribe: {aggregate: scribe}}
 default: ada
 """
 COUNT = 60
@@ -130,7 +132,7 @@ async def test_a_panel_is_switched_on_where_it_pays_and_nowhere_else(
     shown, _ = await run(folder, "panel", "show")
     await run(folder, "panel", "rollback")
 
-    assert "puzzles   trio   yes" in shown
+    assert re.search(r"puzzles +trio +yes", shown)
     assert "on: puzzles: trio" in shown
     assert not load(folder / "experts.yaml").routing.panels
     assert read_panels(folder / "experts.panels") is None
@@ -152,6 +154,11 @@ async def test_who_judges_is_asked_where_the_prompts_are_given(
     assert all(row["prompts"] == COUNT for row in court)
     assert upstream.received > asked
     assert "asked experts" in err
+    scribe = {row["category"]: row for row in fitted["verdicts"] if row["panel"] == "scribe"}
+    assert scribe["puzzles"]["quality"] == 0  # it writes `1`, wherever drafts differ
+    assert scribe["puzzles"]["calls"] == 4
+    assert scribe["riddles"]["quality"] == pytest.approx(2 / 3)
+    assert scribe["riddles"]["calls"] == 3
     # Of puzzles two are right and one is wrong; a test needs one right and two wrong.
     assert fitted["tests"] == []
 

@@ -114,9 +114,17 @@ def test_at_least_so_many_are_asked_however_sure_the_first_is() -> None:
 
 
 def test_who_was_not_measured_makes_nothing_sure() -> None:
-    stranger = Candidate(expert="d", backend="three", quality=0.99)
+    stranger = Candidate(expert="d", backend="three")
 
     assert len(recruit(panel(sure_at=0.5), [stranger, *UNRATED], rates=ALIKE).members) == 3
+
+
+def test_a_map_alone_knows_of_one_expert_but_not_of_two() -> None:
+    """That two experts are right with .9 and .8 does not say how often one of them is."""
+    asked = panel(sure_at=0.95, method="best_of")
+
+    assert len(recruit(asked, EXPERTS).members) == 3
+    assert recruit(replace(asked, sure_at=0.9), EXPERTS).members == ("a",)
 
 
 RATES = st.dictionaries(
