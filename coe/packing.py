@@ -9,6 +9,7 @@ from dataclasses import replace
 from coe.composition import Backend as Entry
 from coe.composition import Composition
 from coe.composition import Expert as ExpertEntry
+from coe.errors import ConfigError
 from coe.protocols import Backend, Ordering, Parking, Residency
 from coe.registry import Registry
 from coe.scheduler.loop import Setup
@@ -43,7 +44,8 @@ def setups(
     much of it they take.
 
     Raises:
-        ConfigError: an ordering or an eviction is missing.
+        ConfigError: an ordering or an eviction is missing, or a backend has `host_memory` and
+            cannot park.
     """
     layouts = {
         name: layout
@@ -102,13 +104,18 @@ def unsized(experts: Iterable[ExpertEntry]) -> tuple[str, ...]:
 
 
 def _layout(entry: Entry, composition: Composition, backend: Backend) -> Layout | None:
-    """Return what of a backend is packed; None where it is not managed."""
+    """Return what of a backend is packed; None where it is not managed. Raises ConfigError."""
     experts = experts_of(composition, entry.name)
     if entry.memory is None or not experts:
         return None
     if residency_of(backend) is None:
         logger.debug("backend %s cannot load and unload: its `memory` is not managed", entry.name)
         return None
+    if entry.host_memory is not None and parking_of(backend) is None:
+        raise ConfigError(
+            f"backends.{entry.name}.host_memory: type `{entry.type}` cannot park experts in host"
+            " memory; remove it"
+        )
     if unknown := unsized(experts):
         logger.warning(
             "backend %s has `memory`, and it is not managed: `memory` of %s is missing",
@@ -121,7 +128,8 @@ def _layout(entry: Entry, composition: Composition, backend: Backend) -> Layout 
 
 def layout_of(entry: Entry, experts: Sequence[ExpertEntry]) -> Layout:
     """Return what is packed into a backend that has `memory`; all experts say what they take."""
-    pool = Pool(name=entry.name, memory=(entry.memory or 0) - entry.reserve)
+    room = (entry.memory or 0) - entry.reserve
+    pool = Pool(name=entry.name, memory=room, host=entry.host_memory)
     return Layout(
         pools=(pool,),
         experts=tuple(
@@ -133,6 +141,7 @@ def layout_of(entry: Entry, experts: Sequence[ExpertEntry]) -> Layout:
                 max_loras=None if one.base else entry.max_loras,
                 concurrency=entry.concurrency or AT_ONCE,
                 load_s=one.load_time_s,
+                host_s=one.host_load_time_s,
                 pinned=one.pinned,
                 preferred=one.preferred,
             )

@@ -26,6 +26,7 @@ from coe.composition.routing_keys import CategoryKeys, ModelKeys
 from coe.composition.texts import CategoryTexts
 from coe.composition.values import (
     CANARY_SHARE,
+    HOST_SHARE,
     LOAD_TIME_S,
     Adapter,
     Arm,
@@ -153,6 +154,7 @@ def _backend(name: str, keys: BackendKeys, source: Source, timeouts: Timeouts) -
         concurrency=keys.concurrency,
         memory=keys.memory,
         reserve=keys.reserve or 0,
+        host_memory=keys.host_memory,
         max_loras=keys.max_loras,
         timeouts=_timeouts(timeouts, keys.timeouts),
         options=_frozen(source.resolve(keys.options, (*at, "options"))),
@@ -173,6 +175,8 @@ def _expert(name: str, source: Source) -> Expert:
         return _program(name, source)
     base = source.file.experts[keys.base] if keys.base is not None and is_lora(keys) else keys
     root = name if base is keys else keys.base
+    times = keys.load_time
+    disk_s = (times and times.disk) or LOAD_TIME_S
     capabilities = base.capabilities if keys.capabilities is None else keys.capabilities
     return Expert(
         name=name,
@@ -184,7 +188,8 @@ def _expert(name: str, source: Source) -> Expert:
         context=keys.context or base.context,
         max_output=keys.max_output or base.max_output,
         memory=keys.memory,
-        load_time_s=keys.load_time or LOAD_TIME_S,
+        load_time_s=disk_s,
+        host_load_time_s=(times and times.host) or HOST_SHARE * disk_s,
         pinned=keys.residency == "pinned",
         preferred=keys.residency == "preferred",
         capabilities=None if capabilities is None else frozenset(capabilities),

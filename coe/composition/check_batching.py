@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from coe.composition.check_backends import WITH_URL
 from coe.composition.check_experts import is_lora
-from coe.composition.expert_keys import BackendKeys, ExpertKeys
+from coe.composition.expert_keys import BackendKeys, ExpertKeys, LoadTimeKeys
 from coe.composition.models import FileKeys
 from coe.composition.report import Report, suggestion
-from coe.composition.units import format_size
+from coe.composition.units import format_duration, format_size
+from coe.composition.values import LOAD_TIME_S
 
 AFFINITY = "affinity"
+
+# What a third party's type can do is known when it is built.
+CAN_PARK = frozenset({"local", "vllm"})
+NEVER_PARK = (WITH_URL | {"litellm", "program"}) - CAN_PARK
 
 
 def check_batching(file: FileKeys, report: Report) -> None:
@@ -26,7 +32,11 @@ def check_batching(file: FileKeys, report: Report) -> None:
     for name, expert in file.experts.items():
         _check_use(name, expert, file, report)
     for name, backend in file.backends.items():
-        if backend.memory is not None and not report.has_broken(("backends", name)):
+        if report.has_broken(("backends", name)):
+            continue
+        if backend.host_memory is not None:
+            _check_parking(name, backend, file, report)
+        if backend.memory is not None:
             _check_packing(name, backend, file, report)
 
 
@@ -49,9 +59,46 @@ def _check_use(name: str, expert: ExpertKeys, file: FileKeys, report: Report) ->
                     f"`{key}` has no effect: backend `{(base or expert).backend}` has no `memory`"
                 )
                 report.warning((*path, key), message, "say how much there is, or remove it")
-    elif base is None and expert.memory is None and "batching" in report.document.content:
+        return
+    if expert.load_time is not None:
+        _check_load_time(name, expert.load_time, backend, report)
+    if base is None and expert.memory is None and "batching" in report.document.content:
         message = f"`memory` is missing: `{expert.backend}` packs its experts by their size"
         report.error(path, message, "say what it takes, such as `memory: 17GiB`", key=True)
+
+
+def _check_load_time(name: str, times: LoadTimeKeys, backend: BackendKeys, report: Report) -> None:
+    """Report guesses of loads from host memory that say nothing, or what cannot be meant."""
+    at = ("experts", name, "load_time", "host")
+    if times.host is None:
+        return
+    if backend.host_memory is None:
+        message = "`host` has no effect: its backend has no `host_memory`"
+        report.warning(at, message, "say how much there is, or remove it")
+    elif times.host >= (times.disk or LOAD_TIME_S):
+        message = f"not faster than from disk ({format_duration(times.disk or LOAD_TIME_S)})"
+        report.warning(at, message, "are the two swapped?")
+
+
+def _check_parking(name: str, backend: BackendKeys, file: FileKeys, report: Report) -> None:
+    """Report host memory that nobody can be parked in."""
+    at = ("backends", name, "host_memory")
+    if backend.type in NEVER_PARK:
+        can = " and ".join(f"`{kind}`" for kind in sorted(CAN_PARK))
+        message = f"a backend of type `{backend.type}` cannot park experts in host memory"
+        report.error(at, message, f"remove it; {can} can", key=True)
+    elif backend.memory is None:
+        message = "nobody leaves for host memory where `memory` is not managed"
+        report.error(at, message, "add `memory`: what experts may take beside it", key=True)
+    else:
+        bases = {one: keys.backend for one, keys in file.experts.items() if not is_lora(keys)}
+        here = [
+            one for one in file.experts.values() if bases.get(one.base or "", one.backend) == name
+        ]
+        smallest = min((one.memory for one in here if one.memory is not None), default=0)
+        if smallest > (backend.host_memory or 0):
+            message = f"too small for every expert: the smallest takes {format_size(smallest)}"
+            report.warning(at, message, "raise it, or remove it")
 
 
 def _check_packing(name: str, backend: BackendKeys, file: FileKeys, report: Report) -> None:

@@ -21,6 +21,7 @@ from coe.composition.keys import (
     Tokens,
 )
 from coe.composition.program_keys import CachedKeys, RecipeKeys
+from coe.composition.units import DURATION_PATTERN
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
 
@@ -73,6 +74,12 @@ class BackendKeys(Keys):
     reserve: Size | None = Field(
         None, description="Part of `memory` that is kept free, for example for the KV cache."
     )
+    host_memory: Size | None = Field(
+        None,
+        description="Host memory in which experts that leave `memory` are parked, such as `64GiB`:"
+        " they come back faster than from disk. For the types `local` and `vllm`, and for plugins"
+        " that can park.",
+    )
     max_loras: Count | None = Field(
         None,
         description="LoRA adapters that may be in memory at once, of one base. Default: all.",
@@ -115,6 +122,28 @@ class CostKeys(Keys):
 
     input: Price | None = Field(None, description="Per million prompt tokens: `2.50 USD/M`.")
     output: Price | None = Field(None, description="Per million answer tokens: `10 USD/M`.")
+
+
+class LoadTimeKeys(Keys):
+    """How long an expert takes to load, by where it comes from."""
+
+    SHORT: ClassVar[JsonObject] = {
+        "type": "string",
+        "pattern": DURATION_PATTERN,
+        "description": "`disk`",
+    }
+
+    disk: Duration | None = Field(None, description="From disk. Default `5s`.")
+    host: Duration | None = Field(
+        None,
+        description="From host memory, where its backend has `host_memory`. Default: a tenth of"
+        " `disk`.",
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        """A duration is that from disk."""
+        return {"disk": value} if isinstance(value, (str, int, float)) else value
 
 
 class ExpertKeys(Keys):
@@ -166,8 +195,9 @@ class ExpertKeys(Keys):
         description="Memory that it takes, such as `17GiB`. Where its backend has `memory`, the"
         " gateway decides by it who is in memory.",
     )
-    load_time: Duration | None = Field(
-        None, description="How long it takes to load, as a first guess. Default `5s`."
+    load_time: LoadTimeKeys | None = Field(
+        None,
+        description="How long it takes to load, as a first guess: what is measured takes over.",
     )
     residency: Literal["pinned", "preferred", "on_demand"] = Field(
         "on_demand",

@@ -24,6 +24,8 @@ NO_PANEL = "none"
 """Written where a panel's name could be: one expert answers."""
 
 LOAD_TIME_S = 5.0
+HOST_SHARE = 0.1
+"""What a load from host memory is guessed to take of one from disk."""
 
 
 Arms = tuple[tuple[str, str], ...]
@@ -57,6 +59,7 @@ class Backend:
         api_key: resolved; None where there is none.
         memory: bytes into which its experts are packed; None where the file does not say.
         reserve: bytes of `memory` that are kept free.
+        host_memory: bytes of host memory for those that leave; None where nobody is parked.
         max_loras: adapters that may be in memory at once, of one base; None for all.
         timeouts: the composition's own, with this backend's on top.
         options: keys that only this type knows.
@@ -70,6 +73,7 @@ class Backend:
     concurrency: int | None = None
     memory: int | None = None
     reserve: int = 0
+    host_memory: int | None = None
     max_loras: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     options: Mapping[str, Any] = field(default_factory=_nothing)
@@ -120,7 +124,8 @@ class Expert:
         added: bytes that every one of them has before the prompt, at most; 0, but for a program.
         context: tokens of prompt and answer together; None where the file does not say.
         memory: bytes that it takes; None where the file does not say.
-        load_time_s: a first guess of what loading it takes.
+        load_time_s: a first guess of what loading it from disk takes.
+        host_load_time_s: of what loading it from host memory takes.
         pinned: whether it is never unloaded.
         preferred: whether it is unloaded after others, and brought back when nobody needs the room.
         capabilities: None where the file does not declare any: then nothing is ruled out.
@@ -142,6 +147,7 @@ class Expert:
     max_output: int | None = None
     memory: int | None = None
     load_time_s: float = LOAD_TIME_S
+    host_load_time_s: float = HOST_SHARE * LOAD_TIME_S
     pinned: bool = False
     preferred: bool = False
     capabilities: frozenset[str] | None = None

@@ -695,7 +695,7 @@ class Slots:
             self._porter.is_suspect = sizes is not None
             self._look_if_needed()
             return
-        gone: list[Event] = []
+        gone: list[Lost | Dropped] = []
         if sizes is not None:
             gone += [Lost(name) for name in self._resident if name not in sizes]
         if parked is not None:

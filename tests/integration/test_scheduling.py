@@ -344,6 +344,14 @@ async def test_a_header_that_means_nothing_is_refused(
             await ask(sdk, "a", **{header: value})
 
 
+async def test_host_memory_needs_a_backend_that_parks(serve: Serve, upstream: FakeUpstream) -> None:
+    text = composition(upstream).replace("memory: 1GiB,", "memory: 1GiB, host_memory: 1GiB,", 1)
+
+    with pytest.raises(ConfigError, match=r"backends\.box\.host_memory: type `held` cannot park"):
+        async with serve(text):
+            pass
+
+
 async def test_bulk_goes_behind_the_others(serve: Serve, upstream: FakeUpstream) -> None:
     async with served(serve, upstream) as (gateway, backend, sdk):
         backend.gate.clear()

@@ -29,6 +29,13 @@ def errors(folder: Path, text: str) -> list[Problem]:
     return [problem for problem in check(path, {}) if problem.severity == "error"]
 
 
+def told(folder: Path, text: str) -> list[Problem]:
+    """Return what is said of host memory and of loads, of any severity."""
+    path = folder / "experts.yaml"
+    path.write_text(text)
+    return [one for one in check(path, {}) if {"host_memory", "load_time"} & {*one.path.split(".")}]
+
+
 def test_everything_has_a_default(tmp_path: Path) -> None:
     assert errors(tmp_path, BASE) == []
 
@@ -132,6 +139,78 @@ def test_what_cannot_be_is_refused(
 
     assert [problem.path for problem in found] == ([path] if path else [])
     assert not found or message in found[0].message
+
+
+def test_host_memory_and_loads_from_it(tmp_path: Path) -> None:
+    text = BASE.replace("memory: 10GiB,", "memory: 10GiB, host_memory: 64GiB,")
+    text = text.replace("memory: 4GiB}", "memory: 4GiB, load_time: {disk: 25s, host: 1.2s}}")
+    text = text.replace("hub/one, memory: 1GiB", "hub/one, load_time: 3s")
+    assert told(tmp_path, text) == []
+
+    composition = load(tmp_path / "experts.yaml", {})
+    experts = composition.experts
+
+    assert composition.backends["gpu"].host_memory == 64 * 2**30
+    assert (experts["base"].load_time_s, experts["base"].host_load_time_s) == (25, 1.2)
+    assert experts["one"].load_time_s == 3
+    assert experts["one"].host_load_time_s == pytest.approx(0.3)
+    assert (experts["two"].load_time_s, experts["two"].host_load_time_s) == (5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        (
+            "type: local",
+            "type: ollama, url: http://h",
+            "backends.gpu.host_memory",
+            "a backend of type `ollama` cannot park experts in host memory",
+        ),
+        (
+            "memory: 10GiB, reserve: 1GiB, ",
+            "",
+            "backends.gpu.host_memory",
+            "nobody leaves for host memory where `memory` is not managed",
+        ),
+        (
+            "64GiB",
+            "1MiB",
+            "backends.gpu.host_memory",
+            "too small for every expert: the smallest takes 1GiB",
+        ),
+        (
+            "memory: 3GiB",
+            "memory: 3GiB, load_time: {host: 8s}",
+            "experts.other.load_time.host",
+            "not faster than from disk (5s)",
+        ),
+        (
+            "memory: 3GiB",
+            "memory: 3GiB, load_time: {hots: 8s}",
+            "experts.other.load_time.hots",
+            "unknown key",
+        ),
+        ("64GiB", "64", "backends.gpu.host_memory", "the size 64 has no unit"),
+    ],
+)
+def test_what_is_wrong_with_host_memory_is_told(
+    old: str, new: str, path: str, message: str, tmp_path: Path
+) -> None:
+    text = BASE.replace("max_loras", "host_memory: 64GiB, max_loras").replace(old, new)
+
+    (problem,) = told(tmp_path, text)
+
+    assert problem.path == path
+    assert message in problem.message
+
+
+def test_a_load_from_host_memory_that_nobody_has_is_told(tmp_path: Path) -> None:
+    text = BASE.replace("memory: 3GiB", "memory: 3GiB, load_time: {host: 1s}")
+
+    (problem,) = told(tmp_path, text)
+
+    assert (problem.path, problem.severity) == ("experts.other.load_time.host", "warning")
+    assert "its backend has no `host_memory`" in problem.message
 
 
 def test_too_much_that_is_pinned_is_refused(tmp_path: Path) -> None:
