@@ -157,9 +157,7 @@ def plan(
             excluded.append(Exclusion(name, "attempts", too_many))
     single = Plan(calls=tuple(calls), excluded=tuple(excluded), choice=chosen, chances=chances)
     if composition.aggregation:
-        panel = seating.panel_of(composition, query, decision)
-        if panel is not None:
-            return _with_panel(composition, query, decision, panel, single, rates)
+        return _with_panel(composition, query, decision, single, rates)
     return single
 
 
@@ -189,11 +187,15 @@ def _with_panel(
     composition: Composition,
     query: Query,
     decision: Decision,
-    panel: Panel,
     single: Plan,
     rates: Rates | None,
 ) -> Plan:
-    """Return the plan of a request that has a panel: whom it asks, or why one expert answers."""
+    """Return the plan of a request that may have a panel: whom it asks, or why one answers."""
+    panel = seating.panel_of(composition, query, decision)
+    if panel is None:
+        return single
+    if seating.is_part(query):
+        return replace(single, alone="it is part of a panel already")
     experts, excluded = _eligible(composition, query, decision, panel, single)
     ranked = [call.expert for call in single.calls]
     members: tuple[str, ...] = ()

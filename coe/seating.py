@@ -14,7 +14,7 @@ from coe.composition import Composition, Expert, Panel
 from coe.composition.values import NO_PANEL
 from coe.conversation import in_tool_loop
 from coe.panels.recruit import Candidate, recruit
-from coe.types import Choice, Decision, Exclusion, Query
+from coe.types import PART, Choice, Decision, Exclusion, Query
 
 if TYPE_CHECKING:  # numpy is loaded by who reads fitted panels, and by nobody else
     from coe.panels.rates import Rates
@@ -59,6 +59,11 @@ def panel_of(composition: Composition, query: Query, decision: Decision) -> Pane
     if model is not None and (model.panel is not None or model.dial.choose == "cheapest_good"):
         name = model.panel
     return composition.aggregation.get(name or "")
+
+
+def is_part(query: Query) -> bool:
+    """Whether a panel asks: a member may be a gateway, or this very one by a detour."""
+    return any(name == PART for name, _ in query.headers)
 
 
 def why_alone(panel: Panel, query: Query) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 
 Endpoint = Literal["chat/completions", "embeddings"]
+PART = b"x-coe-part"
+"""Header of a call that a panel makes."""
+
 Reason = Literal[
     "matched",  # a category reached its threshold
     "pinned",  # the client named the expert or the category
@@ -331,6 +334,7 @@ class Call:
         model: the name that the backend knows the expert by.
         adapter: the LoRA adapter's name or path, for backends that load it themselves.
         body: the client's body with the expert's defaults and forced values merged in.
+        is_part: whether a panel makes it; a gateway that it reaches then asks no panel of its own.
     """
 
     expert: str
@@ -341,6 +345,7 @@ class Call:
     stream: bool = False
     endpoint: Endpoint = "chat/completions"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

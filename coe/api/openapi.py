@@ -29,6 +29,11 @@ _EXPLAIN = {
         "prices; absent where none is known",
         "x-coe-reason": ", ".join(get_args(Reason)),
         "x-coe-attempts": "experts asked, the answering one included",
+        "x-coe-panel": "the panel that answers; absent where one expert does. The body's `coe`, or "
+        "that of a stream's last chunk, says who wrote what",
+        "x-coe-calls": "calls that the panel made; of a stream, the one that writes it included",
+        "x-coe-cost-usd": "what those of its calls that had ended cost: for an answer that is not "
+        "streamed, all; absent where no price in USD is known",
         "x-coe-overhead-ms": "time to the headers less the backend's",
         "server-timing": "route, upstream",
     }.items()
@@ -46,7 +51,9 @@ def describe(app: FastAPI) -> None:
             _post(
                 "Chat completion",
                 "OpenAI's chat completions; `model` may be coe/auto, an expert or a category. "
-                "Fields that the gateway does not know are passed on.",
+                "Fields that the gateway does not know are passed on. Where a panel answers, "
+                "`usage` is the sum over its calls, and `coe.provenance` says who wrote what, in "
+                "the body or in the last chunk of a stream.",
                 ["model", "messages"],
                 {
                     "model": {"type": "string", "examples": ["coe/auto"]},

@@ -10,12 +10,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.api.body import read_json
-from coe.composition import Composition, Expert
+from coe.composition import Composition, Expert, VirtualModel
+from coe.composition.values import NO_PANEL
 from coe.errors import UnknownModel
 from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
-from coe.types import Dial
 
 
 def endpoints(live: Live, settings: Settings) -> APIRouter:
@@ -86,7 +86,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
 def _cards(gateway: Gateway) -> list[dict[str, Any]]:
     composition = gateway.composition
     cards = [
-        _card(name, "router", description=_meaning(model.dial))
+        _card(name, "router", description=_meaning(model))
         for name, model in composition.models.items()
     ]
     for name, expert in composition.experts.items():
@@ -129,8 +129,11 @@ def _cost(expert: Expert) -> dict[str, Any]:
     return {**{key: price for key, price in prices.items() if price}, "currency": cost.currency}
 
 
-def _meaning(dial: Dial) -> str:
+def _meaning(model: VirtualModel) -> str:
     """Say in a line how a virtual model chooses."""
+    dial = model.dial
+    if model.panel not in {None, NO_PANEL}:
+        return f"the panel `{model.panel}` answers: several experts, one answer"
     if dial.choose == "cheapest_good":
         floor = "" if dial.quality_floor is None else f" (at least {dial.quality_floor:g})"
         return f"the cheapest expert that is good enough{floor}, by the fitted map"

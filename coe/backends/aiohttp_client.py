@@ -10,7 +10,7 @@ from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Ori
 from coe.backends.lean import unreachable
 from coe.backends.limits import Limits
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
-from coe.types import Timeouts
+from coe.types import PART, Timeouts
 
 _LARGE_BYTES = 1 << 20
 
@@ -25,10 +25,13 @@ class AiohttpClient:
         self._closed = False
 
     async def post(
-        self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool
+        self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool, is_part: bool = False
     ) -> AiohttpResponse:
         """See `Client.post`."""
-        return await self._request("POST", path, body, timeouts, streamed=streamed)
+        headers = {"content-type": "application/json"}
+        if is_part:
+            headers[PART.decode()] = "1"
+        return await self._request("POST", path, body, timeouts, streamed=streamed, headers=headers)
 
     async def get(self, path: str, timeouts: Timeouts) -> AiohttpResponse:
         """See `Client.get`."""
@@ -43,7 +46,14 @@ class AiohttpClient:
             await self._session.close()
 
     async def _request(
-        self, method: str, path: str, body: bytes | None, timeouts: Timeouts, *, streamed: bool
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeouts: Timeouts,
+        *,
+        streamed: bool,
+        headers: dict[str, str] | None = None,
     ) -> AiohttpResponse:
         if self._closed:
             raise self._was_closed()
@@ -58,7 +68,7 @@ class AiohttpClient:
                         method,
                         f"{self._origin.url}/{path}",
                         data=_payload(body),
-                        headers={"content-type": "application/json"} if body is not None else None,
+                        headers=headers,
                         allow_redirects=False,
                         trace_request_ctx=trace,
                         timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),

@@ -66,8 +66,12 @@ class Response(Protocol):
 class Client(Protocol):
     """A pool of connections to one origin. Not thread-safe: it belongs to one event loop."""
 
-    async def post(self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool) -> Response:
+    async def post(
+        self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool, is_part: bool = False
+    ) -> Response:
         """Send a JSON body to `path` under the base address; return once headers are here.
+
+        With `is_part`, the header `coe.types.PART` says that a panel asks.
 
         Where the answer is not streamed, the whole body may be awaited too; of the limits, then,
         `connect_s` and `total_s` apply (a server that does not stream is silent until it is done).

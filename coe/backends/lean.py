@@ -19,7 +19,7 @@ from coe.backends.exchange import Exchange
 from coe.backends.http import MAX_HEADER_BYTES, Origin, late
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.grace import Grace
-from coe.types import Timeouts
+from coe.types import PART, Timeouts
 
 GRACE_S = 0.02
 """An answer that takes up to twice as long arms no timer; limits are kept to within that."""
@@ -37,13 +37,17 @@ class LeanClient:
         self._heads: dict[str, bytes] = {}
         self._closed = False
 
-    async def post(self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool) -> Exchange:
+    async def post(
+        self, path: str, body: bytes, timeouts: Timeouts, *, streamed: bool, is_part: bool = False
+    ) -> Exchange:
         """See `Client.post`."""
         head = self._heads.get(path)
         if head is None:
             head = self._heads[path] = self._head(f"POST {self._origin.base}/{path}") + (
                 b"content-type: application/json\r\ncontent-length: "
             )
+        if is_part:
+            head = head.replace(b"content-type", PART + b": 1\r\ncontent-type", 1)
         request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         return await self._exchange(request, timeouts, streamed=streamed)
 

@@ -63,7 +63,11 @@ class OpenAIBackend:
         request = _request(call)
         async with self._slot(call, self._slots) if self._slots else contextlib.nullcontext():
             response = await self._client.post(
-                call.endpoint, request, call.timeouts, streamed=call.stream
+                call.endpoint,
+                request,
+                call.timeouts,
+                streamed=call.stream,
+                is_part=call.is_part,
             )
             try:
                 if response.status != _OK:

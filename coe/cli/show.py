@@ -169,6 +169,7 @@ def _print_decision(decision: dict[str, Any]) -> None:
     detail = f": {decision['detail']}" if decision["detail"] else ""
     print(f"reason    {decision['reason']}{stage}{detail}")
     _print_choice(decision["choice"])
+    _print_panel(decision["panel"])
     if decision["fallbacks"]:
         print(f"then      {', '.join(decision['fallbacks'])}")
     for title, rows in (("ranked", decision["categories"][:5]),):
@@ -181,6 +182,20 @@ def _print_decision(decision: dict[str, Any]) -> None:
         print(f"{head:<9} {near}  {row['kind']} of {row['category'] or 'none'}: {row['text']}")
     for index, row in enumerate(decision["excluded"]):
         head = "excluded" if index == 0 else ""
+        print(f"{head:<9} {row['expert']}: {row['detail']}")
+
+
+def _print_panel(panel: dict[str, Any] | None) -> None:
+    """Print who would be asked together, or why one expert would be."""
+    if panel is None:
+        return
+    if "alone" in panel:
+        print(f"alone     {panel['alone']}")
+        return
+    members = ", ".join(member["expert"] for member in panel["members"])
+    print(f"panel     {panel['panel']}: {members} ({panel['detail']})")
+    for index, row in enumerate(panel["excluded"]):
+        head = "not on it" if index == 0 else ""
         print(f"{head:<9} {row['expert']}: {row['detail']}")
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from coe import planner
 from coe.composition import Composition, Expert
+from coe.composition.values import MILLION
 from coe.drafting.budget import LEAST_TOKENS, Grant, Offer
 from coe.drafts import Member, Question, Write
 from coe.types import Call, PanelPlan, Query
@@ -52,7 +53,7 @@ def draft_call(call: Call, member: Member, grant: Grant, *, logprobs: bool = Fal
             body["seed"] = seed + member.sample
     if logprobs:
         body["logprobs"] = True
-    return replace(call, body=limited(body, grant), stream=False)
+    return replace(call, body=limited(body, grant), stream=False, is_part=True)
 
 
 def question_call(composition: Composition, query: Query, question: Question, grant: Grant) -> Call:
@@ -69,7 +70,7 @@ def question_call(composition: Composition, query: Query, question: Question, gr
     asked = replace(query, body=body, stream=False)
     expert = composition.experts[question.expert]
     call = planner.call_of(composition, question.expert, expert, asked)
-    return replace(call, body=limited(call.body, grant))
+    return replace(call, body=limited(call.body, grant), is_part=True)
 
 
 def answer_call(composition: Composition, query: Query, step: Write, grant: Grant) -> Call:
@@ -87,7 +88,7 @@ def streamed(call: Call, grant: Grant) -> Call:
     if call.stream:
         options = body.get("stream_options") or {}
         body = {**body, "stream_options": {**options, "include_usage": True}}
-    return replace(call, body=body)
+    return replace(call, body=body, is_part=True)
 
 
 def limited(body: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
@@ -111,8 +112,8 @@ def offer_of(call: Call, expert: Expert) -> Offer:
     most = [expert.max_output] if expert.max_output is not None else []
     most += [expert.context - sent] if expert.context is not None else []
     return Offer(
-        prompt=cost.input * sent / _PER * expert.calls,
-        token=cost.output / _PER * expert.calls,
+        prompt=cost.input * sent / MILLION * expert.calls,
+        token=cost.output / MILLION * expert.calls,
         limit=_limit(body),
         ceiling=max(min(most), LEAST_TOKENS) if most else None,
     )

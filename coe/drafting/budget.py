@@ -12,6 +12,7 @@ from typing import NamedTuple
 LEAST_TOKENS = 32
 """An answer that may not be longer is not asked for."""
 
+_MOST_TOKENS = 2**31 - 1
 _LITTLE = 1e-12  # of the limit: sums of fractions are not exact
 
 
@@ -81,9 +82,10 @@ class Budget:
         left = self.cap - self.spent - self.held
         limit = offer.limit
         if limit is None and offer.token > 0:
-            limit = math.floor((left / shares - offer.prompt) / offer.token)
-            if limit < LEAST_TOKENS:
+            share = left / shares - offer.prompt
+            if share < LEAST_TOKENS * offer.token:
                 return None
+            limit = math.floor(min(share / offer.token, _MOST_TOKENS))
             limit = limit if offer.ceiling is None else min(limit, offer.ceiling)
         most = offer.prompt + offer.token * (limit or 0)
         if most > left + _LITTLE * self.cap:

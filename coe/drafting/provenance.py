@@ -10,6 +10,7 @@ from coe.drafting.deliberation import Deliberation
 from coe.drafting.records import Record
 from coe.drafts import Conflict, Last, Member, Merge, Pick, Write
 from coe.types import PanelPlan, PanelReport
+from coe.usage import summed
 
 
 def report(
@@ -54,17 +55,8 @@ def document(
 
 
 def usage(records: Iterable[Record]) -> dict[str, Any] | None:
-    """Return what all calls took together; None where no backend said.
-
-    Numbers are added up, those of details, too.
-    """
-    total: dict[str, Any] = {}
-    for record in records:
-        _add(total, record.bill.usage)
-    if not total:
-        return None
-    sent, made = total.get("prompt_tokens", 0), total.get("completion_tokens", 0)
-    return {**total, "prompt_tokens": sent, "completion_tokens": made, "total_tokens": sent + made}
+    """Return what all calls took together; None where no backend said."""
+    return summed(record.bill.usage or None for record in records)
 
 
 def unnecessary(step: Last, records: Sequence[Record]) -> int:
@@ -102,14 +94,3 @@ def _conflict(conflict: Conflict, members: Sequence[Member]) -> dict[str, Any]:
         "answer": conflict.answer,
         "experts": [members[place].expert for place in conflict.members],
     }
-
-
-def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
-    for key, value in usage.items():
-        if isinstance(value, Mapping):
-            inner = total.setdefault(key, {})
-            if isinstance(inner, dict):
-                _add(inner, value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            known = total.get(key, 0)
-            total[key] = known + value if isinstance(known, int | float) else value

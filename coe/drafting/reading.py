@@ -13,8 +13,6 @@ from coe.drafting.records import Bill
 from coe.drafts import Draft
 from coe.errors import BackendProtocolError
 
-_PER = 1_000_000  # prices are those of so many tokens
-
 
 def parsed(whole: bytes, expert: str) -> dict[str, Any]:
     """Return an answer's JSON object.
@@ -54,15 +52,10 @@ def draft_of(completion: Mapping[str, Any], member: int) -> Draft:
 def bill_of(usage: Any, expert: Expert, seconds: float) -> Bill:
     """Return what a call took, by the `usage` object of its answer."""
     bill = Bill(usage=usage if isinstance(usage, Mapping) else {}, seconds=seconds)
-    return replace(bill, cost=price(expert, bill.prompt_tokens, bill.completion_tokens))
-
-
-def price(expert: Expert, sent: int | None, made: int | None) -> float | None:
-    """Return what a call costs, in the currency of its expert; None where that is not known."""
-    cost = expert.cost
-    if cost is None or cost.input is None or cost.output is None or sent is None or made is None:
-        return None
-    return (cost.input * sent + cost.output * made) / _PER
+    cost = (
+        None if expert.cost is None else expert.cost.of(bill.prompt_tokens, bill.completion_tokens)
+    )
+    return replace(bill, cost=cost)
 
 
 def _text(content: Any) -> str:

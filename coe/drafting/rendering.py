@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from coe import sse
+from coe.unfold import unfold
 
 _HEAD = ("id", "created", "system_fingerprint", "service_tier")
 _BETWEEN = "\n\n"
@@ -57,25 +58,12 @@ def frames(
     *,
     include_usage: bool,
 ) -> list[bytes]:
-    """Return an answer as the frames of a stream: for each choice its role, its text, its end.
+    """Return an answer as the frames of a stream.
 
     The last chunk holds the provenance, and the usage where the client asked for that.
     """
-    head = {key: value for key, value in completion.items() if key not in {"choices", "object"}}
-    head["object"] = "chat.completion.chunk"
-    chunks: list[dict[str, Any]] = []
-    for choice in completion["choices"]:
-        index, message = choice["index"], choice["message"]
-        rest = {key: value for key, value in message.items() if key != "role" and value is not None}
-        role = {"role": message.get("role") or "assistant", "content": ""}
-        chunks.append({**head, "choices": [_choice(index, role)]})
-        text = _choice(index, rest)
-        text["logprobs"] = choice.get("logprobs")
-        chunks.append({**head, "choices": [text]})
-        chunks.append({**head, "choices": [_choice(index, {}, choice.get("finish_reason"))]})
-    *first, last = chunks
-    shown = [_frame(chunk) for chunk in first]
-    return shown + closing([last], head, usage, coe, include_usage=include_usage)
+    *chunks, last = unfold({**completion, "usage": usage}, usage=include_usage)
+    return [_frame(chunk) for chunk in (*chunks, {**last, "coe": coe})]
 
 
 def closing(
@@ -101,17 +89,14 @@ def closing(
     elif chunks:
         chunks[-1] = {**chunks[-1], "coe": coe}
     else:
-        chunks = [{**head, "choices": [_choice(0, {})], "coe": coe}]
+        nothing = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None}
+        chunks = [{**head, "choices": [nothing], "coe": coe}]
     return [_frame(chunk) for chunk in chunks]
 
 
 def _head(completion: Mapping[str, Any], expert: str) -> dict[str, Any]:
     head = {key: completion[key] for key in _HEAD if key in completion}
     return {**head, "object": "chat.completion", "model": expert}
-
-
-def _choice(index: int, delta: Mapping[str, Any], reason: Any = None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
 
 
 def _frame(chunk: Mapping[str, Any]) -> bytes:

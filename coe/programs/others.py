@@ -82,7 +82,7 @@ class Others:
         plan = planner.plan(self._live, query, Decision(reason="pinned", pinned_expert=expert))
         if not plan.calls:
             raise planner.refusal(plan.excluded)
-        return replace(plan.calls[0], timeouts=outer.timeouts)
+        return replace(plan.calls[0], timeouts=outer.timeouts, is_part=outer.is_part)
 
     @cached_property
     def _live(self) -> Composition:

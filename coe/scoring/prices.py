@@ -36,11 +36,7 @@ def price(cost: Cost | None, prompt_tokens: int | None, answer_tokens: int | Non
         >>> price(Cost(input=2.0, output=10.0), 500_000, 100_000)
         2.0
     """
-    if cost is None or cost.input is None or cost.output is None:
-        return None
-    if prompt_tokens is None or answer_tokens is None:
-        return None
-    return (cost.input * prompt_tokens + cost.output * answer_tokens) / _PER
+    return None if cost is None else cost.of(prompt_tokens, answer_tokens)
 
 
 def price_of(expert: Expert, reply: Reply) -> float | None:
