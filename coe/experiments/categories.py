@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from coe.experiments import sequential
 from coe.experiments.correction import holm
-from coe.experiments.effect import Interval, Kind, between
+from coe.experiments.effect import FEWEST, Interval, Kind, between
 from coe.experiments.summary import Moments, Summary
-
-FEWEST = 100
-"""Units of each arm in a category before it is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,8 @@ def correlation(control: Moments, arm: Moments) -> float:
 
 
 def _without(moments: Moments, theta: float, middle: float) -> Moments:
-    squares = moments.squares - 2.0 * theta * moments.products + theta**2 * moments.x_squares
+    # Not theta squared: of a covariate that hardly varies that is beyond what a float can hold.
+    squares = moments.squares + theta * (theta * moments.x_squares - 2.0 * moments.products)
     return replace(
         moments,
         mean=moments.mean - theta * (moments.x_mean - middle),

@@ -11,6 +11,9 @@ from coe.experiments.summary import Moments
 Kind = Literal["share", "mean"]
 """A share is a mean of values in [0, 1]; a mean is of any."""
 
+FEWEST = 100
+"""Units of each arm before anything is said of it: below, the variance itself is a guess."""
+
 _ONE_OF_EACH = Moments(n=2, mean=0.5, squares=0.5)
 
 

@@ -21,12 +21,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coe.experiments import sequential
-from coe.experiments.effect import Effect, Interval, between
+from coe.experiments.effect import FEWEST, Effect, Interval, between
 from coe.experiments.quantiles import Sketch, fewest
 from coe.experiments.summary import Moments
 
-FEWEST = 100
-"""Units of each arm before a mean or a share is judged: below, their variance is a guess."""
 POINTS, RATIO = 0.05, 0.2
 """The harm that is looked for, if no more is allowed. A great one has to be found among few units,
 and a small one is then found among many hardly later: the scale is in the logarithm alone."""
@@ -83,6 +81,8 @@ class Harm:
         name, found = self.guardrail.metric, self.interval
         if found is None:
             return f"{name}: too few units to say anything yet."
+        if math.isinf(found.estimate):
+            return f"{name} of `{arm}`: more than nothing, which is what `{control}` has."
         points = self.guardrail.kind == "share"
         more, low, allowed = (
             f"{100 * value:+.1f} points" if points else f"{100 * value:+.0f} %"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from coe.experiments import guardrails, sequential
-from coe.experiments.effect import Kind
+from coe.experiments import sequential
+from coe.experiments.effect import FEWEST, Kind
 from coe.experiments.guardrails import Guardrail
 from coe.experiments.quantiles import Sketch
 from coe.experiments.summary import Moments, Summary
@@ -43,17 +43,17 @@ class Plan:
     higher_is_better: bool = True
     method: Method = "sequential"
     per_arm: int | None = None
-    min_per_arm: int = 100
+    min_per_arm: int = FEWEST
     confidence: float = 0.95
     guardrails: tuple[Guardrail, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a plan that cannot be followed."""
         sequential.radius(1.0, self.worth, self.confidence)
-        if self.min_per_arm < guardrails.FEWEST:
+        if self.min_per_arm < FEWEST:
             raise ValueError(
                 f"{self.min_per_arm} units per arm are too few to estimate a variance: "
-                f"`min_per_arm` is {guardrails.FEWEST} or more"
+                f"`min_per_arm` is {FEWEST} or more"
             )
         if self.method != "sequential" and (self.per_arm or 0) < self.min_per_arm:
             raise ValueError(

@@ -73,6 +73,9 @@ def test_a_cost_where_there_was_none_pauses() -> None:
     harm = found(COST, Moments.of([0.0] * 500), costs(0.001, 500, 1))
 
     assert harm.verdict == "pause"
+    assert harm.sentence("b", "a") == (
+        "cost_per_request of `b`: more than nothing, which is what `a` has."
+    )
 
 
 def test_too_few_units_are_not_judged() -> None:
