@@ -908,7 +908,13 @@ def exp_list(config: Config = None, *, json: Json = False) -> None:
 
 
 @exp_app.command("report")
-def exp_report(name: ExperimentName, config: Config = None, *, json: Json = False) -> None:
+def exp_report(
+    name: ExperimentName,
+    config: Config = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")] = None,
+    *,
+    json: Json = False,
+) -> None:
     """Show what an experiment has shown so far, and what to do.
 
     It may be looked at any time: a sequential experiment keeps its promise however often that is.
@@ -916,7 +922,7 @@ def exp_report(name: ExperimentName, config: Config = None, *, json: Json = Fals
     """
     from coe.cli.exp import show_report
 
-    show_report(name, config, as_json=json)
+    show_report(name, config, html=html, as_json=json)
 
 
 @exp_app.command("power")

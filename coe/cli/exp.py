@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from coe.cli.printed import columns, print_json
+from coe.cli.printed import columns, print_json, write_file
 from coe.cli.serve import read_settings
 from coe.composition import Arm, Composition, Experiment, load, units
 from coe.composition.draft import Draft
@@ -20,7 +20,7 @@ from coe.composition.edit import rewrite, set_key
 from coe.errors import ConfigError, NotFound
 from coe.experiments import power
 from coe.jsonfile import read_object
-from coe.reporting import text
+from coe.reporting import page, text
 from coe.reporting.gather import gather
 from coe.reporting.report import Report
 from coe.reporting.report import report as reported
@@ -66,18 +66,21 @@ def list_experiments(config: Path | None, *, as_json: bool) -> None:
         print(line)
 
 
-def show_report(name: str, config: Path | None, *, as_json: bool) -> None:
+def show_report(name: str, config: Path | None, *, html: Path | None, as_json: bool) -> None:
     """Print what an experiment has shown; exit 3 where it should end or pause.
 
     Args:
         name: of the experiment.
         config: the composition file.
+        html: where a page is written.
         as_json: print all of it.
     """
     settings = read_settings(config, None, None)
     composition = load(settings.config)
     one = experiment_of(composition, name)
     found = read_report(one, settings, now=time.time())
+    if html is not None:
+        write_file(html, page.page(found))
     if as_json:
         print_json(text.document(found))
     else:
