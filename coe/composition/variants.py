@@ -13,6 +13,7 @@ from itertools import combinations, product
 from typing import Any
 
 from coe.composition.experiment_keys import ExperimentKeys
+from coe.composition.programs import KINDS
 from coe.composition.validation import model_at
 from coe.composition.values import Arms
 
@@ -25,9 +26,9 @@ OPEN = ("aggregation", "categories", "default", "encoders", "models", "routers",
 """The sections that arms may change."""
 OF_EXPERTS = frozenset(
     {"capabilities", "cost", "defaults", "description", "force", "max_output", "share", "skills"}
-    | {"status", "tags"}
+    | {"status", "tags", *KINDS}
 )
-"""The keys of experts that arms may change: what is not about where and how one runs."""
+"""The keys of experts that arms may change: what is not about where and how a model runs."""
 
 
 def changes(keys: ExperimentKeys) -> dict[str, dict[str, Any]]:

@@ -483,6 +483,22 @@ async def test_a_recipe_sits_on_a_panel(desk: Desk) -> None:
     )
 
 
+async def test_two_recipes_are_compared_by_an_experiment(desk: Desk) -> None:
+    text = desk.text() + (
+        "experiments: {prompt: {status: running, unit: user, arms:"
+        " {control: 50%, long: {share: 50%, set: {experts.terse.recipe.system: Be long.}}}}}\n"
+    )
+    text = text.replace("default: coder", "default: terse")
+    said = set()
+    async with desk._serve(text) as running:
+        for user in map(str, range(12)):
+            answer = await running.chat("coe/auto", "hello", user=user)
+            arm = answer.headers["x-coe-experiment"].removeprefix("prompt:")
+            said.add((arm, desk.sent["messages"][0]["content"]))
+
+    assert said == {("control", "Be terse."), ("long", "Be long.")}
+
+
 async def test_a_program_is_a_fallback_and_has_one(desk: Desk) -> None:
     text = (
         desk.text("error-500") + "categories: {sums: {keywords: [plus], experts: [voted, hello]}}\n"
