@@ -10,8 +10,8 @@ drift, health (alarms)
 clusters (new category?)
 """
 
-from coe.learning.arm import Arm, Settings
 from coe.learning.bandit import Bandit, Choice
+from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
 
-__all__ = ["Arm", "Bandit", "Choice", "Pacer", "Settings"]
+__all__ = ["Bandit", "Belief", "Choice", "Pacer", "Settings"]

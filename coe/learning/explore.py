@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _LEAST_SPREAD = 1e-9
 _LEAST_PROBABILITY = 1e-6
+_FAR = 5.0  # standard deviations; who is further behind is the best once in ten million
 # Abramowitz, M. and Stegun, I. (1964), 7.1.26: the error function to 1.5e-7.
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 _ERF_SCALE = 0.3275911
@@ -96,9 +97,12 @@ def best_probabilities(mean: Floats, spread: Floats) -> Floats:
         Agrawal, S. and Goyal, N. (2013). Thompson sampling for contextual bandits with linear
         payoffs. ICML.
     """
-    if len(mean) == 1:
-        return np.ones(1)
     deviation = np.maximum(spread, _LEAST_SPREAD)
+    rivals = mean + _FAR * deviation >= (mean - _FAR * deviation).max()
+    if not rivals.all():
+        found = np.zeros(len(mean))
+        found[rivals] = best_probabilities(mean[rivals], spread[rivals])
+        return found
     drawn = mean[:, None] + deviation[:, None] * _NODES  # (K, nodes)
     below = _normal((drawn[:, None, :] - mean[None, :, None]) / deviation[None, :, None])
     places = np.arange(len(mean))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe.learning.arm import Arm, Settings
 from coe.learning.bandit import Bandit
+from coe.learning.belief import Belief, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +60,13 @@ def from_map(
     chosen = settings or Settings()
     rows = features(np.eye(len(fitted.categories)))
     design = answers * (rows.T * fitted.traffic) @ rows
-    arms = {}
+    beliefs = {}
     for name in fitted.used:
         quality = fitted.quality[:, fitted.experts.index(name)]
-        arms[name] = _arm(design, answers * (rows.T * fitted.traffic) @ quality, quality, chosen)
-    return Bandit(settings=chosen, arms=arms, pacer=pacer)
+        beliefs[name] = _belief(
+            design, answers * (rows.T * fitted.traffic) @ quality, quality, chosen
+        )
+    return Bandit(settings=chosen, beliefs=beliefs, pacer=pacer)
 
 
 def from_rewards(
@@ -92,21 +94,21 @@ def from_rewards(
     if rewards.shape != (len(x), len(experts)):
         raise ValueError(f"rewards are of shape {rewards.shape}, not {(len(x), len(experts))}")
     chosen = settings or Settings()
-    arms = {}
+    beliefs = {}
     for column, name in enumerate(experts):
         seen = ~np.isnan(rewards[:, column])
         if not seen.any():
             raise ValueError(f"nothing was measured of `{name}`: let it join as a new expert")
         rows, given = x[seen], rewards[seen, column]
         scale = answers / len(rows)
-        arms[name] = _arm(scale * rows.T @ rows, scale * rows.T @ given, given, chosen)
-    return Bandit(settings=chosen, arms=arms, pacer=pacer)
+        beliefs[name] = _belief(scale * rows.T @ rows, scale * rows.T @ given, given, chosen)
+    return Bandit(settings=chosen, beliefs=beliefs, pacer=pacer)
 
 
-def _arm(design: Floats, moment: Floats, scores: Floats, settings: Settings) -> Arm:
-    """Return an arm of weighted evidence; where there is none it expects the mean score."""
+def _belief(design: Floats, moment: Floats, scores: Floats, settings: Settings) -> Belief:
+    """Return a belief of weighted evidence; where there is none it expects the mean score."""
     level = np.zeros(len(design))
     level[0] = float(scores.mean())
     precision = design + settings.ridge * np.eye(len(design))
     anchor: Floats = np.asarray(np.linalg.solve(precision, moment + settings.ridge * level))
-    return Arm.of(precision, anchor)
+    return Belief.of(precision, anchor)

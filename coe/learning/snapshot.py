@@ -17,8 +17,8 @@ import numpy as np
 
 from coe.errors import ConfigError
 from coe.jsonfile import digest, read_object
-from coe.learning.arm import Arm, Settings
 from coe.learning.bandit import Bandit
+from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
 from coe.mapping.store import replace_file
 
@@ -121,7 +121,7 @@ class Snapshots:
 
 def _check(snapshot: Snapshot) -> None:
     bandit = snapshot.bandit
-    if bandit.arms and bandit.features != len(snapshot.features):
+    if bandit.beliefs and bandit.features != len(snapshot.features):
         raise ValueError(
             f"the bandit has {bandit.features} features, {len(snapshot.features)} are named"
         )
@@ -137,17 +137,17 @@ def _content(snapshot: Snapshot) -> dict[str, Any]:
         "settings": asdict(bandit.settings),
         "pacer": None if bandit.pacer is None else asdict(bandit.pacer),
         "clock": bandit.clock,
-        "arms": {
+        "experts": {
             name: {
-                "precision": arm.precision.tolist(),
-                "moment": arm.moment.tolist(),
-                "anchor": arm.anchor.tolist(),
-                "answers": arm.answers,
-                "seen_at": arm.seen_at,
-                "asked_at": arm.asked_at,
-                "owed": arm.owed,
+                "precision": known.precision.tolist(),
+                "moment": known.moment.tolist(),
+                "anchor": known.anchor.tolist(),
+                "answers": known.answers,
+                "seen_at": known.seen_at,
+                "asked_at": known.asked_at,
+                "owed": known.owed,
             }
-            for name, arm in bandit.arms.items()
+            for name, known in bandit.beliefs.items()
         },
     }
 
@@ -157,16 +157,18 @@ def _snapshot(content: Mapping[str, Any]) -> Snapshot:
     names = tuple(map(str, content["features"]))
     bandit = Bandit(
         settings=Settings(**content["settings"]),
-        arms={str(name): _arm(entry, len(names)) for name, entry in content["arms"].items()},
+        beliefs={
+            str(name): _belief(entry, len(names)) for name, entry in content["experts"].items()
+        },
         pacer=None if pacer is None else Pacer(**pacer),
         clock=_count(content, "clock"),
     )
     return Snapshot(bandit=bandit, features=names, about=dict(content["about"]))
 
 
-def _arm(entry: Mapping[str, Any], width: int) -> Arm:
+def _belief(entry: Mapping[str, Any], width: int) -> Belief:
     precision = _numbers(entry, "precision", (width, width))
-    return Arm.known(
+    return Belief.known(
         precision,
         _numbers(entry, "moment", (width,)),
         _numbers(entry, "anchor", (width,)),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coe.learning.arm import Arm, Settings
 from coe.learning.bandit import Bandit
+from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
 
 X = np.array([1.0, 1.0, 0.0])
@@ -20,12 +20,12 @@ FREE = {"a": 0.0, "b": 0.0, "c": 0.0}
 
 
 def bandit(settings: Settings | None = None, pacer: Pacer | None = None, **levels: float) -> Bandit:
-    """Return one whose arms expect a level everywhere, as 100 answers make sure of."""
-    arms = {
-        name: Arm.of(100 * np.eye(3), np.array([level, 0.0, 0.0]))
+    """Return one that expects a level of each expert everywhere, as sure as 100 answers are."""
+    beliefs = {
+        name: Belief.of(100 * np.eye(3), np.array([level, 0.0, 0.0]))
         for name, level in (levels or {"a": 0.5, "b": 0.4}).items()
     }
-    return Bandit(settings=settings or Settings(), arms=arms, pacer=pacer)
+    return Bandit(settings=settings or Settings(), beliefs=beliefs, pacer=pacer)
 
 
 def test_expects_what_it_was_told_on_prompts_of_that_kind() -> None:
@@ -33,7 +33,7 @@ def test_expects_what_it_was_told_on_prompts_of_that_kind() -> None:
     for _ in range(500):
         learnt = learnt.learnt(X, {"a": 0.1}).learnt(Y, {"a": 0.9})
 
-    on_x, on_y = (float(learnt.arms["a"].theta @ x) for x in (X, Y))
+    on_x, on_y = (float(learnt.beliefs["a"].theta @ x) for x in (X, Y))
 
     assert on_x == pytest.approx(0.1, abs=0.1)
     assert on_y == pytest.approx(0.9, abs=0.1)
@@ -49,7 +49,7 @@ def test_learns_by_the_normal_equations() -> None:
     precision = 100 * np.eye(3) + rows.T @ rows
     wanted = np.linalg.solve(precision, 100 * np.array([0.5, 0, 0]) + rows.T @ rewards)
 
-    np.testing.assert_allclose(learnt.arms["a"].theta, wanted, rtol=1e-9)
+    np.testing.assert_allclose(learnt.beliefs["a"].theta, wanted, rtol=1e-9)
 
 
 def test_one_prompt_teaches_every_expert_that_answered_it() -> None:
@@ -57,18 +57,18 @@ def test_one_prompt_teaches_every_expert_that_answered_it() -> None:
 
     after = before.learnt(X, {"a": 1.0, "b": 0.0})
 
-    assert after.arms["a"].theta @ X > 0.5 > after.arms["b"].theta @ X
-    assert after.arms["c"] is before.arms["c"]
+    assert after.beliefs["a"].theta @ X > 0.5 > after.beliefs["b"].theta @ X
+    assert after.beliefs["c"] is before.beliefs["c"]
 
 
 def test_an_update_leaves_the_old_state_as_it_was() -> None:
     before = bandit()
-    theta = before.arms["a"].theta.copy()
+    theta = before.beliefs["a"].theta.copy()
 
     before.update(X, "a", 1.0)
 
     assert before.clock == 0
-    np.testing.assert_array_equal(before.arms["a"].theta, theta)
+    np.testing.assert_array_equal(before.beliefs["a"].theta, theta)
 
 
 def test_forgets_what_is_long_ago() -> None:
@@ -77,7 +77,7 @@ def test_forgets_what_is_long_ago() -> None:
         for reward in (0.0, 1.0):
             for _ in range(300):
                 learnt = learnt.update(X, "a", reward)
-        return float(learnt.arms["a"].theta @ X)
+        return float(learnt.beliefs["a"].theta @ X)
 
     assert after(0.98) > 0.98
     assert after(1.0) < 0.7
@@ -89,8 +89,8 @@ def test_where_nothing_is_learnt_it_returns_to_the_prior() -> None:
     for _ in range(300):
         learnt = learnt.update(np.array([0.0, 1.0, 0.0]), "a", 1.0)
 
-    assert learnt.arms["a"].theta @ Y == pytest.approx(0.5, abs=0.02)
-    assert np.linalg.cond(learnt.arms["a"].precision) < 1e3
+    assert learnt.beliefs["a"].theta @ Y == pytest.approx(0.5, abs=0.02)
+    assert np.linalg.cond(learnt.beliefs["a"].precision) < 1e3
 
 
 def test_a_burst_of_late_rewards_ages_none_of_itself() -> None:
@@ -99,9 +99,9 @@ def test_a_burst_of_late_rewards_ages_none_of_itself() -> None:
     for _ in range(10):
         late = late.asked("a", None)
     late = late.learnt(X, {"a": 1.0})
-    once = late.arms["a"].precision[0, 0]
+    once = late.beliefs["a"].precision[0, 0]
 
-    assert late.learnt(X, {"a": 1.0}).arms["a"].precision[0, 0] == pytest.approx(once + 1.0)
+    assert late.learnt(X, {"a": 1.0}).beliefs["a"].precision[0, 0] == pytest.approx(once + 1.0)
 
 
 def test_an_expert_that_was_long_not_asked_is_doubted_more() -> None:
@@ -112,7 +112,7 @@ def test_an_expert_that_was_long_not_asked_is_doubted_more() -> None:
         stale = stale.asked("a", None)
 
     first, later = (
-        state.choose(X, FREE, ("a", "b"), may_explore=True, uniform=0.5).arm
+        state.choose(X, FREE, ("a", "b"), may_explore=True, uniform=0.5).expert
         for state in (fresh, stale)
     )
 
@@ -127,7 +127,7 @@ def test_doubt_about_a_bad_expert_never_makes_it_the_choice() -> None:
 
     choice = stale.choose(X, FREE, ("a", "b"), may_explore=True, uniform=0.999)
 
-    assert choice.arm == "a"
+    assert choice.expert == "a"
     assert choice.propensities == {"a": 1.0, "b": 0.0}
 
 
@@ -144,7 +144,7 @@ def test_nothing_is_explored_where_it_may_not() -> None:
 
     for uniform in (0.0, 0.3, 0.6, 0.999):
         choice = state.choose(X, FREE, ("a", "b", "new"), may_explore=False, uniform=uniform)
-        assert (choice.arm, choice.propensities["a"]) == ("a", 1.0)
+        assert (choice.expert, choice.propensities["a"]) == ("a", 1.0)
 
 
 def test_exploration_spends_at_most_its_share_of_the_budget() -> None:
@@ -161,8 +161,8 @@ def test_a_new_expert_is_owed_its_burn_in_and_then_judged() -> None:
     asked = []
     for _ in range(6):
         choice = state.choose(X, FREE, ("a", "new"), may_explore=True, uniform=0.5)
-        asked.append((choice.arm, choice.why))
-        state = state.update(X, choice.arm, 0.9 if choice.arm == "a" else 0.1)
+        asked.append((choice.expert, choice.why))
+        state = state.update(X, choice.expert, 0.9 if choice.expert == "a" else 0.1)
 
     assert asked[:3] == [("new", "new")] * 3
     assert asked[3:] == [("a", "best")] * 3
@@ -180,7 +180,7 @@ def test_the_burn_in_of_a_dear_expert_takes_its_time() -> None:
 def test_a_new_expert_is_expected_to_be_like_the_others() -> None:
     state = bandit(a=0.9, b=0.7).joined("new")
 
-    assert state.arms["new"].theta @ X == pytest.approx(0.8)
+    assert state.beliefs["new"].theta @ X == pytest.approx(0.8)
 
 
 def test_a_budget_makes_the_cheap_expert_the_choice() -> None:
@@ -189,7 +189,7 @@ def test_a_budget_makes_the_cheap_expert_the_choice() -> None:
     poor = replace(rich, pacer=Pacer(ceiling=1.0, weight=0.05))
 
     chosen = [
-        state.choose(X, prices, ("a", "b"), may_explore=True, uniform=0.5).arm
+        state.choose(X, prices, ("a", "b"), may_explore=True, uniform=0.5).expert
         for state in (rich, poor)
     ]
 
@@ -221,14 +221,14 @@ def test_propensities_sum_to_one_and_the_chosen_has_one(  # noqa: PLR0917
     )
     if is_new:
         state = state.joined("new")
-    names = tuple(state.arms)
+    names = tuple(state.beliefs)
     prices = {name: float(i) for i, name in enumerate(names)}
 
     choice = state.choose(X, prices, names, may_explore=may_explore, uniform=uniform)
 
     assert sum(choice.propensities.values()) == pytest.approx(1.0)
     assert min(choice.propensities.values()) >= 0.0
-    assert choice.propensities[choice.arm] > 0.0
+    assert choice.propensities[choice.expert] > 0.0
 
 
 @pytest.mark.parametrize("method", ["ucb", "thompson"])
@@ -240,7 +240,7 @@ def test_experts_are_drawn_as_often_as_the_log_says(method: str) -> None:
     draws = 20_000
 
     drawn = Counter(
-        state.choose(X, FREE, names, may_explore=True, uniform=float(uniform)).arm
+        state.choose(X, FREE, names, may_explore=True, uniform=float(uniform)).expert
         for uniform in generator.random(draws)
     )
 
@@ -254,7 +254,7 @@ def test_finds_the_better_expert_of_each_kind_of_prompt() -> None:
     generator = np.random.default_rng(2)
     state = Bandit(
         settings=Settings(),
-        arms={name: Arm.of(np.eye(3), np.array([0.5, 0, 0])) for name in ("a", "b")},
+        beliefs={name: Belief.of(np.eye(3), np.array([0.5, 0, 0])) for name in ("a", "b")},
     )
     worth = {"a": (0.9, 0.3), "b": (0.4, 0.8)}
     right = []
@@ -262,9 +262,9 @@ def test_finds_the_better_expert_of_each_kind_of_prompt() -> None:
         kind = int(generator.integers(2))
         x = (X, Y)[kind]
         choice = state.choose(x, FREE, ("a", "b"), may_explore=True, uniform=generator.random())
-        reward = float(generator.random() < worth[choice.arm][kind])
-        state = state.update(x, choice.arm, reward)
-        right.append(step >= 300 and choice.arm == ("a", "b")[kind])
+        reward = float(generator.random() < worth[choice.expert][kind])
+        state = state.update(x, choice.expert, reward)
+        right.append(step >= 300 and choice.expert == ("a", "b")[kind])
 
     assert sum(right) / 300 > 0.9
 
@@ -303,12 +303,12 @@ def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match="the cost is -1"):
         state.asked("a", -1.0)
     with pytest.raises(ValueError, match="`new` has 2 features, the others have 3"):
-        state.joined("new", Arm.of(np.eye(2), np.zeros(2)))
+        state.joined("new", Belief.of(np.eye(2), np.zeros(2)))
     with pytest.raises(ValueError, match="`new` is the first expert"):
-        Bandit(arms={}).joined("new")
+        Bandit(beliefs={}).joined("new")
 
 
 def test_an_expert_that_left_is_chosen_no_more() -> None:
     state = bandit().left("a").left("never there")
 
-    assert tuple(state.arms) == ("b",)
+    assert tuple(state.beliefs) == ("b",)

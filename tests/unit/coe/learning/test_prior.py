@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coe.learning import prior
-from coe.learning.arm import Settings
+from coe.learning.belief import Settings
 from coe.mapping.estimates import estimate
 from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import OutcomeMatrix
@@ -43,7 +43,7 @@ def test_expects_what_the_map_says() -> None:
     rows = prior.features(np.eye(3))
     for name in EXPERTS:
         told = known.quality[:, known.experts.index(name)]
-        np.testing.assert_allclose(rows[:2] @ state.arms[name].theta, told[:2], atol=0.02)
+        np.testing.assert_allclose(rows[:2] @ state.beliefs[name].theta, told[:2], atol=0.02)
 
 
 def test_expects_what_was_rewarded() -> None:
@@ -51,8 +51,8 @@ def test_expects_what_was_rewarded() -> None:
     state = prior.from_rewards(prior.features(outcomes.memberships), outcomes.scores, EXPERTS)
 
     on_code = prior.features(np.eye(3))[0]
-    assert state.arms["a"].theta @ on_code == pytest.approx(0.9, abs=0.05)
-    assert state.arms["b"].theta @ on_code == pytest.approx(0.4, abs=0.05)
+    assert state.beliefs["a"].theta @ on_code == pytest.approx(0.9, abs=0.05)
+    assert state.beliefs["b"].theta @ on_code == pytest.approx(0.4, abs=0.05)
 
 
 def test_counts_for_as_many_answers_as_it_is_told() -> None:
@@ -63,7 +63,7 @@ def test_counts_for_as_many_answers_as_it_is_told() -> None:
     )
 
     moved = [
-        float((state.update(x[0], "a", 0.0).arms["a"].theta - state.arms["a"].theta) @ x[0])
+        float((state.update(x[0], "a", 0.0).beliefs["a"].theta - state.beliefs["a"].theta) @ x[0])
         for state in (strong, weak)
     ]
 
@@ -77,7 +77,7 @@ def test_scores_that_nobody_measured_are_left_out() -> None:
 
     state = prior.from_rewards(prior.features(outcomes.memberships), scores, EXPERTS)
 
-    assert np.isfinite(state.arms["b"].theta).all()
+    assert np.isfinite(state.beliefs["b"].theta).all()
 
 
 def test_takes_only_the_experts_that_the_map_uses() -> None:
@@ -86,7 +86,7 @@ def test_takes_only_the_experts_that_the_map_uses() -> None:
 
     state = prior.from_map(some, settings=Settings(share=0.0))
 
-    assert tuple(state.arms) == ("b",)
+    assert tuple(state.beliefs) == ("b",)
     assert state.settings.share == 0.0
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from coe.errors import ConfigError
-from coe.learning.arm import Arm, Settings
 from coe.learning.bandit import Bandit
+from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
 from coe.learning.snapshot import Snapshot, Snapshots
 
@@ -19,8 +19,8 @@ FREE = {"a": 0.1, "b": 2.0, "new": 1.0}
 
 
 def snapshot(answers: int = 30) -> Snapshot:
-    arms = {name: Arm.of(10 * np.eye(2), np.array([0.5, 0.1])) for name in ("a", "b")}
-    bandit = Bandit(settings=Settings(method="thompson"), arms=arms, pacer=Pacer(ceiling=1.0))
+    beliefs = {name: Belief.of(10 * np.eye(2), np.array([0.5, 0.1])) for name in ("a", "b")}
+    bandit = Bandit(settings=Settings(method="thompson"), beliefs=beliefs, pacer=Pacer(ceiling=1.0))
     bandit = bandit.joined("new")
     generator = np.random.default_rng(0)
     for _ in range(answers):
@@ -46,7 +46,7 @@ def test_what_was_learnt_decides_and_learns_the_same_after_a_restart(tmp_path: P
         ]
         assert choices[0] == choices[1]
     learnt = [kept.bandit.update(X, "a", 1.0, 0.2) for kept in (before, after)]
-    np.testing.assert_array_equal(learnt[0].arms["a"].theta, learnt[1].arms["a"].theta)
+    np.testing.assert_array_equal(learnt[0].beliefs["a"].theta, learnt[1].beliefs["a"].theta)
     assert learnt[0].pacer == learnt[1].pacer
 
 
@@ -81,7 +81,7 @@ def test_a_change_by_hand_is_refused(tmp_path: Path) -> None:
     folder.write(snapshot())
     path = tmp_path / "0001.learning"
     content = json.loads(path.read_text())
-    content["arms"]["a"]["moment"][0] += 1.0
+    content["experts"]["a"]["moment"][0] += 1.0
     path.write_text(json.dumps(content))
 
     with pytest.raises(ConfigError, match=r"0001\.learning: does not match its digest"):

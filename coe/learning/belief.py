@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MOST_STALE = 1000
-"""Requests after which an arm does not get any staler: gamma to that power stays a number."""
+"""Requests after which an expert does not get any staler: gamma to that power stays a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class Belief:
     """What is known of one expert, as a value.
 
     Attributes:
@@ -89,13 +89,13 @@ class Arm:
     owed: int = 0
 
     @classmethod
-    def of(cls, precision: Floats, anchor: Floats) -> Arm:
-        """Return the arm that expects its prior mean, as surely as the precision says."""
+    def of(cls, precision: Floats, anchor: Floats) -> Belief:
+        """Return the belief that expects its prior mean, as surely as the precision says."""
         return cls.known(precision, precision @ anchor, anchor)
 
     @classmethod
-    def known(cls, precision: Floats, moment: Floats, anchor: Floats, **counts: int) -> Arm:
-        """Return the arm of some evidence; `counts` are the attributes that are whole numbers."""
+    def known(cls, precision: Floats, moment: Floats, anchor: Floats, **counts: int) -> Belief:
+        """Return the belief of some evidence; `counts` are the attributes that are counts."""
         inverse = _inverse(precision)
         return cls(
             precision=precision,
@@ -106,8 +106,8 @@ class Arm:
             **counts,
         )
 
-    def learnt(self, x: Floats, reward: float, clock: int, settings: Settings) -> Arm:
-        """Return the arm with one more answer.
+    def learnt(self, x: Floats, reward: float, clock: int, settings: Settings) -> Belief:
+        """Return the belief with one more answer.
 
         A <- g A + (1 - g) ridge I + x x',  b <- g b + (1 - g) ridge anchor + r x, with g = gamma
         to the power of the requests since it last learnt. What is forgotten makes room for the
