@@ -98,7 +98,7 @@ def of_numbers(trace: Sequence[Arrival], numbers: Numbers) -> Case:
         layout=layout,
         slots=slots,
         engine=Engine(slowdown=numbers.slowdown),
-        rules={**_baselines(slots, concurrency), **ours},
+        rules={**_baselines(layout, slots), **ours},
         said=f"Memory holds {slots} of the {len(experts)} experts at once{works}; a load takes"
         f" {load_s:g} s.",
     )
@@ -154,7 +154,7 @@ def of_composition(
         for name in registry.names("coe.orderings")
     }
     slots = most_at_once(layout)
-    others = _baselines(slots, layout.experts[0].concurrency) if _are_alike(layout) else {}
+    others = _baselines(layout, slots) if _are_alike(layout) else {}
     return Case(
         layout=layout,
         slots=slots,
@@ -162,7 +162,7 @@ def of_composition(
         rules={**others, **ours},
         said=f"Backend “{entry.name}” of {file.name} has {format_size(layout.pools[0].memory)} for"
         f" {len(experts)} experts, at most {slots} of them at once; loads take"
-        f" {_range(one.load_s for one in layout.experts)}.",
+        f" {_range(one.load_s for one in layout.experts)}{_parking(layout)}.",
     )
 
 
@@ -200,11 +200,13 @@ def _check_names(
     )
 
 
-def _baselines(slots: int, concurrency: int) -> dict[str, Rule]:
-    """Return what others do, where experts are all alike."""
+def _baselines(layout: Layout, slots: int) -> dict[str, Rule]:
+    """Return what others do, where experts are all alike; llama-swap ends what it swaps."""
+    concurrency, host = layout.experts[0].concurrency, layout.pools[0].host
+    beside = None if host is None else host // layout.experts[0].memory
     rules: dict[str, Rule] = {
-        FIRST_COME: FirstCome(slots=slots, batch=concurrency, coalesces=False),
-        COALESCING: FirstCome(slots=slots, batch=concurrency, coalesces=True),
+        FIRST_COME: FirstCome(slots=slots, batch=concurrency, coalesces=False, host=beside),
+        COALESCING: FirstCome(slots=slots, batch=concurrency, coalesces=True, host=beside),
     }
     return {**rules, LLAMA_SWAP: LlamaSwap(batch=concurrency)} if slots == 1 else rules
 
@@ -214,6 +216,14 @@ def _are_alike(layout: Layout) -> bool:
     alike = {(one.memory, one.base, one.pinned) for one in layout.experts}
     size = layout.experts[0].memory
     return len(alike) == 1 and (size, None, False) in alike and size > 0
+
+
+def _parking(layout: Layout) -> str:
+    """Say what host memory is for, where there is some."""
+    host = layout.pools[0].host
+    quick = _range(one.load_s if one.host_s is None else one.host_s for one in layout.experts)
+    said = f", and {quick} from host memory, of which there are {format_size(host or 0)}"
+    return "" if host is None else said
 
 
 def _range(seconds: Iterable[float]) -> str:

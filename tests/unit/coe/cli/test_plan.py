@@ -148,6 +148,29 @@ def test_experts_that_are_alike_are_compared_with_what_others_do(
     assert said["fifo"]["swaps"] == 1000
 
 
+def test_host_memory_is_played_for_every_rule_that_could_park(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """\
+version: 1
+backends: {gpu: {type: local, memory: 5GiB, host_memory: 12GiB}}
+experts:
+  one: {backend: gpu, model: hub/one, memory: 5GiB, load_time: {disk: 20s, host: 2s}}
+  two: {backend: gpu, model: hub/two, memory: 5GiB, load_time: 20s}
+default: one
+"""
+    trace = read_trace(calls_of(tmp_path, *("one", "two") * 4), 1.0)
+
+    case = of_composition(trace, composition(tmp_path, text), None, Numbers(), source="t")
+    compare(trace, case, as_json=True)
+
+    assert "loads take 20 s, and 2 s from host memory, of which there are 12GiB" in case.said
+    said = json.loads(capsys.readouterr().out)["rules"]
+    for name in ("fifo", "first come"):
+        assert (said[name]["swaps"], said[name]["fetches"]) == (1000, 250)
+        assert said[name]["worst_s"] == pytest.approx(20 + 1 + 20 + 1 + 6 * 2 + 5 - 7)
+
+
 def test_adapters_are_played_beside_their_base(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
