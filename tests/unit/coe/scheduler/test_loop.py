@@ -19,7 +19,7 @@ from coe.errors import (
 from coe.scheduler.loop import Setup, Slot, Slots
 from coe.scheduler.memory import Expert, Layout, Pool
 from coe.scheduler.options import Options
-from coe.scheduler.policies import Affinity
+from coe.scheduler.policies import Affinity, LeastRecent
 
 pytestmark = pytest.mark.anyio
 
@@ -385,3 +385,230 @@ async def test_a_pinned_expert_is_loaded_though_nobody_asks() -> None:
         await until(lambda: slots.views()[1].state == "ready")
 
     assert memory.moves == ["+b"]
+
+
+# ---------------------------------------------------------------- host memory
+
+
+class TwoTiers(Memory):
+    """A memory beside which host memory is; it notes parks as `=`.
+
+    Attributes:
+        beside: bytes of those in host memory.
+        failing: of `=a`, `-a` and so on: what fails.
+    """
+
+    def __init__(self, *resident: str, parked: Mapping[str, int] | None = None) -> None:
+        super().__init__(*resident)
+        self.beside: dict[str, int | None] = dict(parked or {})
+
+    async def load(self, expert: str) -> None:
+        await super().load(expert)
+        self.beside.pop(expert, None)
+
+    async def unload(self, expert: str) -> None:
+        if f"-{expert}" in self.failing:
+            self.moves.append(f"-{expert}")
+            raise BackendUnreachable("it stays")
+        await super().unload(expert)
+        self.beside.pop(expert, None)
+
+    async def park(self, expert: str) -> None:
+        self.moves.append(f"={expert}")
+        if f"={expert}" in self.failing:
+            raise BackendUnreachable("it cannot be parked")
+        if expert in self.inside:
+            self.beside[expert] = self.inside.pop(expert)
+        if f"={expert}!" in self.failing:
+            raise BackendUnreachable("it is parked, and nobody hears of it")
+
+    async def parked(self) -> Mapping[str, int | None]:
+        return dict(self.beside)
+
+
+def tiers(*names: str, host: int | None = 2) -> Setup:
+    return Setup(
+        layout=Layout(
+            pools=(Pool(name="p", memory=1, host=host),),
+            experts=tuple(
+                Expert(name=n, pool="p", memory=1, concurrency=2, load_s=5, host_s=1) for n in names
+            ),
+        ),
+        options=Options(retry_first_s=0.001),
+    )
+
+
+@asynccontextmanager
+async def tiered(memory: TwoTiers, given: Setup) -> AsyncIterator[Slots]:
+    slots = Slots("box", memory, given, parking=memory)
+    await slots.open()
+    try:
+        yield slots
+    finally:
+        await slots.aclose()
+
+
+async def visit(slots: Slots, *experts: str) -> None:
+    for expert in experts:
+        (await slots.take(expert)).release()
+
+
+def states(slots: Slots) -> dict[str, str]:
+    return {view.expert: view.state for view in slots.views()}
+
+
+async def test_who_leaves_is_parked_and_comes_back_and_both_loads_are_measured() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b")) as slots:
+        await visit(slots, "a", "b", "a")
+
+        assert memory.moves == ["+a", "=a", "+b", "=b", "+a"]
+        assert states(slots) == {"a": "ready", "b": "parked"}
+        assert slots.parked_bytes == 1
+        a, b = (view.times for view in slots.views())
+        assert (a.from_disk, a.from_host, b.from_disk, b.from_host) == (1, 1, 1, 0)
+        assert 0 < a.host_s < 1
+        assert b.host_s == 1, "a guess"
+
+
+async def test_who_is_needed_least_is_dropped_before_another_one_is_parked() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b", "c", host=1)) as slots:
+        slots.change(replace(slots.setup, eviction=LeastRecent()))
+        await visit(slots, "a", "b", "c")
+
+        assert memory.moves == ["+a", "=a", "+b", "-a", "=b", "+c"]
+        assert states(slots) == {"a": "out", "b": "parked", "c": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("failing", "moves", "state"),
+    [
+        ("=a", ["+a", "=a", "-a", "+b"], "out"),
+        ("=a!", ["+a", "=a", "+b"], "parked"),
+    ],
+)
+async def test_who_cannot_be_parked_is_unloaded(failing: str, moves: list[str], state: str) -> None:
+    memory = TwoTiers()
+    memory.failing.add(failing)
+    async with tiered(memory, tiers("a", "b")) as slots:
+        await visit(slots, "a", "b")
+
+        assert memory.moves == moves
+        assert states(slots) == {"a": state, "b": "ready"}
+
+
+async def test_who_cannot_be_dropped_keeps_its_place_and_the_other_is_unloaded() -> None:
+    memory = TwoTiers()
+    memory.failing.add("-a")
+    async with tiered(memory, tiers("a", "b", "c", host=1)) as slots:
+        slots.change(replace(slots.setup, eviction=LeastRecent()))
+        await visit(slots, "a", "b", "c")
+
+        assert memory.moves == ["+a", "=a", "+b", "-a", "-b", "+c"]
+        assert states(slots) == {"a": "parked", "b": "out", "c": "ready"}
+        assert slots.parked_bytes == 1
+
+
+async def test_a_failed_load_leaves_nobody_in_either_tier() -> None:
+    memory = TwoTiers("b", parked={"a": 1})
+    memory.failing.add("a")
+    async with tiered(memory, tiers("a", "b")) as slots:
+        with pytest.raises(ExpertLoadFailed):
+            await slots.take("a")
+
+        assert states(slots) == {"a": "out", "b": "parked"}
+        assert memory.beside.keys() == {"b"}
+
+
+async def test_a_failed_load_that_leaves_it_parked_counts_it() -> None:
+    memory = TwoTiers("b", parked={"a": 1})
+    memory.failing |= {"a", "-a"}
+    async with tiered(memory, tiers("a", "b")) as slots:
+        with pytest.raises(ExpertLoadFailed):
+            await slots.take("a")
+
+        assert states(slots) == {"a": "parked", "b": "parked"}
+        assert slots.parked_bytes == 2
+
+
+async def test_who_is_in_host_memory_already_is_known_and_strangers_leave() -> None:
+    memory = TwoTiers("b", parked={"a": 1, "stranger": 9})
+    async with tiered(memory, tiers("a", "b")) as slots:
+        assert states(slots) == {"a": "parked", "b": "ready"}
+        assert memory.beside.keys() == {"a"}
+
+        await visit(slots, "a")
+
+        (times, _) = (view.times for view in slots.views())
+        assert (times.from_disk, times.from_host) == (0, 1)
+
+
+async def test_what_was_measured_outlives_another_setup() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b")) as slots:
+        await visit(slots, "a", "b", "a")
+        before = slots.views()[0].times.host_s
+        slots.change(tiers("a", "b", "c"))
+        await visit(slots, "c")
+
+        assert slots.views()[0].times.host_s == before
+        assert states(slots) == {"a": "parked", "b": "parked", "c": "ready"}
+
+
+@pytest.mark.parametrize("host", [None, 1])
+async def test_host_memory_that_is_taken_away_is_freed(host: int | None) -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b", "c")) as slots:
+        await visit(slots, "a", "b", "c")
+        assert slots.parked_bytes == 2
+
+        slots.change(tiers("a", "b", "c", host=host))
+        await until(lambda: not slots.parked_bytes)
+
+        assert not memory.beside
+        await visit(slots, "a")
+        assert slots.parked_bytes == (host or 0)
+
+
+async def test_a_parked_expert_that_nobody_knows_any_more_leaves() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b")) as slots:
+        await visit(slots, "a", "b")
+        slots.change(tiers("b", "c"))
+        await until(lambda: not slots.parked_bytes)
+
+        assert not memory.beside
+        assert states(slots) == {"b": "ready", "c": "out"}
+
+
+async def test_what_host_memory_lost_or_has_after_all_is_found_out_after_a_failure() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b", "c", "d", host=3)) as slots:
+        await visit(slots, "a", "b", "c")
+        memory.beside = {"b": 1, "d": 1}
+
+        slot = await slots.take("c")
+        slot.release(failed=True)
+        await until(lambda: states(slots)["d"] == "parked")
+
+        assert states(slots) == {"a": "out", "b": "parked", "c": "ready", "d": "parked"}
+        await visit(slots, "d")
+        assert slots.views()[3].times.from_host == 1
+
+
+async def test_memory_that_is_not_freed_keeps_everybody_out_and_refuses_them() -> None:
+    memory = TwoTiers()
+    async with tiered(memory, tiers("a", "b")) as slots:
+        await visit(slots, "a", "b")
+        memory.failing.add("-a")
+        slots.change(tiers("a", "b", host=None))
+        waiting = ask(slots, "b")
+
+        with pytest.raises(CapacityError, match="does not free its memory"):
+            await waiting
+        memory.failing.clear()
+        slot = await slots.take("b")
+
+        assert slot.is_running
+        assert not memory.beside
