@@ -10,14 +10,11 @@ from typing import Any, Self
 
 import orjson
 
-from coe import sse
 from coe.composition.programs import Cached
-from coe.drafting.reading import parsed
-from coe.fold import Fold
 from coe.programs.memory import Memory, key_of
-from coe.programs.spelling import headed, renamed, spelt
+from coe.programs.spelling import Whole, headed, renamed, spelt
 from coe.protocols import Others
-from coe.types import Call, Dispatch
+from coe.types import Dispatch
 from coe.usage import NONE
 
 
@@ -50,7 +47,7 @@ class CachedExpert:
         if kept is not None:
             yield spelt(_again(orjson.loads(kept), dispatch), dispatch.call)
             return
-        call, whole = dispatch.call, _Whole(dispatch.call)
+        call, whole = dispatch.call, Whole(dispatch.call)
         rename = renamed(self._program.over, call)
         answer = self._others.open(self._program.over, call.body, dispatch, stream=call.stream)
         async with aclosing(answer):
@@ -66,29 +63,6 @@ class CachedExpert:
     def mark(self) -> object:
         """What is equal as long as the same request has the same answer."""
         return self._program, self._others.mark(self._program.over)
-
-
-class _Whole:
-    """Collects the pieces of an answer."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._fold = Fold()
-        self._body: dict[str, Any] = {}
-
-    def add(self, piece: bytes) -> None:
-        """Take the next piece."""
-        if not self._call.stream:
-            self._body = parsed(piece, self._call.expert)
-            return
-        for frame in sse.frames(piece):
-            if (payload := sse.data(frame)) is not None:
-                self._fold.add(parsed(payload, self._call.expert))
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        """What they are together."""
-        return self._fold.completion if self._call.stream else self._body
 
 
 def _again(answer: Mapping[str, Any], dispatch: Dispatch) -> dict[str, Any]:

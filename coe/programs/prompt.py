@@ -47,9 +47,17 @@ def sent(
     return changed
 
 
-def sample(body: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return the body of one of several samples: whole, alone, and not the same as another one."""
+def sample(body: Mapping[str, Any], number: int, *, stream: bool = False) -> dict[str, Any]:
+    """Return the body of one of several samples: alone, and not the same as another one.
+
+    Args:
+        body: as `sent` makes it.
+        number: of the sample, from 0 on.
+        stream: whether it is streamed; it then tells its tokens, for the sum.
+    """
     alone = {key: value for key, value in body.items() if key not in {*_OF_STREAMS, "n"}}
+    if stream:
+        alone["stream_options"] = {"include_usage": True}
     if isinstance(seed := alone.get("seed"), int):
         alone["seed"] = seed + number
     return alone

@@ -10,12 +10,11 @@ from typing import Any, Self
 
 from coe.composition.programs import Example, Recipe
 from coe.conversation import in_tool_loop
-from coe.drafting.reading import parsed
 from coe.errors import InvalidRequest
 from coe.programs.ballot import vote
 from coe.programs.nearest import Nearest
 from coe.programs.prompt import asked, sample, sent
-from coe.programs.spelling import headed, renamed, spelt
+from coe.programs.spelling import Whole, headed, renamed, spelt
 from coe.protocols import Aggregator, Others
 from coe.types import Dispatch
 
@@ -78,7 +77,7 @@ class RecipeExpert:
             return
 
         async def one(number: int) -> Mapping[str, Any]:
-            return await self._sample(sample(body, number), dispatch)
+            return await self._sample(sample(body, number, stream=call.stream), dispatch)
 
         outcome = await vote(self._program, aggregator, call.body["messages"], one)
         completion = {**outcome.winner, **headed(dispatch, time.time())}
@@ -96,10 +95,13 @@ class RecipeExpert:
         return sent(self._program.system, body, shots, temperature)
 
     async def _sample(self, body: Mapping[str, Any], dispatch: Dispatch) -> Mapping[str, Any]:
-        answer = self._others.open(self._program.over, body, dispatch, stream=False)
+        """Return one whole answer; a stream is asked for where one is wanted, for its limits."""
+        call, whole = dispatch.call, Whole(dispatch.call)
+        answer = self._others.open(self._program.over, body, dispatch, stream=call.stream)
         async with aclosing(answer):
-            whole = await anext(answer, b"")
-        return parsed(whole, self._program.over)
+            async for piece in answer:
+                whole.add(piece)
+        return whole.answer
 
 
 def _is_tool_turn(body: Mapping[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from coe import sse
+from coe.drafting.reading import parsed
+from coe.fold import Fold
 from coe.types import Call, Dispatch
 from coe.unfold import unfold
 
@@ -36,6 +38,29 @@ def spelt(completion: Mapping[str, Any], call: Call) -> bytes:
     wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
     chunks = unfold(completion, usage=wants_usage)
     return b"".join(sse.frame(orjson.dumps(chunk)) for chunk in chunks)
+
+
+class Whole:
+    """Collects the pieces of an answer, whether it is streamed or not."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._fold = Fold()
+        self._body: dict[str, Any] = {}
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+        if not self._call.stream:
+            self._body = parsed(piece, self._call.expert)
+            return
+        for frame in sse.frames(piece):
+            if (payload := sse.data(frame)) is not None:
+                self._fold.add(parsed(payload, self._call.expert))
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What they are together."""
+        return self._fold.completion if self._call.stream else self._body
 
 
 def renamed(expert: str, call: Call) -> Callable[[bytes], bytes]:

@@ -143,6 +143,29 @@ def test_a_bad_example_is_told_with_its_line(folder: Path, row: str, message: st
     assert problem.path == "experts.x.recipe.examples.file"
 
 
+def test_only_the_first_bad_examples_are_told_one_by_one(folder: Path) -> None:
+    (folder / "bad.jsonl").write_text("{\n" * 25)
+    path = written(folder, "x: {recipe: {over: coder, examples: bad.jsonl}}")
+
+    problems = [row for row in check(path, {}) if row.severity == "error"]
+
+    assert len(problems) == 11
+    assert "15 more rows" in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\xff", "not UTF-8"), (b"x" * 51, "larger than 50 bytes")]
+)
+def test_a_file_that_is_no_text_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
+) -> None:
+    monkeypatch.setattr("coe.composition.check_programs.MAX_BYTES", 50)
+    (folder / "system.txt").write_bytes(content)
+    path = written(folder, "x: {recipe: {over: lora, system_file: system.txt}}")
+
+    assert [row for row in check(path, {}) if message in row.message]
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

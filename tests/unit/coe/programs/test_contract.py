@@ -2,18 +2,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coe.composition import load
+from coe.errors import BackendRejected, ConfigError
+from coe.programs.backend import build
 from coe.programs.others import Others
+from coe.protocols import BackendSpec, ExpertSite
 from coe.registry import Registry
 from coe.telemetry import Telemetry
 from coe.testing.backends import CHECKS, Check
-from coe.testing.subject import Behaviour, Subject, Unchecked
+from coe.testing.subject import Behaviour, Subject, Unchecked, drain
 from coe.testing.upstream import FakeUpstream
+from coe.types import Call, Dispatch
 from coe.wiring import build_backend
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +36,15 @@ MODELS: dict[Behaviour, str] = {
     "silent": "hang",
     "stalled": "stall-after-2",
 }
-VOTED = ("answers", "unauthorized", "rate-limited", "server-error", "too-long", "silent")
+VOTED = (
+    "answers",
+    "unauthorized",
+    "rate-limited",
+    "server-error",
+    "too-long",
+    "silent",
+    "garbage",
+)
 KINDS: Mapping[str, tuple[str, Mapping[Behaviour, str]]] = {
     "recipe": ("{{recipe: {{over: {over}, system: Think.}}}}", MODELS),
     "cached": ("{{cached: {over}}}", MODELS),
@@ -92,3 +105,26 @@ async def test_a_program_keeps_the_contract_of_backends(
             await check(subject)
         except Unchecked:
             assert len(subject.models) < len(MODELS)
+
+
+async def test_what_no_program_can_do_is_refused(tmp_path: Path) -> None:
+    async with programs("constant", tmp_path) as subject:
+        call = Call(expert="x", backend="program", model="ok", body={}, endpoint="embeddings")
+        vectors = await drain(subject.backend.generate(Dispatch(query_id="1", call=call)))
+        nobody = replace(call, model="nobody", endpoint="chat/completions")
+        absent = await drain(subject.backend.generate(Dispatch(query_id="1", call=nobody)))
+
+    assert vectors.failed_with(BackendRejected).backend_status == 400
+    assert absent.failed_with(BackendRejected).backend_status == 404
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BackendSpec(name="program", type="program", options={"a": 1}),
+        BackendSpec(name="program", type="program", experts=(ExpertSite(expert="e", model="m"),)),
+    ],
+)
+def test_the_backend_of_programs_takes_nothing_else(spec: BackendSpec) -> None:
+    with pytest.raises(ConfigError):
+        build(spec)

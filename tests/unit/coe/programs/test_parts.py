@@ -18,7 +18,7 @@ from coe.composition.programs import Example, Examples
 from coe.drafting.bodies import offer_of
 from coe.programs.memory import LONGEST, Memory, key_of
 from coe.programs.nearest import Nearest
-from coe.programs.prompt import about, sample, sent
+from coe.programs.prompt import about, asked, sample, sent
 from coe.programs.spelling import renamed
 from coe.scoring.checks import Exact
 from coe.scoring.prices import at_most, expected
@@ -120,6 +120,7 @@ def test_samples_are_whole_alone_and_differ() -> None:
     body = {"messages": [], "stream": True, "stream_options": {}, "n": 1, "seed": 5, "top_p": 1}
 
     assert sample(body, 2) == {"messages": [], "seed": 7, "top_p": 1}
+    assert sample(body, 0, stream=True)["stream_options"] == {"include_usage": True}
 
 
 def test_a_prompts_length_is_about_a_token_for_four_letters() -> None:
@@ -133,6 +134,10 @@ def test_a_name_is_replaced_where_it_is_a_key_and_never_in_a_text() -> None:
     assert rename(b'{"model": "th.irs","model":"thxirs"}') == b'{"model":"mine","model":"thxirs"}'
     text = b'{"content":"\\"model\\":\\"th.irs\\""}'
     assert rename(text) == text
+
+
+def test_where_the_user_said_nothing_examples_are_near_to_nothing() -> None:
+    assert asked({"messages": [{"role": "assistant", "content": "hi"}]}) == ""
 
 
 class Letters:
