@@ -54,11 +54,6 @@ class Tally:
         patterns, counts = np.unique(marks, axis=0, return_counts=True)
         return cls(patterns=patterns, counts=counts.astype(np.float64))
 
-    @property
-    def prompts(self) -> float:
-        """How many prompts were counted."""
-        return float(self.counts.sum())
-
     def right(self, wrong: Sequence[int]) -> tuple[Floats, Floats]:
         """Return of each expert the right answers and all of them, shape (E,) both.
 

@@ -39,7 +39,7 @@ categories:
   riddles: {keywords: [riddle], experts: [ada, bob, eve]}   # who err together
 routers: {default: keyword}
 aggregation:
-  trio: {method: vote, experts: 3}
+  trio: {method: vote, experts: {choose: recruited, top: 3}}
   court: {method: best_of, experts: 3, judge: judge}
   scribe: {method: synthesize, experts: 3, writer: judge}
 models: {coe/court: {aggregate: court}, coe/scribe: {aggregate: scribe}}
@@ -130,10 +130,12 @@ async def test_a_panel_is_switched_on_where_it_pays_and_nowhere_else(
     assert rates.of("puzzles", wrong=["ada"])["bob"] > rates.of("riddles", wrong=["ada"])["bob"]
 
     shown, _ = await run(folder, "panel", "show")
+    routed, _ = await run(folder, "route", "the puzzle number 7", "--json")
     await run(folder, "panel", "rollback")
 
     assert re.search(r"puzzles +trio +yes", shown)
     assert "on: puzzles: trio" in shown
+    assert "3 of 3, by what was measured" in routed
     assert not load(folder / "experts.yaml").routing.panels
     assert read_panels(folder / "experts.panels") is None
 
@@ -200,7 +202,7 @@ async def test_a_proposal_of_other_panels_is_refused(folder: Path) -> None:
     _, said = await run(folder, "panel", "fit")
     text = (folder / "experts.yaml").read_text()
     (folder / "experts.yaml").write_text(
-        text.replace("trio: {method: vote, experts: 3}", "trio: {method: vote, experts: 2}")
+        text.replace("choose: recruited, top: 3", "choose: recruited, top: 2")
     )
 
     _, refused = await run(folder, "panel", "apply", code=1)
