@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from coe.errors import CoEError
 from coe.scheduler.events import Source
 from coe.scheduler.loop import Slots
-from coe.types import Answer, Call, Decision, Plan
+from coe.types import Answer, Call, Decision, PanelReport, Plan
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 _NONE = "none"
@@ -464,7 +464,13 @@ def _chosen(answer: Answer | None) -> str:
         f" category={answer.decision.category or _NONE} expert={answer.call.expert}"
         f" reason={answer.reason} attempts={len(answer.attempts) + 1}"
         f" routed_s={answer.routed_s:.4f} first_token_s={answer.opened_s:.4f}"
-    ) + ("" if answer.swap_s is None else _waited(answer.queued_s, answer.swap_s))
+        f"{'' if answer.swap_s is None else _waited(answer.queued_s, answer.swap_s)}"
+        f"{'' if answer.panel is None else _sat(answer.panel)}"
+    )
+
+
+def _sat(panel: PanelReport) -> str:
+    return f" panel={panel.panel} calls={panel.calls}"
 
 
 def _waited(queued_s: float, swap_s: float) -> str:

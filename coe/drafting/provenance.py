@@ -85,7 +85,7 @@ def _call(record: Record, members: Sequence[Member]) -> dict[str, Any]:
         "prompt_tokens": bill.prompt_tokens,
         "completion_tokens": bill.completion_tokens,
         "cost": bill.cost,
-        "ms": round(bill.seconds * 1000, 1),
+        "ms": None if bill.seconds is None else round(bill.seconds * 1000, 1),
     }
 
 

@@ -24,13 +24,13 @@ class Bill:
 
     Attributes:
         cost: in the currency of the expert's price; None where it is not known.
-        seconds: from the call's start, waits for a slot included.
+        seconds: from the call's start, waits for a slot included; None where it was not awaited.
         usage: all that the backend counted; empty where it did not say.
     """
 
     usage: Mapping[str, Any] = field(default_factory=dict)
     cost: float | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -43,7 +43,7 @@ class Bill:
         return _count(self.usage.get("completion_tokens"))
 
 
-NOTHING = Bill(cost=0.0)
+NOTHING = Bill(cost=0.0, seconds=0.0)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -377,6 +377,8 @@ async def test_a_quorum_does_not_wait_for_the_others(serve: Serve, upstream: Fak
         answer = await ask(sdk)
 
         assert [status for *_, status in statuses(answer)] == ["late", "answer", "unused"]
+        late = provenance(answer)["calls"][0]
+        assert (late["ms"], late["cost"], late["prompt_tokens"]) == (None, None, None)
         await upstream.client_gone()
 
 
@@ -549,6 +551,37 @@ async def test_a_tool_turn_has_one_owner(serve: Serve, upstream: FakeUpstream) -
         assert upstream.received == 2
         assert "coe" not in (first.model_extra or {})
         assert (await route.json())["panel"] == {"alone": "tools: one owner"}
+
+
+async def test_who_called_the_tools_goes_on_with_them(serve: Serve, upstream: FakeUpstream) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    loop = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+    more = (
+        "categories: {sums: {keywords: [times], experts: [a, b, c], aggregate: trio}}\n"
+        "routers: {default: keyword}\n"
+    )
+    async with served(serve, upstream, TRIO, more=more) as (_, sdk):
+
+        async def turn(messages: list[Any], **fields: Any) -> Any:
+            return await sdk.chat.completions.create(
+                model="coe/auto",
+                messages=messages,
+                extra_headers={"x-session-id": "one"},
+                **fields,
+            )
+
+        together = await turn(HELLO)
+        upstream.plan(["error-503"])  # the owner to be fails once
+        called = await turn(HELLO, tools=[tool])
+        went_on = await turn(loop, tools=[tool])
+        again = await turn([*loop, {"role": "assistant", "content": "42"}, *HELLO])
+
+        assert provenance(together)["panel"] == provenance(again)["panel"] == "trio"
+        assert called.model == went_on.model == "b"
 
 
 async def test_several_choices_are_asked_of_one_expert(
