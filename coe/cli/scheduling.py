@@ -216,7 +216,7 @@ def _memory(one: Memory) -> Markup:
     record = one.record
     length_s = record.until_s - record.since_s
     waiting = sum(member.waiting for member in one.experts)
-    inside = sum(member.state != "out" for member in one.experts)
+    inside = sum(member.state not in {"out", "parked"} for member in one.experts)
     cards = element(
         "div",
         card(format_size(one.memory), "memory", "what experts may take"),
