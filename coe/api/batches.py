@@ -251,4 +251,4 @@ def _phase(batch: Batch, now: Progress) -> str:
     """Return what is being done: a batch in progress is first routed, then run."""
     if batch.status != "in_progress":
         return batch.status
-    return "running" if now.done else "routing" if now.placed < batch.total else "planned"
+    return "running" if now.share else "routing" if now.placed < batch.total else "planned"

@@ -1,35 +1,42 @@
-"""The lines of a batch run, expert by expert, behind the interactive requests."""
+"""What a batch asks, expert by expert, behind the interactive requests: one round of it.
+
+Most lines are asked once and are done. Those of panels want several calls, and more when these have
+been made: another round.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from functools import partial
 from time import perf_counter
-
-import orjson
+from typing import Any
 
 from coe import pipeline, planner
 from coe.batching import plan as plans
 from coe.batching import results
+from coe.batching.asking import Asking
 from coe.batching.desk import Desk
-from coe.batching.gate import Gate, Traffic, sleep
+from coe.batching.gate import Gate, Traffic
 from coe.batching.lease import Lease
+from coe.batching.panels import Panels
 from coe.batching.placing import ENCODERS
 from coe.batching.plan import Lane, Visit
 from coe.batching.source import Source, boundary
-from coe.claim import Claim
-from coe.errors import BackendProtocolError, CoEError
+from coe.errors import CoEError
 from coe.pipeline import Gateway
+from coe.stores.calls import FIRST
 from coe.stores.records import Group, Line, Outcome
 from coe.types import Answer, Call, Decision, Exclusion, Plan, Query, RankedCategory
+
+Job = Callable[[], Coroutine[Any, Any, None]]
 
 _PAGE = 64
 
 
 class Execution:
-    """Runs the placed lines of one batch by one gateway."""
+    """Runs a round of one batch's placed lines by one gateway."""
 
     def __init__(self, desk: Desk, lease: Lease, source: Source, gateway: Gateway) -> None:
         """Store the parts."""
@@ -38,14 +45,18 @@ class Execution:
         self._source = source
         self._gateway = gateway
         self._kind = desk.kinds[lease.batch.endpoint]
-        self._chance = random.Random()  # noqa: S311 - spreads retries
+        self._asking = Asking(desk, lease, gateway)
+        self._panels = Panels(desk, lease, source, gateway, self._asking)
 
     async def run(self) -> bool:
         """Run what is placed, until it is done or stopped; False where there was nothing to run.
 
+        Each expert has its turn once; what lines of panels want then is for the next round.
+
         Raises:
             LeaseLost: another process has the batch.
         """
+        await self._panels.prepare()
         groups = await asyncio.to_thread(self._desk.state.lines.groups, self._lease.batch.seq)
         lanes = plans.lanes(groups, self._resident or plans.last_seen(groups))
         self._lease.run()
@@ -76,44 +87,49 @@ class Execution:
                 await self._visit(visit, gate)
 
     async def _visit(self, visit: Visit, gate: Gate) -> None:
-        """Run the lines of a base's experts; returns when the last of them has ended."""
+        """Ask a base's experts what they are to be asked; returns when the last call has ended."""
         async with asyncio.TaskGroup() as tasks:
             for group in visit:
                 self._gateway.telemetry.batch_switch(group.backend)
-                async with aclosing(self._lines(group)) as lines:
-                    async for line in lines:
+                async with aclosing(self._jobs(group)) as jobs:
+                    async for job in jobs:
                         if not await gate.enter(self._lease.stopped):
                             return
                         if not self._goes_on:
                             gate.leave()
                             return
-                        tasks.create_task(self._line(group, line, gate))
+                        tasks.create_task(self._do(job, gate))
 
-    async def _lines(self, group: Group) -> AsyncGenerator[Line, None]:
-        """Yield the lines of a group that are to be run, a page at a time in memory."""
-        after, to_do = 0, self._desk.state.lines.to_do
-        while True:
-            seq = self._lease.batch.seq
-            lines = await asyncio.to_thread(to_do, seq, group.expert, after, _PAGE)
+    async def _jobs(self, group: Group) -> AsyncGenerator[Job, None]:
+        """Yield what an expert is to be asked: lines, then calls of panels, a page in memory."""
+        state, seq, expert = self._desk.state, self._lease.batch.seq, group.expert
+        after = 0
+        while lines := await asyncio.to_thread(state.lines.to_do, seq, expert, after, _PAGE):
             for line in lines:
-                yield line
-            if len(lines) < _PAGE:
-                return
+                yield partial(self._line, group, line)
             after = lines[-1].number
+        place = FIRST
+        while calls := await asyncio.to_thread(state.calls.to_do, seq, expert, place, _PAGE):
+            for line, key in calls:
+                yield partial(self._panels.ask, line, key, expert)
+            place = (calls[-1][0].number, calls[-1][1])
 
-    async def _line(self, group: Group, line: Line, gate: Gate) -> None:
+    async def _do(self, job: Job, gate: Gate) -> None:
         telemetry = self._gateway.telemetry
         telemetry.batch_in_flight += 1
         try:
-            outcome = await self._outcome(group, line)
-            if outcome is not None:
-                desk = self._desk
-                record = desk.state.lines.record
-                now = desk.clock()
-                await asyncio.to_thread(record, self._lease.batch.seq, desk.owner, outcome, now)
+            await job()
         finally:
             telemetry.batch_in_flight -= 1
             gate.leave()
+
+    async def _line(self, group: Group, line: Line) -> None:
+        outcome = await self._outcome(group, line)
+        if outcome is not None:
+            desk = self._desk
+            record = desk.state.lines.record
+            seq = self._lease.batch.seq
+            await asyncio.to_thread(record, seq, desk.owner, outcome, desk.clock())
 
     async def _outcome(self, group: Group, line: Line) -> Outcome | None:
         """Return what came of a line; None where it was stopped before it could be tried again."""
@@ -125,7 +141,7 @@ class Execution:
                 answer = await self._answer(group, line, query)
                 if answer is None:
                     return None
-                usage = _usage(answer.first)
+                usage = results.usage(answer.first)
         except CoEError as error:
             took_s = perf_counter() - started
             self._gateway.telemetry.batch_line(group.expert, error.status, took_s)
@@ -133,13 +149,13 @@ class Execution:
                 number=line.number,
                 expert=group.expert,
                 succeeded=False,
-                text=results.failed(line, query_id, error, _chosen(group.expert, line)),
+                text=results.failed(line, query_id, error, results.chosen(group.expert, line)),
                 took_s=took_s,
             )
         took_s = perf_counter() - started
         expert = answer.call.expert
         self._gateway.telemetry.batch_line(expert, 200, took_s)
-        chosen = {**_chosen(expert, line), "reason": answer.reason}
+        chosen = {**results.chosen(expert, line), "reason": answer.reason}
         return Outcome(
             number=line.number,
             expert=group.expert,
@@ -160,20 +176,12 @@ class Execution:
             return await self._kind.encode(self._gateway, query)
         plan, decision = self._planned(line, query)
         first = Plan(calls=plan.calls[:1], excluded=plan.excluded)
-        tried = 0
-        while True:
-            tried += 1
-            try:
-                return await _open(self._gateway, query, decision, first)
-            except CoEError as error:
-                pause_s = self._desk.limits.patience.pause_s(error, tried, self._chance.random())
-                if pause_s is None:
-                    if len(plan.calls) == 1 or not pipeline.may_fall_back(error):
-                        raise
-                    break
-            if await sleep(pause_s, self._lease.stopped):
-                return None
-        return await _open(self._gateway, query, decision, plan)
+        try:
+            return await self._asking.patiently(query, decision, first)
+        except CoEError as error:
+            if len(plan.calls) == 1 or not pipeline.may_fall_back(error):
+                raise
+        return await self._asking.once(query, decision, plan)
 
     def _planned(self, line: Line, query: Query) -> tuple[Plan, Decision]:
         """Return the plan that the line was placed by, as calls of this request."""
@@ -189,37 +197,9 @@ class Execution:
         return Plan(calls=tuple(calls), excluded=tuple(excluded)), _decision(line)
 
 
-async def _open(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> Answer:
-    answer = await pipeline.open_plan(gateway, query, decision, plan, claim=Claim(lane="bulk"))
-    await answer.frames.aclose()  # a call that is not streamed has one piece, and it is here
-    return answer
-
-
 def _decision(line: Line) -> Decision:
     """Return what is left of the decision that was made when the line was placed."""
     if line.category is None or line.probability is None:
         return Decision(category=line.category, reason=line.reason)  # type: ignore[arg-type]
     ranked = (RankedCategory(line.category, line.probability),)
     return Decision(ranked=ranked, category=line.category, reason=line.reason)  # type: ignore[arg-type]
-
-
-def _chosen(expert: str, line: Line) -> dict[str, object]:
-    return {
-        "expert": expert,
-        "category": line.category,
-        "probability": line.probability,
-        "reason": line.reason,
-    }
-
-
-def _usage(body: bytes) -> tuple[int, int]:
-    """Return the tokens of the prompt and of the answer, 0 where the answer does not say.
-
-    Raises:
-        BackendProtocolError: the answer is no JSON object.
-    """
-    try:
-        usage = orjson.loads(body).get("usage") or {}
-        return int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
-        raise BackendProtocolError("the answer is not a JSON object of OpenAI's") from None

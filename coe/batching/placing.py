@@ -13,8 +13,8 @@ from coe.batching.lease import Lease
 from coe.batching.source import Source, boundary
 from coe.errors import CoEError
 from coe.pipeline import Gateway
-from coe.stores.records import Line, Outcome, Placement
-from coe.types import Query
+from coe.stores.records import Line, Outcome, Placement, Seated
+from coe.types import PanelPlan, Query
 
 ENCODERS = "encoders"
 """Stands for the backend where one of the composition's own encoders answers."""
@@ -91,7 +91,7 @@ class _Placing:
         if planner.pin(gateway.composition, query.model) is None and not await self._router():
             return None
         decision = await pipeline.route(gateway, query, alone=True)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser)
+        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
         gateway.telemetry.decided(decision, plan)
         if not plan.calls:
             raise planner.refusal(plan.excluded)
@@ -104,6 +104,7 @@ class _Placing:
             category=decision.category,
             probability=decision.probability,
             reason=decision.reason,
+            seated=None if plan.panel is None else _seated(plan.panel),
         )
 
     async def _router(self) -> bool:
@@ -116,3 +117,12 @@ class _Placing:
             if await sleep(_ROUTER_S, self._lease.stopped):
                 return False
         return True
+
+
+def _seated(panel: PanelPlan) -> Seated:
+    return Seated(
+        panel=panel.panel,
+        experts=tuple(call.expert for call in panel.calls),
+        weights=panel.weights,
+        detail=panel.detail,
+    )

@@ -1,4 +1,4 @@
-"""Routed lines -> which expert's lines are run when. Pure.
+"""What is to be asked -> which expert is asked when. Pure.
 
 Reference: Symbolic Mixture-of-Experts (arXiv 2503.05641) groups all pairs of question and expert by
 expert and loads each expert once. We go on with what is in memory, and keep the adapters of one
@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from coe.stores.records import Group
 
 Visit = tuple[Group, ...]
-"""Groups of one base: their lines may be in flight together."""
+"""Groups of one base: their calls may be in flight together."""
 
 Lane = tuple[Visit, ...]
-"""The visits of one backend, one after the other: the last line of one ends before the next."""
+"""The visits of one backend, one after the other: the last call of one ends before the next."""
 
 
 def lanes(groups: Iterable[Group], resident: Collection[str] = ()) -> tuple[Lane, ...]:
@@ -24,11 +24,11 @@ def lanes(groups: Iterable[Group], resident: Collection[str] = ()) -> tuple[Lane
     Lanes may be run side by side, as backends share no memory. Within one:
 
     1. The base of which most is in memory comes first, and of its experts those in memory.
-    2. Then the one with most lines left: an end in small steps is easier to foresee.
+    2. Then the one with most calls left: an end in small steps is easier to foresee.
     3. Names break ties, so that the same lines always make the same plan.
 
     Args:
-        groups: those without lines left are skipped.
+        groups: those with nothing left are skipped.
         resident: experts in memory, as far as that is known.
     """
     here = frozenset(resident)

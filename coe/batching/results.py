@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from coe.errors import CoEError
+from coe.errors import BackendProtocolError, CoEError
 from coe.stores.records import Line, Mistake
 
 NOT_RUN = {
@@ -61,6 +61,29 @@ def refused(mistake: Mistake, batch_id: str) -> bytes:
         "line": mistake.line,
     }
     return _line(None, f"{batch_id}_{mistake.line or 0}", error=error)
+
+
+def chosen(expert: str | None, line: Line) -> dict[str, Any]:
+    """Return who answered a line, and why it is that one."""
+    return {
+        "expert": expert,
+        "category": line.category,
+        "probability": line.probability,
+        "reason": line.reason,
+    }
+
+
+def usage(body: bytes) -> tuple[int, int]:
+    """Return the tokens of the prompt and of the answer, 0 where the answer does not say.
+
+    Raises:
+        BackendProtocolError: the answer is no JSON object.
+    """
+    try:
+        told = orjson.loads(body).get("usage") or {}
+        return int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
+    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+        raise BackendProtocolError("the answer is not a JSON object of OpenAI's") from None
 
 
 def _line(custom_id: str | None, request_id: str, **fields: Any) -> bytes:

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import orjson
 
-from coe.stores import files, lines
+from coe.stores import calls, files, lines
+from coe.stores.calls import CallStore
 from coe.stores.files import FileStore
 from coe.stores.lines import LeaseLost, LineStore
 from coe.stores.records import Batch, File, Mistake, Status
@@ -43,6 +44,8 @@ _TABLES = (
     failed INTEGER NOT NULL DEFAULT 0,
     input_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens INTEGER NOT NULL DEFAULT 0,
+    placed INTEGER NOT NULL DEFAULT 0,
+    partly REAL NOT NULL DEFAULT 0,
     placed_by TEXT NOT NULL DEFAULT '',
     ran_s REAL NOT NULL DEFAULT 0,
     mistakes TEXT NOT NULL DEFAULT '[]',
@@ -52,11 +55,22 @@ _TABLES = (
     "CREATE INDEX batches_by_status ON batches (status)",
 )
 
+_SECOND = (  # lines of panels, and the calls that are made for them
+    "ALTER TABLE batches ADD COLUMN placed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE batches ADD COLUMN partly REAL NOT NULL DEFAULT 0",
+    """UPDATE batches SET placed =
+    (SELECT coalesce(sum(groups.lines), 0) FROM groups WHERE groups.batch = batches.seq)""",
+    "ALTER TABLE lines ADD COLUMN seated TEXT",
+    "ALTER TABLE lines ADD COLUMN made INTEGER NOT NULL DEFAULT 0",
+    *calls.TABLES,
+)
+
 FORMAT = Format(
     what="batches",
     mark=0x436F4542,  # "CoEB"
-    version=1,
-    tables=(*files.TABLES, *_TABLES, *lines.TABLES),
+    version=2,
+    tables=(*files.TABLES, *_TABLES, *lines.TABLES, *calls.TABLES),
+    upgrades={1: _SECOND},
 )
 
 
@@ -214,19 +228,21 @@ class BatchState:
     files: FileStore
     batches: BatchStore
     lines: LineStore
+    calls: CallStore
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open what is in the folder, and make it where it is absent.
 
         Raises:
-            ArtefactError: the database is damaged, of another program, or of a newer version.
+            ArtefactError: the database is damaged, of another program, or of a version that cannot
+                be read.
             CoEError: it cannot be opened or made.
         """
         database = Database.open(folder / FILE, FORMAT)
         kept = FileStore(database, folder / "files")
         kept.sweep()
-        return cls(database, kept, BatchStore(database), LineStore(database))
+        return cls(database, kept, BatchStore(database), LineStore(database), CallStore(database))
 
     def close(self) -> None:
         """Close the database."""

@@ -54,6 +54,9 @@ class Batch:
         seq: its number in the store; later batches have larger ones.
         total: lines; 0 until they are counted.
         completed, failed: lines that were run, by what came of them.
+        placed: lines that were routed, those included that nobody can answer.
+        partly: what the calls that were made for lines of panels that are not done come to, in
+            lines; see `part`.
         placed_by: fingerprint of the composition that its lines were routed in; empty before.
         ran_s: seconds in which its lines were being run, over all processes that ran it.
         mistakes: what validation found; the first ones where there are many.
@@ -81,6 +84,8 @@ class Batch:
     failed: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    placed: int = 0
+    partly: float = 0.0
     placed_by: str = ""
     ran_s: float = 0.0
     metadata: Mapping[str, str] | None = None
@@ -93,12 +98,30 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seated:
+    """The panel that is to answer a line.
+
+    Attributes:
+        panel: its name in the composition.
+        experts: its members, best first; an expert stands there as often as it is asked.
+        weights: how often each is expected to be right; as many.
+        detail: why these, and why so many.
+    """
+
+    panel: str
+    experts: tuple[str, ...]
+    weights: tuple[float, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One line of a batch that has not been run: where it stands, and who is to answer it.
 
     Attributes:
         offset, length: of its bytes in the input file, without the line break.
         experts: who was planned for it, best first; empty until it is routed.
+        seated: the panel that comes before them; None where one expert answers.
     """
 
     number: int
@@ -109,6 +132,7 @@ class Line:
     category: str | None = None
     probability: float | None = None
     reason: str = ""
+    seated: Seated | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +140,7 @@ class Placement:
     """Who is to answer a line, and where that expert runs.
 
     Attributes:
-        experts: best first; the first is the one whose group the line joins.
+        experts: best first; the first is the one whose group the line joins, unless it has a panel.
         base: what has to be in memory: experts of one base need no swap between them.
     """
 
@@ -127,14 +151,47 @@ class Placement:
     category: str | None = None
     probability: float | None = None
     reason: str = ""
+    seated: Seated | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A call that is to be made for a line of a panel.
+
+    Attributes:
+        key: names it among those of its line.
+        backend, base: as of `Placement`.
+    """
+
+    key: str
+    expert: str
+    backend: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What came of a call that was made for a line of a panel.
+
+    Attributes:
+        text: the whole answer, or, where there is none, the error.
+        took_s: from its start to its end, waits between tries included.
+    """
+
+    key: str
+    expert: str
+    succeeded: bool
+    text: bytes = field(repr=False)
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The lines of a batch that one expert answers.
+    """What one expert is asked for a batch: whole lines, and calls for lines of panels.
 
     Attributes:
-        done: lines that were run, failed ones included.
+        lines: how often it is asked.
+        done: how often it was, failures included.
         took_s: sum of the seconds that each took.
     """
 
@@ -147,7 +204,7 @@ class Group:
 
     @property
     def left(self) -> int:
-        """Lines that are still to be run."""
+        """How often it is still to be asked."""
         return self.lines - self.done
 
 
@@ -156,6 +213,7 @@ class Outcome:
     """What came of a line.
 
     Attributes:
+        expert: whose group it was in; empty for a line that was in none.
         text: the line of the output or the error file, with its line break.
         took_s: from its start to its end, waits between tries included.
     """
@@ -167,3 +225,11 @@ class Outcome:
     took_s: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+def part(made: int, members: int) -> float:
+    """Return how much of a line is done once a number of calls were made for it, in [0, 1).
+
+    What follows on the drafts is not known before; it is taken for one call.
+    """
+    return made / (max(made, members) + 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Self
@@ -24,12 +24,15 @@ class Format:
         mark: the file's `application_id`.
         version: its `user_version`; a newer file is refused.
         tables: the statements that make its tables.
+        upgrades: by version, the statements that make the next one of it; a file older than that
+            is refused.
     """
 
     what: str
     mark: int
     version: int
     tables: tuple[str, ...]
+    upgrades: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Database:
@@ -50,7 +53,8 @@ class Database:
         """Open the file, and make it (and its folder) where it is absent.
 
         Raises:
-            ArtefactError: the file is damaged, of another program, or of a newer version.
+            ArtefactError: the file is damaged, of another program, or of a version that cannot be
+                read.
             CoEError: it cannot be opened or made.
         """
         try:
@@ -99,7 +103,7 @@ class Database:
 
 
 def _prepare(path: Path, connection: sqlite3.Connection, form: Format) -> None:
-    """Make the tables where there are none; refuse a file that is not ours."""
+    """Make the tables where there are none or old ones; refuse a file that is not ours."""
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")  # two processes may be the first
     try:
@@ -117,12 +121,27 @@ def _prepare(path: Path, connection: sqlite3.Connection, form: Format) -> None:
             for statement in form.tables:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {form.mark}")
+        elif version < form.version:
+            _upgrade(path, connection, form, version)
+        if version != form.version:
             connection.execute(f"PRAGMA user_version = {form.version}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; not done to a foreign one
+
+
+def _upgrade(path: Path, connection: sqlite3.Connection, form: Format, version: int) -> None:
+    """Make the present version of an older one."""
+    for old in range(version, form.version):
+        if old not in form.upgrades:
+            raise ArtefactError(
+                f"{path}: written by an older version of CoE (format {version}; this one reads "
+                f"{form.version}); use that version, or move the file away to begin anew"
+            )
+        for statement in form.upgrades[old]:
+            connection.execute(statement)
 
 
 @contextmanager

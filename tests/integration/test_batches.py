@@ -564,7 +564,7 @@ async def test_nothing_is_made_where_nobody_uses_batches(
         assert [batch async for batch in desk.api.batches.list()] == []
         await running.chat("sums")
 
-    assert not (tmp_path / ".coe").exists()
+    assert not (tmp_path / ".coe" / "batches.sqlite").exists()
 
 
 async def test_a_batch_goes_on_where_another_gateway_stopped(

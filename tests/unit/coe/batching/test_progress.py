@@ -3,10 +3,18 @@ from __future__ import annotations
 import pytest
 
 from coe.batching.progress import progress
-from coe.stores.records import Batch, Group, Status
+from coe.stores.records import Batch, Group, Status, part
 
 
-def batch(total: int, completed: int, ran_s: float, status: Status = "in_progress") -> Batch:
+def batch(
+    total: int,
+    completed: int,
+    ran_s: float,
+    status: Status = "in_progress",
+    *,
+    placed: int | None = None,
+    partly: float = 0.0,
+) -> Batch:
     return Batch(
         seq=1,
         id="batch_1",
@@ -18,6 +26,8 @@ def batch(total: int, completed: int, ran_s: float, status: Status = "in_progres
         expires_at=1,
         total=total,
         completed=completed,
+        placed=total if placed is None else placed,
+        partly=partly,
         ran_s=ran_s,
     )
 
@@ -49,7 +59,7 @@ def test_an_expert_that_has_not_run_is_taken_for_the_average_one() -> None:
 
 
 def test_lines_that_are_not_routed_yet_count_as_average_ones() -> None:
-    now = progress(batch(30, 10, 20.0), [group("known", 10, 10, 20.0)])
+    now = progress(batch(30, 10, 20.0, placed=10), [group("known", 10, 10, 20.0)])
 
     assert now.eta_s == pytest.approx(40.0)
 
@@ -58,3 +68,22 @@ def test_a_batch_that_ended_has_nothing_left_to_wait_for() -> None:
     now = progress(batch(20, 10, 10.0, "cancelled"), [group("a", 20, 10, 10.0)])
 
     assert (now.share, now.eta_s) == (0.5, 0.0)
+
+
+def test_calls_for_a_panel_s_lines_count_in_part() -> None:
+    # Two of three drafts for each of ten lines, at a second each, two at a time.
+    made, left = group("a", 20, 20, 20.0), group("b", 10, 0, 0.0)
+
+    now = progress(batch(10, 0, 10.0, partly=10 * part(2, members=3)), [made, left])
+
+    assert (now.done, now.share) == (0, 0.5)
+    assert now.per_s == pytest.approx(0.5)
+    assert now.eta_s == pytest.approx(5.0)
+
+
+def test_a_line_s_part_grows_with_every_call_and_is_never_all_of_it() -> None:
+    parts = [part(made, members=3) for made in range(8)]
+
+    assert parts == sorted(set(parts))
+    assert parts[0] == 0
+    assert parts[-1] < 1

@@ -11,8 +11,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from coe.errors import ArtefactError, CoEError
 from coe.stores.batches import FILE, BatchState
+from coe.stores.calls import FIRST
 from coe.stores.lines import LeaseLost
-from coe.stores.records import Batch, File, Line, Mistake, Outcome, Placement
+from coe.stores.records import (
+    Batch,
+    File,
+    Kept,
+    Line,
+    Mistake,
+    Outcome,
+    Placement,
+    Seated,
+    Wanted,
+    part,
+)
 
 
 @pytest.fixture
@@ -48,6 +60,21 @@ def outcome(number: int, expert: str = "a") -> Outcome:
 
 def placed(number: int, expert: str = "a") -> Placement:
     return Placement(number=number, experts=(expert, "b"), backend="up", base="x")
+
+
+SEATED = Seated(panel="p", experts=("a", "b"), weights=(0.7, 0.5), detail="the first 2")
+
+
+def seated(number: int) -> Placement:
+    return Placement(number=number, experts=("a",), backend="up", base="x", seated=SEATED)
+
+
+def wanted(key: str, expert: str) -> Wanted:
+    return Wanted(key=key, expert=expert, backend="up", base=expert)
+
+
+def kept(key: str, expert: str) -> Kept:
+    return Kept(key=key, expert=expert, succeeded=True, text=b"{}", took_s=2.0)
 
 
 def held(state: BatchState, owner: str = "me", lines: int = 3) -> Batch:
@@ -124,6 +151,8 @@ def test_who_lost_the_lease_writes_nothing(state: BatchState) -> None:
         lambda: state.lines.record(seq, "me", outcome(1), 0),
         lambda: state.lines.place(seq, "me", [placed(1)]),
         lambda: state.lines.unplace(seq, "me", "f"),
+        lambda: state.calls.want(seq, "me", 1, [wanted("one", "a")]),
+        lambda: state.calls.record(seq, "me", 1, kept("one", "a"), 0),
         lambda: state.lines.add(seq, "me", [line(9)]),
         lambda: state.lines.clear(seq, "me"),
         lambda: state.batches.begin(seq, "me", total=3, now=0),
@@ -185,6 +214,75 @@ def test_groups_follow_their_lines(state: BatchState) -> None:
 
     found = {row.expert: (row.lines, row.done) for row in state.lines.groups(batch.seq)}
     assert found == {"a": (1, 1), "b": (2, 0)}
+
+
+def test_a_panel_s_line_is_due_until_it_has_calls_and_when_they_have_been_made(
+    state: BatchState,
+) -> None:
+    batch = held(state, lines=0)
+    lines, calls, seq = state.lines, state.calls, batch.seq
+    lines.add(seq, "me", [line(1), line(2)])
+    lines.place(seq, "me", [seated(1), placed(2)])
+
+    (due,) = calls.due(seq, 0, 9)
+    assert (due.number, due.seated) == (1, SEATED)
+    assert lines.to_do(seq, "a", 0, 9)[0].number == 2
+
+    calls.want(seq, "me", 1, [wanted("one", "a"), wanted("two", "b"), wanted("one", "a")])
+    assert calls.due(seq, 0, 9) == []
+    assert [(row.number, key) for row, key in calls.to_do(seq, "a", FIRST, 9)] == [(1, "one")]
+    assert calls.to_do(seq, "a", (1, "one"), 9) == []
+    assert {row.expert: (row.lines, row.done) for row in lines.groups(seq)} == {
+        "a": (2, 0),
+        "b": (1, 0),
+    }
+
+    assert not calls.record(seq, "me", 1, kept("one", "a"), 5.0)
+    assert calls.record(seq, "me", 1, kept("two", "b"), 6.0)
+    with pytest.raises(LeaseLost):
+        calls.record(seq, "me", 1, kept("two", "b"), 7.0)
+    assert calls.due(seq, 0, 9) == [due]
+    assert calls.of(seq, 1) == {"one": kept("one", "a"), "two": kept("two", "b")}
+    now = state.batches.get(batch.id)
+    assert now is not None
+    assert (now.completed, now.placed) == (0, 2)
+    assert now.partly == pytest.approx(part(2, 2))
+    assert {row.expert: (row.done, row.took_s) for row in lines.groups(seq)} == {
+        "a": (1, 2.0),
+        "b": (1, 2.0),
+    }
+
+
+@pytest.mark.parametrize("end", ["done", "handed over", "unplaced", "ended"])
+def test_calls_go_with_their_line(state: BatchState, end: str) -> None:
+    batch = held(state, lines=0)
+    lines, calls, seq = state.lines, state.calls, batch.seq
+    lines.add(seq, "me", [line(1)])
+    lines.place(seq, "me", [seated(1)])
+    calls.want(seq, "me", 1, [wanted("one", "a"), wanted("two", "b")])
+    calls.record(seq, "me", 1, kept("one", "a"), 5.0)
+
+    if end == "done":
+        lines.record(seq, "me", outcome(1, ""), 6.0)
+    elif end == "handed over":
+        lines.place(seq, "me", [placed(1, "c")])
+    elif end == "unplaced":
+        lines.unplace(seq, "me", "new")
+    else:
+        state.batches.end(seq, "me", "cancelled", now=9.0)
+        while lines.purge():
+            pass
+
+    assert calls.of(seq, 1) == {}
+    assert calls.to_do(seq, "b", FIRST, 9) == []
+    if end != "ended":
+        now = state.batches.get(batch.id)
+        assert now is not None
+        assert now.partly == pytest.approx(0)
+        assert now.placed == (end != "unplaced")
+        groups = {row.expert: (row.lines, row.done) for row in lines.groups(seq)}
+        more = {"c": (1, 0)} if end == "handed over" else {}
+        assert groups == {"a": (1, 1), "b": (0, 0), **more}
 
 
 def test_a_batch_that_ends_has_its_files_and_loses_its_lines(state: BatchState) -> None:
@@ -259,6 +357,35 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     newer.close()
 
     with pytest.raises(ArtefactError, match="newer version"):
+        BatchState.open(tmp_path)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as first:
+        first.executescript((Path(__file__).parent / "batches-1.sql").read_text())
+    first.close()
+
+    state = BatchState.open(tmp_path)
+    batch = state.batches.claim("me", ["in_progress"], now=99.0, lease_s=10)
+    assert batch is not None
+    assert (batch.total, batch.completed, batch.placed, batch.partly) == (3, 1, 2, 0)
+    assert [row.number for row in state.lines.to_do(batch.seq, "a", 0, 9)] == [2]
+    state.lines.place(batch.seq, "me", [seated(3)])
+    state.calls.want(batch.seq, "me", 3, [wanted("one", "b")])
+    state.close()
+
+    again = BatchState.open(tmp_path)
+    assert [key for _, key in again.calls.to_do(batch.seq, "b", FIRST, 9)] == ["one"]
+    again.close()
+
+
+def test_a_file_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    BatchState.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE) as old:
+        old.execute("PRAGMA user_version = 0")
+    old.close()
+
+    with pytest.raises(ArtefactError, match=r"older version.*move the file away"):
         BatchState.open(tmp_path)
 
 
