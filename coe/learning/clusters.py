@@ -89,8 +89,6 @@ def propose(vectors: Vectors, *, alike: float = ALIKE, least: int = LEAST) -> tu
 def _gathered(vectors: Vectors, members: Flags, free: Flags, alike: float) -> Flags:
     """Return those that are like the centre of those that are like the seed."""
     for _ in range(_ROUNDS):
-        if not members.any():
-            break
         members = (vectors @ _centre(vectors[members]) >= alike) & free
     return members
 

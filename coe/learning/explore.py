@@ -108,8 +108,6 @@ def best_probabilities(mean: Floats, spread: Floats) -> Floats:
     places = np.arange(len(mean))
     below[places, places] = 1.0
     weighed = below.prod(axis=1) @ _WEIGHTS
-    if weighed.sum() <= 0:
-        return certain(len(mean), int(mean.argmax()))
     found = weighed / weighed.sum()
     found[found < _LEAST_PROBABILITY] = 0.0
     return np.asarray(found / found.sum())

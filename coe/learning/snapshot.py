@@ -7,7 +7,6 @@ A snapshot is a measurement: one that does not match its own digest is refused, 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -188,7 +187,7 @@ def _numbers(entry: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> Floa
 
 def _count(entry: Mapping[str, Any], key: str) -> int:
     value = entry[key]
-    if not isinstance(value, int) or value < 0 or not math.isfinite(value):
+    if not isinstance(value, int) or value < 0:
         raise ValueError(f"{key} is {value!r}")
     return value
 

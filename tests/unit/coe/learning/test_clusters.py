@@ -55,6 +55,15 @@ def test_the_most_typical_come_first() -> None:
     assert group.examples == group.members[:EXAMPLES]
 
 
+def test_a_prompt_between_two_groups_does_not_make_one_of_them() -> None:
+    """At 59 degrees are nine on one side and one on the other; the nine have ten neighbours."""
+    angles = np.radians([0.0, *[59.0] * 9, -59.0])
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+
+    assert propose(vectors, least=11) == ()
+    assert set(propose(vectors, least=10)[0].members) == set(range(10))
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 1000), first=st.integers(5, 40), second=st.integers(5, 40))
 def test_nobody_is_in_two_groups_and_all_are_alike(seed: int, first: int, second: int) -> None:

@@ -144,6 +144,18 @@ def test_is_refused_where_the_log_never_could() -> None:
         ope.evaluate(log, target)
 
 
+def test_is_refused_where_the_log_happens_to_miss_it() -> None:
+    log = Log(
+        x=np.ones((500, 1)),
+        chosen=np.zeros(500, dtype=np.intp),
+        propensities=np.tile([0.999, 0.001], (500, 1)),
+        rewards=np.ones(500),
+    )
+
+    with pytest.raises(TooLittleSupport, match="the 500 decisions of the log are worth 0 of"):
+        ope.evaluate(log, np.tile([0.0, 1.0], (500, 1)))
+
+
 def test_five_percent_of_a_large_log_are_wanted() -> None:
     log, _, _ = simulated(5, share=0.03, count=20_000)
     worst = np.zeros_like(log.propensities)

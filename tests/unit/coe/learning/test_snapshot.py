@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from coe.errors import ConfigError
+from coe.jsonfile import digest
 from coe.learning.bandit import Bandit
 from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
@@ -105,6 +106,30 @@ def test_damage_is_named_with_the_file_and_a_way_out(tmp_path: Path, text: str, 
 
     assert "0001.learning" in str(caught.value)
     assert "start again from the map" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"clock": -1}, "clock is -1"),
+        ({"features": ["one"]}, "precision is not 1 by 1 numbers"),
+        ({"pacer": {"ceiling": 0.0}}, "the ceiling is 0.0"),
+        ({"settings": {"gamma": 2.0}}, "gamma is 2.0"),
+    ],
+)
+def test_content_that_cannot_be_is_refused(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    """Whoever wrote it: its digest is right."""
+    folder = Snapshots(tmp_path)
+    folder.write(snapshot())
+    path = tmp_path / "0001.learning"
+    content = {**json.loads(path.read_text()), **change}
+    del content["digest"]
+    path.write_text(json.dumps({**content, "digest": digest(content)}))
+
+    with pytest.raises(ConfigError, match=f"is damaged: {said}"):
+        folder.read()
 
 
 def test_a_truncated_file_is_refused_and_the_one_before_it_can_be_live(tmp_path: Path) -> None:
