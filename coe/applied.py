@@ -34,6 +34,7 @@ class AppliedMap:
     """A composition's map at work.
 
     Attributes:
+        fitted: the map.
         chooser: ranks experts by it.
         notes: what is doubtful, as sentences.
         is_flagged: whether one expert for everything would do at least as well, or as cheaply.
@@ -41,6 +42,7 @@ class AppliedMap:
         encoder: fingerprint of the encoder whose embeddings correct it; empty where none do.
     """
 
+    fitted: FittedMap
     chooser: Chooser
     notes: tuple[str, ...]
     is_flagged: bool
@@ -66,6 +68,7 @@ def applied_map(composition: Composition) -> AppliedMap | None:
     held = holding(fitted.parts, composition)
     is_enforced = fitted.is_flagged and composition.routing.guard == "enforce"
     return AppliedMap(
+        fitted=fitted,
         chooser=Chooser(
             fitted,
             experts=held.experts,
@@ -92,6 +95,8 @@ def expect_map(composition: Composition, applied: AppliedMap | None) -> None:
     asking = [f"models.{name}" for name, model in composition.models.items() if model.needs_map]
     if composition.routing.choose == "fitted":
         asking.insert(0, "routing.choose")
+    if composition.learning.mode != "off":
+        asking.append("learning")
     if asking:
         path = composition.source.with_suffix(SUFFIX)
         raise ConfigError(

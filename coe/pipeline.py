@@ -20,6 +20,8 @@ from coe.composition import Composition
 from coe.composition.programs import PROGRAM
 from coe.drafting import sitting
 from coe.errors import CapacityError, CoEError, ContextTooLong
+from coe.learner import LearnedChooser, Learner
+from coe.planner import Ranker
 from coe.protocols import Aggregator, Backend, Encoder
 from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
@@ -28,7 +30,6 @@ from coe.turns import Turns
 from coe.types import Answer, Attempt, Decision, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:
-    from coe.mapping.choose import Chooser
     from coe.panels.rates import Rates
 
 Load = Callable[[], Coroutine[Any, Any, None]]
@@ -43,6 +44,7 @@ class Gateway:
     by. `trials` deal requests to variants of it; None where no split runs. `shadows` are those that
     answer beside it, by experiment and arm. `aggregators` make one answer of a panel's drafts, by
     the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
+    `learner` holds what was learnt from answers; None where nothing is to be.
     """
 
     composition: Composition
@@ -58,6 +60,7 @@ class Gateway:
     shadows: Mapping[tuple[str, str], Gateway] = field(default_factory=dict)
     aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
     rates: Rates | None = None
+    learner: Learner | None = None
 
     @property
     def family(self) -> tuple[Gateway, ...]:
@@ -66,9 +69,13 @@ class Gateway:
         return (self, *variants, *self.shadows.values())
 
     @property
-    def chooser(self) -> Chooser | None:
-        """Who ranks experts by the fitted map; None where there is none."""
-        return self.applied.chooser if self.applied is not None else None
+    def chooser(self) -> Ranker | None:
+        """Who ranks experts by the fitted map, and by what was learnt; None without a map."""
+        if self.applied is None:
+            return None
+        if self.learner is None:
+            return self.applied.chooser
+        return LearnedChooser(self.applied.chooser, self.learner)
 
     @property
     def minds_claims(self) -> bool:

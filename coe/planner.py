@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from coe import lots, seating
 from coe.composition import Composition, Expert, Panel
@@ -19,12 +19,27 @@ from coe.errors import ContextTooLong, NoEligibleExpert, RoutingError, UnknownMo
 from coe.types import Call, Choice, Decision, Dial, Exclusion, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:  # numpy is loaded by who reads a map, and by nobody else
-    from coe.mapping.choose import Chooser
     from coe.panels.rates import Rates
 
 AUTO = "coe/auto"
 PREFIX = "coe/"
 NO_MAP = "no map was fitted and applied: the written ranking holds"
+
+
+class Ranker(Protocol):
+    """Who ranks experts by what was measured of them: a fitted map, perhaps with what was learnt.
+
+    Attributes:
+        experts: those that it ranks.
+        best_single: the best expert for everything.
+    """
+
+    experts: tuple[str, ...]
+    best_single: str
+
+    def choose(self, decision: Decision, dial: Dial, barred: Collection[str] = ()) -> Choice:
+        """See `coe.mapping.choose.Chooser.choose`."""
+
 
 _BY_HAND = Dial(choose="ranked")
 _WITHOUT_MAP = frozenset({"ranked", "random", "best_single"})
@@ -111,7 +126,7 @@ def plan(
     composition: Composition,
     query: Query,
     decision: Decision,
-    chooser: Chooser | None = None,
+    chooser: Ranker | None = None,
     rates: Rates | None = None,
 ) -> Plan:
     """Turn a decision into calls, the first of which is to be asked, and perhaps a panel's.
@@ -140,7 +155,7 @@ def plan(
     attempts = composition.fallbacks.attempts
     too_many = f"fallbacks.attempts is {attempts}"
     order = ranking(composition, decision, chosen, barred)
-    chances: Mapping[str, float] = {}
+    chances: Mapping[str, float] = chosen.chances if chosen is not None else {}
     if dial.choose == "random":
         order, chances = _drawn(composition, query, decision, order)
     elif dial.choose == "best_single":
@@ -202,7 +217,7 @@ def _with_panel(
     alone = seating.why_alone(panel, query)
     if not alone:
         candidates = _candidates(composition, decision, panel, single, experts)
-        found = seating.seats(panel, candidates, decision, single.choice, rates)
+        found = seating.seats(panel, candidates, query, decision, single.choice, rates)
         members = found.members
         if len(members) > 1:
             calls = tuple(call_of(composition, name, experts[name], query) for name in members)

@@ -303,6 +303,9 @@ class Choice:
         quality_floor: that `cheapest_good` asked for.
         is_corrected: whether measured neighbours of this very text had a say.
         detail: why it is not what was asked for, if it is not.
+        chances: how likely each expert was to be the first, where that was drawn; empty where it
+            was certain.
+        features: of the prompt, by which it was decided; empty where nothing is learnt.
     """
 
     choose: Chosen
@@ -311,6 +314,8 @@ class Choice:
     quality_floor: float | None = None
     is_corrected: bool = False
     detail: str = ""
+    chances: Mapping[str, float] = field(default_factory=dict)
+    features: tuple[float, ...] = ()
 
     def of(self, expert: str) -> Prospect | None:
         """Return what is expected of an expert; None of one that the map does not rank."""

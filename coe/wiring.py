@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from coe import planner
-from coe.applied import applied_map
+from coe.applied import AppliedMap, applied_map
 from coe.asking import Asked, Experts
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
@@ -21,6 +21,7 @@ from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.errors import ConfigError
+from coe.learner import Learner, learner_of
 from coe.packing import parking_of, residency_of, setups
 from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
@@ -137,6 +138,7 @@ def wire(
     if routing.sessions.stick != "never":
         sessions = _sessions_before(before, composition) or Sessions(ttl_s=routing.sessions.ttl_s)
     chooser = applied.chooser if applied is not None else None
+    learner = _learner(composition, settings, applied, before, of)
 
     def first(query: Query, decision: Decision) -> str:
         calls = planner.plan(composition, query, decision, chooser).calls
@@ -156,6 +158,7 @@ def wire(
             name: build_aggregator(composition, registry, name) for name in composition.aggregation
         },
         rates=applied_rates(composition),
+        learner=learner,
     )
 
     def vary(variant: Composition) -> Gateway:
@@ -167,6 +170,26 @@ def wire(
         if composition.experiments[arms[0][0]].is_shadow
     }
     return replace(gateway, trials=trials_of(composition, vary), shadows=shadows)
+
+
+def _learner(
+    composition: Composition,
+    settings: Settings,
+    applied: AppliedMap | None,
+    before: Gateway | None,
+    of: Gateway | None,
+) -> Learner | None:
+    """Return what learns; a variant of an experiment learns together with the file's own way.
+
+    Raises:
+        ConfigError: what was learnt before is damaged.
+    """
+    if applied is None or composition.learning.mode == "off":
+        return None
+    if of is not None and of.composition.learning == composition.learning:
+        return of.learner
+    known = before.learner if before is not None else None
+    return learner_of(applied.fitted, composition.learning, settings.state_folder, known)
 
 
 def lock_changes(
@@ -430,7 +453,7 @@ class Workshop:
         Raises:
             ConfigError: it is not defined, or the plugin of its backend refuses.
         """
-        expert = _defined("expert", name, self._composition.experts)
+        _defined("expert", name, self._composition.experts)
         if self._experts is not None:
             return self._experts.expert(name)
         with self._lock:

@@ -23,11 +23,13 @@ from coe.api.operations import endpoints
 from coe.composition.edit import set_key
 from coe.decisions.log import DecisionLog
 from coe.errors import CoEError, ConfigError, InvalidRequest
+from coe.learner import rewards_of
 from coe.live import Live
 from coe.pipeline import Gateway
 from coe.reporting.watch import Watch
 from coe.settings import Settings
 from coe.shadows import Shadows
+from coe.stores.decisions import Feedback, Record
 
 
 class App:
@@ -82,17 +84,22 @@ def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         del app
+        loop = asyncio.get_running_loop()
+        after.log.listen = lambda rows: _pass_on(loop, live, rows)
         after.log.start()
         try:
             async with live.running(), bulk.running(), after.shadows.running(), watch.running():
                 yield
         finally:
             await asyncio.to_thread(after.log.close)
+            after.log.listen = None
+            if (learner := live.current.gateway.learner) is not None:
+                learner.save("the gateway ended")
 
     app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
-    app.include_router(decisions.endpoints(after.log, settings))
+    app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
     app.include_router(scheduling.endpoints(live))
     for table in bulk.endpoints():
         app.include_router(table)
@@ -101,6 +108,27 @@ def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI
     app.add_exception_handler(RequestValidationError, _render_validation)
     describe(app)
     return app
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, live: Live, records: list[Record]) -> None:
+    """Tell the loop, from the thread that wrote them, what was written."""
+    loop.call_soon_threadsafe(_note, live, records)
+
+
+def _note(live: Live, records: list[Record]) -> None:
+    """Tell who learns what answers cost."""
+    learner = live.current.gateway.learner
+    if learner is not None:
+        for record in records:
+            if record.expert is not None and "x" in record.detail:
+                learner.asked(record.expert, record.cost)
+
+
+def _hear(live: Live, record: Record, feedback: Feedback) -> None:
+    """Tell who learns what is said of an answer."""
+    learner = live.current.gateway.learner
+    if learner is not None:
+        learner.learn(tuple(record.detail.get("x", ())), rewards_of(record, feedback))
 
 
 async def _pause(live: Live, experiment: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,8 +22,11 @@ from coe.stores.decisions import Feedback, Record
 _ONCE = "idempotency-key"
 
 
-def endpoints(log: DecisionLog, settings: Settings) -> APIRouter:
-    """Return the endpoints over a decision log."""
+Hear = Callable[[Record, Feedback], None]
+
+
+def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
+    """Return the endpoints over a decision log; `hear` is told what is said of a decision."""
     table = APIRouter(tags=["decisions"])
 
     async def find(name: str, request: Request) -> Record:
@@ -64,6 +67,7 @@ def endpoints(log: DecisionLog, settings: Settings) -> APIRouter:
         said = Feedback(**{**_fields(opinion.feedback), "decision": record.id})
         store = await asyncio.to_thread(log.store)
         await asyncio.to_thread(store.say, said)
+        hear(record, said)
         return {"object": "coe.feedback", "decision_id": record.id, "idempotency_key": said.key}
 
     return table

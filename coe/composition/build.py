@@ -18,6 +18,7 @@ from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
+from coe.composition.learning_keys import LearningKeys
 from coe.composition.models import FileKeys
 from coe.composition.observe_keys import ObserveKeys
 from coe.composition.programs import PROGRAM, Program, Recipe, over
@@ -40,6 +41,7 @@ from coe.composition.values import (
     Experiment,
     Expert,
     Fallbacks,
+    Learning,
     Observe,
     Panel,
     Routing,
@@ -122,6 +124,7 @@ def build(source: Source) -> Composition:
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe),
+        learning=_learning(file.learning),
         experiments=_frozen(
             {name: _experiment(name, keys) for name, keys in file.experiments.items()}
         ),
@@ -339,6 +342,15 @@ def _experiment(name: str, keys: ExperimentKeys) -> Experiment:
         cost=rails.cost,
         judge=judge.expert if judge is not None else None,
         max_cost_per_day=money[0] if money is not None else None,
+    )
+
+
+def _learning(keys: LearningKeys) -> Learning:
+    return Learning(
+        mode=keys.mode,
+        explore=keys.explore or Learning().explore,
+        budget=keys.budget[0] if keys.budget is not None else None,
+        answers=keys.answers,
     )
 
 

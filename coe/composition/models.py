@@ -14,6 +14,7 @@ from coe.composition.batching_keys import BatchingKeys
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
+from coe.composition.learning_keys import LearningKeys
 from coe.composition.observe_keys import ObserveKeys
 from coe.composition.routing_keys import (
     CategoryKeys,
@@ -107,6 +108,9 @@ class FileKeys(Keys):
     )
     experiments: dict[Name, ExperimentKeys] = Field(
         {}, description="Comparisons of variants of this file on real requests, by name."
+    )
+    learning: LearningKeys = Field(
+        LearningKeys(), description="Whether what is said of answers changes who answers."
     )
     observe: ObserveKeys = Field(ObserveKeys(), description="What is remembered of requests.")
 

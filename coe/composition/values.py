@@ -437,6 +437,22 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """Whether what is said of answers changes who answers.
+
+    Attributes:
+        explore: share of the requests for experts that may be as good as the best.
+        budget: what a request may cost in the mean; None for no limit.
+        answers: how many answers the fitted map counts for.
+    """
+
+    mode: Literal["off", "propose", "adapt"] = "off"
+    explore: float = 0.02
+    budget: float | None = None
+    answers: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is remembered of requests.
 
@@ -483,6 +499,7 @@ class Composition:
     batching: Batching = field(default_factory=Batching)
     aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
     observe: Observe = field(default_factory=Observe)
+    learning: Learning = field(default_factory=Learning)
     experiments: Mapping[str, Experiment] = field(default_factory=_nothing)
     variants: Mapping[Arms, Composition] = field(
         default_factory=lambda: MappingProxyType({}), repr=False

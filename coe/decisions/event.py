@@ -182,6 +182,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         "note": decision.detail,
         "pinned": decision.pinned_expert,
         "choose": choice.choose if choice is not None else None,
+        "x": choice.features if choice is not None else (),
         "attempts": [{"expert": one.expert, "error": one.error} for one in attempts],
         "session": session
         and {"source": session.source, "previous": session.previous, "kept": session.kept},
@@ -194,7 +195,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         "queued_s": round(answer.queued_s, 6) if answer is not None else None,
         "swap_s": answer.swap_s if answer is not None else None,
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {})}
+    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {}, ())}
 
 
 def _candidates(plan: Plan) -> list[dict[str, Any]]:

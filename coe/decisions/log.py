@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event as Signal
 from threading import Lock, Thread
@@ -34,6 +35,7 @@ class DecisionLog:
     Attributes:
         written: decisions that are in the file.
         lost: decisions that will never be.
+        listen: told what was written, in the writing thread; None where nobody listens.
     """
 
     def __init__(self, folder: Path, *, interval_s: float = INTERVAL_S) -> None:
@@ -45,6 +47,7 @@ class DecisionLog:
         """
         self.written = 0
         self.lost = 0
+        self.listen: Callable[[list[Record]], None] | None = None
         self._path = folder / FILE
         self._interval_s = interval_s
         self._waiting: deque[Event] = deque()
@@ -107,11 +110,14 @@ class DecisionLog:
                 events = self._taken()
                 try:
                     store = self._opened()
-                    store.add(self._records(events, store))
+                    records = self._records(events, store)
+                    store.add(records)
                 except CoEError:
                     self._waiting.extendleft(reversed(events))
                     raise
                 self.written += len(events)
+                if self.listen is not None:
+                    self.listen(records)
                 self._purge(store, events[-1])
 
     def _taken(self) -> list[Event]:
