@@ -43,16 +43,16 @@ def test_the_error_is_shared_by_all() -> None:
 
 
 def test_panels_that_are_worth_nothing_are_seldom_switched_on() -> None:
-    """Forty rounds of ten panels, none better than what it has to beat: two in a hundred rounds."""
+    """Fifteen rounds of ten panels, none better than what it has to beat: one in forty rounds."""
     random = np.random.default_rng(0)
     outside = shared(10)
 
     alarms = 0
-    for _ in range(40):
+    for _ in range(15):
         pairs = random.integers(0, 2, (10, 2, 80)).astype(float)
         alarms += any(gain(*pair, outside=outside).low > 0 for pair in pairs)
 
-    assert alarms <= 4
+    assert alarms <= 2
 
 
 @settings(max_examples=30)
