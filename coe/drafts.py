@@ -213,7 +213,7 @@ class Merge:
 
     Attributes:
         members: whose, in this order.
-        as_choices: as the choices of one answer; otherwise one after the other, in one text.
+        as_choices: as the choices of one answer; otherwise in one text, under their experts' names.
     """
 
     members: tuple[int, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from coe.composition import Composition, Expert, Panel
@@ -18,9 +19,6 @@ from coe.types import PART, Choice, Decision, Exclusion, Query
 
 if TYPE_CHECKING:  # numpy is loaded by who reads fitted panels, and by nobody else
     from coe.panels.rates import Rates
-
-CHOICES = "concat"
-"""The method that answers a request for several choices; others are asked for one answer."""
 
 TOOLS = "tools: one owner"
 
@@ -74,8 +72,8 @@ def why_alone(panel: Panel, query: Query) -> str:
     body = query.body
     if body.get("tools") or body.get("functions") or in_tool_loop(body["messages"]):
         return TOOLS
-    n = body.get("n")
-    if isinstance(n, int) and n > 1 and panel.method != CHOICES:
+    n = _several(query)
+    if n and not _gives_choices(panel):
         return f"n: {n} choices are asked of one expert"
     return ""
 
@@ -83,15 +81,17 @@ def why_alone(panel: Panel, query: Query) -> str:
 def seats(
     panel: Panel,
     candidates: Sequence[Expert],
+    query: Query,
     decision: Decision,
     chosen: Choice | None = None,
     rates: Rates | None = None,
 ) -> Seats:
-    """Return who sits on a panel.
+    """Return who sits on a panel; where each draft is a choice, as many as are asked for.
 
     Args:
         panel: which.
         candidates: who may answer, best first.
+        query: that is answered.
         decision: on the request.
         chosen: what a fitted map expects of them; None where it was not asked.
         rates: what was measured of them; None where nothing was.
@@ -110,11 +110,13 @@ def seats(
     if count < panel.least:
         detail = f"{count} may sit on panel `{panel.name}`, which needs {panel.least}"
         return Seats(members=recruits.members[:1], detail=detail, excluded=excluded)
-    times = panel.samples
+    n = _several(query)
+    times = ceil(n / count) if n else panel.samples
+    seated = n or count * times
     return Seats(
-        members=recruits.members * times,
-        weights=recruits.weights * times,
-        detail=recruits.detail if times == 1 else f"{recruits.detail}, {times} times each",
+        members=(recruits.members * times)[:seated],
+        weights=(recruits.weights * times)[:seated],
+        detail=recruits.detail if seated == count else f"{recruits.detail}, {seated} drafts",
         excluded=excluded,
     )
 
@@ -137,6 +139,17 @@ def owners(
     if session is not None and session.is_same_turn and session.expert in experts:
         named.insert(0, session.expert)
     return tuple(dict.fromkeys((*named, *ranked)))
+
+
+def _several(query: Query) -> int:
+    """Return how many choices a request is for; 0 where it is for one."""
+    n = query.body.get("n")
+    return n if isinstance(n, int) and n > 1 else 0
+
+
+def _gives_choices(panel: Panel) -> bool:
+    """Whether each draft is a choice of the answer; other methods are for one."""
+    return panel.method == "concat" and panel.options.get("as") == "choices"
 
 
 def _candidate(expert: Expert, chosen: Choice | None) -> Candidate:

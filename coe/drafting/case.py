@@ -134,7 +134,8 @@ class Case:
         if isinstance(step, Pick):
             wanted = bool(self._query.body.get("logprobs"))
             return call, rendering.chosen(drafts[0], call.expert, logprobs=wanted)
-        return call, rendering.merged(drafts, call.expert, as_choices=step.as_choices)
+        experts = [self.plan.calls[place].expert for place in places]
+        return call, rendering.merged(drafts, experts, as_choices=step.as_choices)
 
     def told(self, step: Last) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         """Return the sum of all usage, and the provenance; the panel has ended."""

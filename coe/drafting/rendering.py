@@ -23,25 +23,35 @@ def chosen(completion: Mapping[str, Any], expert: str, *, logprobs: bool) -> dic
         logprobs: whether the client asked for log-probabilities.
     """
     choice = {**completion["choices"][0], "index": 0}
+    choice["finish_reason"] = choice.get("finish_reason") or "stop"
     if not logprobs:
         choice["logprobs"] = None
     return {**_head(completion, expert), "choices": [choice]}
 
 
 def merged(
-    completions: Sequence[Mapping[str, Any]], expert: str, *, as_choices: bool
+    completions: Sequence[Mapping[str, Any]], experts: Sequence[str], *, as_choices: bool
 ) -> dict[str, Any]:
-    """Return the answer that several drafts are: as its choices, or one after the other."""
+    """Return the answer that several drafts are: as its choices, or under their experts' names.
+
+    Args:
+        completions: the members' answers.
+        experts: who wrote them; as many.
+        as_choices: which of the two.
+    """
     firsts = [completion["choices"][0] for completion in completions]
     if as_choices:
         choices = [{**choice, "index": index} for index, choice in enumerate(firsts)]
     else:
-        texts = [str(choice["message"].get("content") or "").strip() for choice in firsts]
+        texts = [
+            f"**{expert}**{_BETWEEN}{str(choice['message'].get('content') or '').strip()}"
+            for expert, choice in zip(experts, firsts, strict=True)
+        ]
         message = {"role": "assistant", "content": _BETWEEN.join(texts)}
         reasons = {choice.get("finish_reason") for choice in firsts}
         reason = "length" if "length" in reasons else "stop"
         choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}]
-    return {**_head(completions[0], expert), "choices": choices}
+    return {**_head(completions[0], experts[0]), "choices": choices}
 
 
 def whole(

@@ -32,7 +32,7 @@ from coe.drafts import (
 from coe.protocols import AggregatorSpec
 from coe.testing.upstream import FakeUpstream
 
-from .conftest import Running, Serve
+from .conftest import Coe, Running, Serve
 
 pytestmark = pytest.mark.anyio
 
@@ -399,6 +399,20 @@ async def test_a_judge_is_asked_and_does_not_see_the_client_s_own_request(
         )
 
 
+async def test_a_judge_that_says_nothing_is_not_awaited_past_the_deadline(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    models = {**TRIO, "wise": "hang"}
+    panel = ", how: judge, judge: wise, deadline: 150ms"
+    async with served(serve, upstream, models, panel) as (_, sdk):
+        answer = await ask(sdk)
+
+        assert answer.model == "c"
+        assert statuses(answer)[-1] == ("wise", "judge", "late")
+        assert provenance(answer)["why"] == "the deadline passed first"
+        await upstream.client_gone()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("model", ["error-500", "empty", "reset"])
 async def test_where_the_writer_fails_at_first_the_best_draft_is_the_answer(
@@ -486,12 +500,15 @@ async def test_a_method_that_picks_a_failed_draft_still_answers(
         assert "member 0, which has no good draft" in provenance(answer)["fault"]
 
 
+JOINED = "**a**\n\nI am x\n\n**b**\n\nI am y\n\n**c**\n\nI am z"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_drafts_one_after_the_other_or_as_choices(
     serve: Serve, upstream: FakeUpstream, *, stream: bool
 ) -> None:
     upstream.says = lambda body: f"I am {body['model']}"
-    for how, expected in (("join", ["I am x\n\nI am y\n\nI am z"]), ("choices", ["I am x"])):
+    for how, expected in (("join", [JOINED]), ("choices", ["I am x"])):
         async with served(serve, upstream, TRIO, f", how: {how}") as (_, sdk):
             answer = await ask(sdk, stream=stream)
             texts: dict[int, str] = {}
@@ -592,6 +609,43 @@ async def test_several_choices_are_asked_of_one_expert(
 
         assert len(answer.choices) == 3
         assert upstream.received == 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("panel", "why"),
+    [
+        ("{method: vote, answer: colour}", "aggregation.trio.answer"),
+        ("{method: vote, quorom: 2}", "quorom"),
+        ("{method: votes}", "did you mean `vote`?"),
+    ],
+)
+def test_a_check_finds_what_a_method_refuses(coe: Coe, folder: Path, panel: str, why: str) -> None:
+    text = (
+        "version: 1\nbackends: {up: http://127.0.0.1:9}\nexperts: {a: up/a, b: up/b}\n"
+        f"aggregation: {{trio: {panel}}}\nmodels: {{coe/trio: {{aggregate: trio}}}}\ndefault: a\n"
+    )
+    (folder / "experts.yaml").write_text(text)
+
+    done = coe("check")
+
+    assert done.returncode == 2
+    assert why in done.stderr
+
+
+def test_a_route_by_the_command_line_shows_the_panel(coe: Coe, folder: Path) -> None:
+    text = (
+        "version: 1\nbackends: {up: http://127.0.0.1:9}\nexperts: {a: up/a, b: up/b}\n"
+        "aggregation: {duo: {method: vote, experts: [a, b]}}\n"
+        "models: {coe/duo: {aggregate: duo}}\ndefault: a\n"
+    )
+    (folder / "experts.yaml").write_text(text)
+
+    assert "panel     duo: a, b (" in coe("route", "--model", "coe/duo", "hello").stdout
 
 
 async def test_the_route_shows_the_panel(serve: Serve, upstream: FakeUpstream) -> None:

@@ -34,7 +34,7 @@ aggregation:
   named: {method: vote, experts: [c, e]}
   samples: {method: vote, experts: {top: 1, samples: 3}}
   many: {method: vote, experts: {top: 4, min: 3}}
-  choices: {method: concat, experts: [b, c]}
+  choices: {method: concat, experts: [b, c], as: choices}
 models:
   coe/named: {aggregate: named}
   coe/alone: {aggregate: none}
@@ -136,7 +136,7 @@ def test_one_expert_may_be_asked_often(composition: Composition) -> None:
     made = plan(composition, "often")
 
     assert members(made) == ["a", "a", "a"]
-    assert "3 times each" in (made.panel.detail if made.panel else "")
+    assert "3 drafts" in (made.panel.detail if made.panel else "")
 
 
 def test_with_too_few_one_answers(composition: Composition) -> None:
@@ -190,7 +190,9 @@ def test_several_choices_are_asked_of_one_expert_but_for_those_of_several(
 
     assert owners(made) == ["a", "b"]
     assert made.alone == "n: 3 choices are asked of one expert"
-    assert members(plan(composition, None, model="coe/choices", body={"n": 2})) == ["b", "c"]
+    for n, drafted in ((1, "bc"), (2, "bc"), (3, "bcb"), (5, "bcbcb")):
+        made = plan(composition, None, model="coe/choices", body={"n": n})
+        assert members(made) == list(drafted)
 
 
 def test_no_panel_starts_inside_a_panel(composition: Composition) -> None:

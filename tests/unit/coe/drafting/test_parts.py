@@ -196,9 +196,9 @@ def test_texts_are_joined_and_one_that_was_cut_says_so() -> None:
     cut = completion("two ")
     cut["choices"][0]["finish_reason"] = "length"
 
-    merged = rendering.merged([completion("one"), cut], "a", as_choices=False)
+    merged = rendering.merged([completion("one"), cut], ["a", "b"], as_choices=False)
 
-    assert merged["choices"][0]["message"]["content"] == "one\n\ntwo"
+    assert merged["choices"][0]["message"]["content"] == "**a**\n\none\n\n**b**\n\ntwo"
     assert merged["choices"][0]["finish_reason"] == "length"
 
 
