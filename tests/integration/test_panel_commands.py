@@ -163,6 +163,25 @@ async def test_who_judges_is_asked_where_the_prompts_are_given(
     assert fitted["tests"] == []
 
 
+async def test_samples_are_asked_as_a_panel_asks_for_them(
+    folder: Path, upstream: FakeUpstream
+) -> None:
+    text = (folder / "experts.yaml").read_text()
+    able = "ada: {backend: up, model: ada, capabilities: [chat, logprobs]}"
+    (folder / "experts.yaml").write_text(text.replace("ada: {backend: up, model: ada}", able))
+
+    await run(folder, "score", "prompts.jsonl", "--samples", "3", "--limit", "1")
+
+    asked = [json.loads(request.body) for request in upstream.requests]
+    own = sorted(
+        (body.get("seed", 0), body.get("temperature"), body.get("logprobs"))
+        for body in asked
+        if body["model"] == "ada" and "puzzle" in body["messages"][-1]["content"]
+    )
+    assert own == [(0, None, True), (1, 0.7, True), (2, 0.7, True)]
+    assert not any("logprobs" in body for body in asked if body["model"] == "bob")
+
+
 async def test_nothing_is_asked_beyond_the_cap(folder: Path, upstream: FakeUpstream) -> None:
     text = (folder / "experts.yaml").read_text()
     priced = "model: judge, cost: {input: 1 USD/M, output: 1 USD/M}"
