@@ -62,6 +62,7 @@ bench-batches: setup-dev
 
 bench-scheduler: setup-dev
 	$(BIN)/python -m benches.scheduler
+	$(BIN)/python -m benches.tiers
 	$(BIN)/python -m benches.llamacpp
 
 bench-experiments: setup-dev
