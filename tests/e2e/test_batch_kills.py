@@ -35,6 +35,22 @@ categories:
   even: {{keywords: [even], experts: [even]}}
 default: even
 """
+PANELS = """
+version: 1
+backends: {{up: "{url}"}}
+experts:
+  a: {{backend: up, model: a}}
+  b: {{backend: up, model: b}}
+  c: {{backend: up, model: c}}
+  writer: {{backend: up, model: writer}}
+aggregation:
+  all: {{method: synthesize, experts: [a, b, c], writer: writer}}
+routers: {{default: {{type: keyword}}}}
+categories:
+  odd: {{keywords: [odd], experts: [a], aggregate: all}}
+  even: {{keywords: [even], experts: [b]}}
+default: b
+"""
 LINES = 240
 CONCURRENCY = 8
 
@@ -132,43 +148,78 @@ def recorded(gateway: Gateway) -> set[str]:
         return {row[0] for row in database.execute("SELECT custom_id FROM lines WHERE done = 1")}
 
 
-async def chaos(gateway: Gateway, upstream: FakeUpstream, kills: int, seed: int) -> None:
+def said(gateway: Gateway) -> set[tuple[str, str]]:
+    """The calls of panels whose answers stand there: of which line, by which expert."""
+    query = (
+        "SELECT custom_id, calls.expert FROM calls JOIN lines USING (batch, number) "
+        "WHERE calls.done = 1"
+    )
+    with closing(sqlite3.connect(gateway.state)) as database:
+        return set(database.execute(query))
+
+
+async def chaos(
+    gateway: Gateway,
+    upstream: FakeUpstream,
+    kills: int,
+    seed: int,
+    *,
+    file: str = FILE,
+    lines: int = LINES,
+    calls: int = LINES,
+) -> list[Any]:
+    """Kill a gateway again and again; return the rows of the output.
+
+    Args:
+        gateway: that is killed.
+        upstream: that it asks.
+        kills: how often.
+        seed: of the moments.
+        file: the composition.
+        lines: of the batch.
+        calls: that these are answered by.
+    """
     chance = random.Random(seed)  # noqa: S311
-    asked: Counter[str] = Counter()
+    asked: Counter[tuple[str, str]] = Counter()
 
-    def count(body: Any) -> None:
-        asked[body["messages"][0]["content"].split()[0]] += 1
+    def says(body: Any) -> str:
+        line = body["messages"][-1]["content"].split()[0]
+        asked[line, body["model"]] += 1
+        return f"{body['model']}: {line}"
 
-    upstream.says = count  # returns None: the prompt is echoed
+    upstream.says = says
     upstream.latency = lambda: chance.uniform(0.005, 0.05)
-    (gateway.folder / "experts.yaml").write_text(FILE.format(url=upstream.url))
+    (gateway.folder / "experts.yaml").write_text(file.format(url=upstream.url))
     await gateway.start()
-    batch = await gateway.begin(LINES)
-    finished: dict[str, int] = {}
+    batch = await gateway.begin(lines)
+    finished: dict[tuple[str, str], int] = {}
     for kill in range(kills):
         if kill:  # the first one falls into the validation or the routing
             await upstream.arrived(
-                min(LINES, upstream.received + chance.randint(1, 2 * LINES // kills))
+                min(calls, upstream.received + chance.randint(1, 2 * calls // kills))
             )
         await asyncio.sleep(chance.uniform(0, 0.03))
         await gateway.kill()
-        for name in recorded(gateway):
-            finished.setdefault(name, asked[name])
+        done = recorded(gateway)
+        for call in {call for call in asked if call[0] in done} | said(gateway):
+            finished.setdefault(call, asked[call])
         await gateway.start()
 
     batch, rows = await gateway.end(batch)
     await gateway.kill()
 
     assert batch["status"] == "completed"
-    assert batch["request_counts"] == {"total": LINES, "completed": LINES, "failed": 0}
-    assert [row["custom_id"] for row in rows] == [f"line-{number}" for number in range(LINES)]
+    assert batch["request_counts"] == {"total": lines, "completed": lines, "failed": 0}
+    assert [row["custom_id"] for row in rows] == [f"line-{number}" for number in range(lines)]
     for row in rows:
-        said = row["response"]["body"]["choices"][0]["message"]["content"]
-        assert said.split()[1] == row["custom_id"]
-    assert len(finished) > LINES // 4  # the kills did fall into the work
-    again = {name: asked[name] for name, then in finished.items() if asked[name] != then}
+        text = row["response"]["body"]["choices"][0]["message"]["content"]
+        assert text.split()[1] == row["custom_id"]
+    assert len(asked) == calls
+    assert len(finished) > calls // 4  # the kills did fall into the work
+    again = {call: asked[call] for call, then in finished.items() if asked[call] != then}
     assert again == {}
-    assert sum(asked.values()) <= LINES + kills * CONCURRENCY
+    assert sum(asked.values()) <= calls + kills * CONCURRENCY
+    return rows
 
 
 @pytest.fixture
@@ -186,6 +237,18 @@ async def upstream() -> Any:
 
 async def test_a_batch_survives_kills(gateway: Gateway, upstream: FakeUpstream) -> None:
     await chaos(gateway, upstream, kills=3, seed=1)
+
+
+async def test_panels_in_a_batch_survive_kills(gateway: Gateway, upstream: FakeUpstream) -> None:
+    rows = await chaos(gateway, upstream, kills=4, seed=2, file=PANELS, lines=60, calls=30 + 30 * 4)
+
+    for number, row in enumerate(rows):
+        body = row["response"]["body"]
+        assert body["model"] == ("writer" if number % 2 else "b")
+        if number % 2:
+            calls = body["coe"]["provenance"]["calls"]
+            assert [call["expert"] for call in calls] == ["a", "b", "c", "writer"]
+            assert [call["status"] for call in calls] == ["used"] * 3 + ["answer"]
 
 
 async def test_another_gateway_goes_on_when_one_is_killed(
@@ -220,3 +283,12 @@ async def test_a_batch_survives_many_kills(
     gateway: Gateway, upstream: FakeUpstream, seed: int
 ) -> None:
     await chaos(gateway, upstream, kills=15, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(4))
+async def test_panels_in_a_batch_survive_many_kills(
+    gateway: Gateway, upstream: FakeUpstream, seed: int
+) -> None:
+    await chaos(gateway, upstream, kills=15, seed=seed, file=PANELS, lines=120, calls=60 + 60 * 4)
