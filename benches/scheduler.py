@@ -29,7 +29,7 @@ from statistics import fmean, median
 
 from rich.console import Console
 
-from benches import report
+from benches import batch_panels, report
 from benches.report import Goal, Metric
 from coe.scheduler.baselines import FirstCome, LlamaSwap
 from coe.scheduler.events import (
@@ -232,6 +232,7 @@ def offline(console: Console) -> list[Metric]:
             )
     columns = ("offline: rule", "calls", "loads", "seconds")
     console.print(report.table("offline", columns, [(f"{a}: {b}", *rest) for a, b, *rest in rows]))
+    console.print(report.table("panels in a batch", batch_panels.COLUMNS, batch_panels.rows()))
     return [GOALS["offline_loads_per_expert"].measured(loads_each)]
 
 

@@ -193,7 +193,7 @@ def _interrupts() -> Iterator[asyncio.Event]:
 def _shown() -> Iterator[Show]:
     """Show progress on standard error: a bar on a terminal, else a line now and then."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -202,16 +202,18 @@ def _shown() -> Iterator[Show]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rest]}"),
+        TextColumn("{task.fields[lines]} {task.fields[rest]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("checking", total=None, rest="")
+        task = bar.add_task("checking", total=None, lines="", rest="")
 
         def show(batch: Batch, groups: tuple[Group, ...]) -> None:
-            doing, done, rest = _said(batch, groups)
-            total = batch.total or None
-            bar.update(task, description=doing, completed=done, total=total, rest=rest)
+            doing, lines, share, rest = _said(batch, groups)
+            total = 1.0 if batch.total else None
+            shown = f"{lines}/{batch.total}" if batch.total else ""
+            bar.update(
+                task, description=doing, completed=share, total=total, lines=shown, rest=rest
+            )
 
         yield show
 
@@ -224,23 +226,31 @@ def _plain() -> Show:
         if time.monotonic() - told_at < _PLAIN_S:
             return
         told_at = time.monotonic()
-        doing, done, rest = _said(batch, groups)
-        print(f"{doing}: {done} of {batch.total} lines {rest}".rstrip(), file=sys.stderr)
+        doing, lines, _, rest = _said(batch, groups)
+        print(f"{doing}: {lines} of {batch.total} lines {rest}".rstrip(), file=sys.stderr)
 
     return show
 
 
-def _said(batch: Batch, groups: tuple[Group, ...]) -> tuple[str, int, str]:
-    """Return what is being done, how many lines are through it, and what is left to say."""
+def _said(batch: Batch, groups: tuple[Group, ...]) -> tuple[str, int, float, str]:
+    """Return what is being done, how many lines are through it, what share, and what is left."""
     now = progress(batch, groups)
     if batch.status == "validating":
-        return "checking", 0, ""
-    if now.done == 0 and now.placed < batch.total:
-        return "routing", now.placed, ""
-    rest = "" if now.per_s is None else f"{now.per_s:.1f}/s"
+        return "checking", 0, 0.0, ""
+    if now.share == 0 and now.placed < batch.total:
+        return "routing", now.placed, now.placed / batch.total, ""
+    rest = [] if now.per_s is None else [f"{now.per_s:.1f}/s"]
+    made, known = _calls(groups)
+    if known > now.placed:
+        rest.insert(0, f"({made} of {known} calls)")
     if now.eta_s is not None:
-        rest += f", {_spoken(now.eta_s)} left"
-    return "running", now.done, rest
+        rest.append(f"{_spoken(now.eta_s)} left")
+    return "running", now.done, now.share, ", ".join(rest)
+
+
+def _calls(groups: tuple[Group, ...]) -> tuple[int, int]:
+    """Return how many calls were made, and how many are known of: panels make several a line."""
+    return sum(group.done for group in groups), sum(group.lines for group in groups)
 
 
 def _spoken(seconds: float) -> str:
@@ -265,7 +275,11 @@ def _deliver(state: BatchState, batch: Batch, file: Path, results: Results) -> i
         )
         if _copy(state, file_id, path)
     ]
-    experts = ", ".join(f"{row.expert} {row.done}" for row in state.lines.groups(batch.seq))
+    groups = state.lines.groups(batch.seq)
+    experts = ", ".join(f"{row.expert} {row.done}" for row in groups)
+    made, _ = _calls(groups)
+    if made > batch.total:
+        experts = f"{made} calls: {experts}"
     print(
         f"{batch.completed} of {batch.total} lines answered, {batch.failed} failed, "
         f"in {batch.ran_s:.1f} s of running ({experts}): {', '.join(written)}"

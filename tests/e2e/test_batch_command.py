@@ -96,6 +96,27 @@ async def test_a_file_is_answered_and_nothing_else_is_left(
     assert upstream.received == 9
 
 
+async def test_a_panel_answers_lines_of_a_file(
+    start: Start, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    panel = (
+        "aggregation: {pair: {method: vote, answer: text, experts: [odd, even]}}\n"
+        "models: {coe/pair: {aggregate: pair}}\n"
+    )
+    (tmp_path / "experts.yaml").write_text(FILE.format(url=upstream.url) + panel)
+    (tmp_path / "in.jsonl").write_bytes(
+        b"".join(request(n, model="coe/pair") for n in range(3)) + request(3)
+    )
+
+    done = await ended(await start("in.jsonl"))
+
+    assert done.code == 0, done.err
+    assert "4 of 4 lines answered, 0 failed" in done.out
+    assert "(7 calls: odd 4, even 3)" in done.out
+    rows = [json.loads(row) for row in (tmp_path / "in.output.jsonl").read_text().splitlines()]
+    assert [row["coe"].get("calls") for row in rows] == [2, 2, 2, None]
+
+
 async def test_results_of_a_run_before_are_kept_unless_told(
     start: Start, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
