@@ -23,7 +23,7 @@ from coe.stores.decisions import FILE, DecisionStore, Record
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 0.25
-_MOST_WAITING = 20_000
+_MOST_WAITING = 5000
 _MOST_AT_ONCE = 1000
 _PURGE_EVERY_S = 600.0
 _COMPLAIN_EVERY_S = 60.0

@@ -1,0 +1,133 @@
+"""The decision log: what waits is bounded, and nothing is lost while the disk is well."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coe.composition import load
+from coe.decisions import log as logs
+from coe.decisions.event import Event, record_of
+from coe.decisions.log import DecisionLog
+from coe.stores.decisions import FILE, DecisionStore
+from coe.types import Answer, Call, Decision, Plan, Query
+
+TEXT = """
+version: 1
+backends: {up: "http://127.0.0.1:9"}
+experts: {good: {backend: up, model: a, cost: {input: 2 USD/M, output: 10 USD/M}}}
+default: good
+"""
+
+
+def event(folder: Path, name: str) -> Event:
+    file = folder / "experts.yaml"
+    if not file.exists():
+        file.write_text(TEXT)
+    query = Query(id=name, model="good", body={"messages": [{"role": "user", "content": name}]})
+    return Event(
+        at=time.time(), query=query, composition=load(file), tenant="", status=200, took_s=0.1
+    )
+
+
+def test_many_threads_write_each_decision_once(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path, interval_s=0.01)
+    log.start()
+    first = event(tmp_path, "x")
+
+    def note(thread: int) -> None:
+        for number in range(300):
+            query = Query(id=f"{thread}-{number}", model="good", body={"messages": []})
+            log.add(first._replace(query=query))
+
+    threads = [threading.Thread(target=note, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    store = DecisionStore.open(tmp_path / FILE)
+    assert len({record.id for record in store.records()}) == 1200
+    store.close()
+    assert (log.written, log.lost) == (1200, 0)
+
+
+def test_what_waits_is_bounded_while_the_disk_fails(tmp_path: Path) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("no folder")
+    log = DecisionLog(blocked)
+    first = event(tmp_path, "x")
+    for number in range(logs._MOST_WAITING + 70):
+        log.add(first._replace(query=Query(id=f"{number}", model="good", body={"messages": []})))
+    assert log.lost == 70
+    blocked.unlink()
+    log.close()
+    store = DecisionStore.open(blocked / FILE)
+    ids = [record.id for record in store.records()]
+    store.close()
+    assert ids[0] == "70"  # the oldest are the ones that are lost
+    assert len(ids) == logs._MOST_WAITING
+
+
+def test_one_that_cannot_be_told_keeps_no_other_from_being_written(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path)
+    good = event(tmp_path, "good")
+    log.add(good._replace(query=Query(id="bad", model="good", body={"messages": {1: object()}})))
+    log.add(good)
+    log.close()
+    store = DecisionStore.open(tmp_path / FILE)
+    assert [record.id for record in store.records()] == ["good"]
+    store.close()
+    assert log.lost == 1
+
+
+async def _none() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.binary(max_size=200), last=st.binary(max_size=200))
+def test_whatever_an_answer_holds_it_is_told(
+    tmp_path_factory: object, first: bytes, last: bytes
+) -> None:
+    folder = tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    noted = event(folder, "q")
+    call = Call(expert="good", backend="up", model="a", body={})
+    answer = Answer(
+        query=noted.query,
+        decision=Decision(),
+        plan=Plan(calls=(call,)),
+        call=call,
+        first=first,
+        frames=_none(),
+    )
+    record = record_of(noted._replace(answer=answer, last=last), lambda _: "digest")
+    assert record.expert == "good"
+
+
+def test_usage_is_read_from_the_last_frame_of_a_stream(tmp_path: Path) -> None:
+    noted = event(tmp_path, "q")
+    call = Call(expert="good", backend="up", model="a", body={})
+    answer = Answer(
+        query=noted.query,
+        decision=Decision(),
+        plan=Plan(calls=(call,)),
+        call=call,
+        first=b'data: {"id":"chatcmpl-7","choices":[]}\n\n',
+        frames=_none(),
+    )
+    last = (
+        b'data: {"id":"chatcmpl-7","choices":[{"delta":{"content":"\\"usage\\": {}"}}]}\n\n'
+        b'data: {"id":"chatcmpl-7","choices":[],"usage":{"prompt_tokens":1000,'
+        b'"completion_tokens":500}}\n\n'
+    )
+    record = record_of(noted._replace(answer=answer, last=last), lambda _: "digest")
+    assert record.response_id == "chatcmpl-7"
+    assert (record.prompt_tokens, record.answer_tokens) == (1000, 500)
+    assert record.cost == (2 * 1000 + 10 * 500) / 1e6
