@@ -7,17 +7,15 @@ from coe.scheduler.memory import fewest
 from coe.scheduler.rooms import Occupant
 
 
-def who_leaves(
-    victim: Occupant, target: Occupant, eviction: Eviction, now_s: float
-) -> tuple[Occupant, ...] | None:
+def who_leaves(victim: Occupant, eviction: Eviction, now_s: float) -> tuple[Occupant, ...] | None:
     """Return who is dropped from host memory so that a victim can be parked there.
 
     Dropped are only those that the eviction would rather do without than the victim, counting for
-    each what host memory saves it: the difference between a load from disk and one from there.
+    each what host memory saves it: the difference between a load from disk and one from there; and
+    nobody who is about to come in, from there.
 
     Args:
         victim: leaves the accelerator.
-        target: comes in for it; it is not dropped.
         eviction: who is needed least.
         now_s: the time.
 
@@ -31,13 +29,17 @@ def who_leaves(
     needed = victim.memory - host.free
     if needed <= 0:
         return ()
-    there = {one.name: one for one in host.sizes if one.status == "out" and not one.owed}
-    there.pop(target.name, None)
+    there = {one.name: one for one in host.sizes if _may_be_dropped(one)}
     seen = [_seen(one, now_s) for one in (*there.values(), victim)]
     names = [one.expert for one in eviction.order(seen, now_s)]
     before = [there[name] for name in names[: names.index(victim.name)]]
     chosen = fewest([host.sizes[one] for one in before], needed=needed)
     return None if chosen is None else tuple(before[i] for i in chosen)
+
+
+def _may_be_dropped(one: Occupant) -> bool:
+    incoming = one.room.incoming
+    return one.status == "out" and not one.owed and (not incoming or incoming.target is not one)
 
 
 def _seen(one: Occupant, now_s: float) -> Resident:

@@ -297,7 +297,7 @@ class Residency:
         )
         victim.status = "unloading"
         room.floor.pop(victim, None)
-        drop = who_leaves(victim, target, self.eviction, now_s)
+        drop = who_leaves(victim, self.eviction, now_s)
         if room.host is None or drop is None:
             self.actions.append(Unload(victim.name, why))
             return

@@ -700,6 +700,31 @@ def test_the_one_that_comes_in_is_not_dropped_for_the_one_that_leaves() -> None:
     assert (leaving.expert, leaving.park, load) == ("b", False, Load("a", "host"))
 
 
+def test_nobody_who_is_about_to_come_in_is_dropped_for_somebody_elsewhere() -> None:
+    layout = Layout(
+        pools=(Pool(name="p", memory=4, host=2),),
+        experts=(
+            Expert(name="base", pool="p", memory=1, max_loras=1, concurrency=4),
+            *(Expert(name=f"lora{i}", pool="p", memory=1, base="base") for i in range(2)),
+            *(Expert(name=n, pool="p", memory=2) for n in ("one", "two")),
+        ),
+    )
+    driver = Driver(
+        layout,
+        resident=["base", "lora0", "one"],
+        kept=Kept(parked={"lora1": 1}),
+        eviction=LeastRecent(),
+    )
+    swap(driver, "1", "one")
+    driver.arrive("2", "lora0")
+    driver.arrive("3", "lora1")
+    assert driver.at(5000).tell(Tick()) == [], "it waits for the other adapter to be idle"
+
+    (leaving,) = [one for one in driver.arrive("4", "two") if isinstance(one, Unload)]
+
+    assert (leaving.expert, leaving.park, leaving.drop) == ("one", False, ())
+
+
 def test_who_is_being_dropped_is_not_loaded_before_that_is_done() -> None:
     driver = Driver(tiers(host=1, memory=2))
     for n, expert in enumerate("abc"):
