@@ -30,7 +30,7 @@ from coe.experiments.quantiles import WIDTH, Sketch, Z
 from coe.experiments.summary import Moments
 
 NOMINAL = 0.95
-DRAWS, PATHS, QUANTILE_PATHS, BOOTSTRAPS = 10_000, 10_000, 4000, 8000
+DRAWS, PATHS, QUANTILE_PATHS, BOOTSTRAPS = 10_000, 10_000, 4000, 5000
 SCALE = 0.03
 FINE, COARSE = 0.001, 0.008  # how much more there is at the next look
 END, QUANTILE_END = 30_000_000, 3_000_000
@@ -123,7 +123,7 @@ def _cuped(generator: np.random.Generator) -> Row:
 
 def _bootstrap(generator: np.random.Generator) -> Row:
     def holds(draw: int) -> bool:
-        a, b = generator.exponential(1.0, 300), generator.exponential(1.5, 300)
+        a, b = generator.exponential(1.0, 200), generator.exponential(1.5, 200)
         return _holds(fixed.bootstrap(a, b, seed=draw), 0.5)
 
     held = [holds(draw) for draw in range(BOOTSTRAPS)]
