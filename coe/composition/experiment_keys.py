@@ -157,7 +157,7 @@ class ExperimentKeys(Keys):
     sample: Share | None = Field(None, description="For `shadow`: of the requests. Default: `5%`.")
     arms: dict[Name, ArmKeys] = Field(description="Variants by name; the first is the control.")
     metrics: MetricsKeys = Field(MetricsKeys(), description="What decides.")
-    stop: StopKeys = Field(StopKeys(), description="When it ends.")
+    stop: StopKeys = Field(StopKeys(), description="When it is sure enough to end.")
     judge: ShadowJudgeKeys | None = Field(
         None, description="For `shadow`: who compares the answers."
     )

@@ -110,7 +110,7 @@ class FileKeys(Keys):
         {}, description="Comparisons of variants of this file on real requests, by name."
     )
     learning: LearningKeys = Field(
-        LearningKeys(), description="Whether what is said of answers changes who answers."
+        LearningKeys(), description="What is learnt from what is said of answers."
     )
     observe: ObserveKeys = Field(ObserveKeys(), description="What is remembered of requests.")
 
