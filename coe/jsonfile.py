@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +49,21 @@ def read_object(
         raise ConfigError(fix(path, f"is damaged: {error} is missing")) from None
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(fix(path, f"is damaged: {error}")) from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step. Raises OSError: it is as it was."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def digest(value: Any) -> str:

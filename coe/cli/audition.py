@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coe.cli.experts import known_expert
-from coe.cli.map import HISTORY
+from coe.cli.map import PLACES
 from coe.cli.printed import print_json
 from coe.cli.progress import shown
 from coe.cli.score import GOES_ON, estimate
@@ -26,7 +26,6 @@ from coe.mapping.complement import Row as Complement
 from coe.mapping.complement import Share, best_at
 from coe.mapping.complement import row as complement
 from coe.mapping.complement import rows as complements
-from coe.mapping.history import History
 from coe.mapping.outcomes import Outcome, OutcomeMatrix, matrix
 from coe.mapping.store import map_path, read_map, write_map
 from coe.scoring.rows import Row, read_rows
@@ -258,7 +257,7 @@ def _into_map(
     except ValueError as error:
         raise CoEError(f"{live.name}: {error}") from None
     mark = {f"{EXPERT}{name}": revision(composition, name)}
-    History(settings.state_folder / HISTORY).keep(live)
+    PLACES.before(settings).keep(live)
     write_map(live, replace(grown, parts={**grown.parts, **mark}))
     print(f"wrote {live}: one more column; `coe map rollback` goes back", file=sys.stderr)
 

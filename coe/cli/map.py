@@ -18,25 +18,24 @@ from coe.cli import map_text
 from coe.cli.map_budget import read_budget
 from coe.cli.map_neighbours import embedded
 from coe.cli.outcomes import SOURCES, candidates, known_outcomes
+from coe.cli.place import Place, Places, refuse
 from coe.cli.printed import print_json
 from coe.cli.progress import shown
-from coe.cli.serve import read_settings
-from coe.composition import Composition, load
+from coe.composition import Composition
 from coe.composition.edit import rewrite, set_key
 from coe.composition.lock import own_thresholds, read_lock
 from coe.composition.measured import holding, measured
 from coe.errors import CoEError, ConfigError
 from coe.mapping.fit import Proposal, fit
 from coe.mapping.fitted import FittedMap
-from coe.mapping.history import History
 from coe.mapping.outcomes import NONE, Outcome, OutcomeMatrix, matrix
 from coe.mapping.policy import Standing
-from coe.mapping.store import map_path, read_map, write_map
+from coe.mapping.store import KEPT, map_path, read_map, write_map
 from coe.mapping.task import Task
-from coe.settings import Settings
 
-PROPOSAL = "map.proposal"
-HISTORY = "maps"
+PLACES = Places(
+    command="coe map fit", live=map_path, proposal="map.proposal", history="maps", kept=KEPT
+)
 CHOOSE = ("routing", "choose")
 
 
@@ -53,37 +52,14 @@ class Wish:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the maps of a composition are."""
-
-    composition: Composition
-    live: Path
-    proposal: Path
-    history: History
-
-    @classmethod
-    def of(cls, settings: Settings) -> Place:
-        """Return the place of the settings' composition."""
-        composition = load(settings.config)
-        folder = settings.state_folder
-        return cls(
-            composition=composition,
-            live=map_path(composition.source),
-            proposal=folder / PROPOSAL,
-            history=History(folder / HISTORY),
-        )
-
-
 def fit_map(wish: Wish) -> None:
     """Fit a map to the scores, print what it would change, and keep it as the proposal.
 
     Raises:
         ConfigError: there are no scores, a budget is wrong or cannot be met.
     """
-    settings = read_settings(wish.config, None, None)
-    place = Place.of(settings)
-    composition = place.composition
+    place = Place.of(wish.config, PLACES)
+    settings, composition = place.settings, place.composition
     started = time.monotonic()
     outcomes = known_outcomes(settings, composition, sources=wish.sources, on=wish.on)
     experts = candidates(composition, outcomes)
@@ -125,12 +101,10 @@ def apply_map(config: Path | None, *, force: bool) -> None:
     Raises:
         CoEError: it may not replace what is live.
     """
-    settings = read_settings(config, None, None)
-    place = Place.of(settings)
-    fitted = _proposal(place)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed()
     against = _against(place, fitted)
-    if against and not force:
-        raise CoEError(f"the proposal is not applied: {against}; `--force` applies it all the same")
+    refuse(against, force=force)
     if against:
         print(f"warning: applied by force: {against}", file=sys.stderr)
         fitted = replace(fitted, about={**fitted.about, "forced": against})
@@ -143,8 +117,8 @@ def apply_map(config: Path | None, *, force: bool) -> None:
 
 def roll_back(config: Path | None) -> None:
     """Make live what was live before the last `apply`: a map, or the written lists."""
-    place = Place.of(read_settings(config, None, None))
-    if len(place.history) and not place.history.has_map:
+    place = Place.of(config, PLACES)
+    if place.history.leads_to_nothing:
         _choose(place.composition, "ranked")  # before the map that it would ask for is gone
     fitted = place.history.restore(place.live)
     if fitted is None:
@@ -156,8 +130,8 @@ def roll_back(config: Path | None) -> None:
 
 def diff_map(config: Path | None, *, as_json: bool) -> None:
     """Print what the proposal would change."""
-    place = Place.of(read_settings(config, None, None))
-    fitted = _proposal(place)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed()
     live = _incumbent(place)
     before = standing_of(place.composition).first if live is None else _answers(live)
     against = _against(place, fitted)
@@ -176,8 +150,8 @@ def diff_map(config: Path | None, *, as_json: bool) -> None:
 
 def show_map(config: Path | None, category: str | None, *, proposal: bool, as_json: bool) -> None:
     """Print the live map, or the proposal: cells with intervals, the guard, what it was made of."""
-    place = Place.of(read_settings(config, None, None))
-    fitted = _proposal(place) if proposal else read_map(place.live)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed() if proposal else read_map(place.live)
     if fitted is None:
         raise ConfigError(
             f"{place.live}: there is no map; `coe map fit` fits one and `coe map apply` puts it "
@@ -197,7 +171,7 @@ def show_map(config: Path | None, category: str | None, *, proposal: bool, as_js
         print("note: it is not used: routing.choose is `ranked`", file=sys.stderr)
 
 
-def _incumbent(place: Place) -> FittedMap | None:
+def _incumbent(place: Place[FittedMap]) -> FittedMap | None:
     """Return the map in use; None where the lists are, also because the map cannot be read."""
     if place.composition.routing.choose != "fitted":
         return None
@@ -251,7 +225,9 @@ def _doubts(
     return found
 
 
-def _described(wish: Wish, place: Place, found: OutcomeMatrix, proposal: Proposal) -> FittedMap:
+def _described(
+    wish: Wish, place: Place[FittedMap], found: OutcomeMatrix, proposal: Proposal
+) -> FittedMap:
     """Return the map with what people want to know of it."""
     composition = place.composition
     about = {
@@ -279,24 +255,16 @@ def _described(wish: Wish, place: Place, found: OutcomeMatrix, proposal: Proposa
     )
 
 
-def _proposal(place: Place) -> FittedMap:
-    fitted = read_map(place.proposal)
-    if fitted is None:
-        raise ConfigError(f"{place.proposal}: there is no proposal; run `coe map fit` first")
-    return fitted
-
-
-def _against(place: Place, fitted: FittedMap) -> str:
+def _against(place: Place[FittedMap], fitted: FittedMap) -> str:
     """Return what speaks against making a proposal live; empty where nothing does."""
     if not fitted.about.get("accepted"):
         return str(fitted.about.get("reason", "it was not compared with the incumbent"))
     if fitted.about.get("instead_of") != _mark(place):
         return "it was compared with what was live then, and that has changed; fit it again"
-    changes = holding(fitted.parts, place.composition).changes
-    return f"it is stale, fit it again: {', '.join(changes)}" if changes else ""
+    return place.stale(fitted.parts)
 
 
-def _mark(place: Place) -> str:
+def _mark(place: Place[FittedMap]) -> str:
     """Return a mark of what is live: the map, or the written lists."""
     routing = place.composition.routing
     if routing.choose == "fitted" and place.live.exists():

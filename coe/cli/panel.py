@@ -17,24 +17,24 @@ from coe import planner
 from coe.cli import panel_text
 from coe.cli.outcomes import SOURCES, candidates, known_outcomes
 from coe.cli.panel_edit import answered, with_panels
+from coe.cli.place import Place, Places, refuse
 from coe.cli.printed import print_json
 from coe.cli.progress import shown
-from coe.cli.serve import read_settings
-from coe.composition import Composition, load
+from coe.composition import Composition
 from coe.composition.edit import rewrite
 from coe.composition.measured import holding, measured
 from coe.composition.revisions import revision
 from coe.composition.units import parse_money
-from coe.errors import CoEError, ConfigError
+from coe.errors import ConfigError
 from coe.mapping.outcomes import NONE, Outcome, OutcomeMatrix, matrix
 from coe.panels.fit import Task, fit
 from coe.panels.fitted import FittedPanels
 from coe.panels.games import Contender, Games, Player, Recording, Scores
-from coe.panels.history import History
 from coe.panels.play import Sample
 from coe.panels.rates import Rates
 from coe.panels.recruit import Recruits
 from coe.panels.store import (
+    KEPT,
     curves_path,
     panels_path,
     read_panels,
@@ -45,15 +45,19 @@ from coe.registry import Registry
 from coe.scoring.playing import Spent, Table
 from coe.scoring.rows import Row, read_rows
 from coe.scoring.session import opened
-from coe.settings import Settings
 from coe.stores import drafts
 from coe.stores.drafts import DraftStore
 from coe.tools import Progress
 from coe.types import Decision, Query, RankedCategory
 from coe.wiring import build_aggregator
 
-PROPOSAL = "panels.proposal"
-HISTORY = "panels"
+PLACES = Places(
+    command="coe panel fit",
+    live=panels_path,
+    proposal="panels.proposal",
+    history="panels",
+    kept=KEPT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,37 +75,13 @@ class Wish:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the fitted panels of a composition are."""
-
-    settings: Settings
-    composition: Composition
-    live: Path
-    proposal: Path
-    history: History
-
-    @classmethod
-    def of(cls, config: Path | None) -> Place:
-        """Return the place of a composition. Raises ConfigError."""
-        settings = read_settings(config, None, None)
-        composition = load(settings.config)
-        return cls(
-            settings=settings,
-            composition=composition,
-            live=panels_path(composition.source),
-            proposal=settings.state_folder / PROPOSAL,
-            history=History(settings.state_folder / HISTORY),
-        )
-
-
 def fit_panels(wish: Wish) -> None:
     """Measure the panels of the composition on recorded drafts, and keep what follows as proposal.
 
     Raises:
         ConfigError: there are no panels, no drafts, or an option is wrong.
     """
-    place = Place.of(wish.config)
+    place = Place.of(wish.config, PLACES)
     composition, started = place.composition, time.monotonic()
     if not composition.aggregation:
         raise ConfigError(
@@ -137,8 +117,8 @@ def fit_panels(wish: Wish) -> None:
 
 def show_panels(config: Path | None, *, proposal: bool, as_json: bool) -> None:
     """Print the live panels, or the proposal: where each pays, and by how much."""
-    place = Place.of(config)
-    fitted = _proposal(place) if proposal else read_panels(place.live)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed() if proposal else read_panels(place.live)
     if fitted is None:
         raise ConfigError(
             f"{place.live}: no panels were fitted; `coe panel fit` fits them and `coe panel apply` "
@@ -154,8 +134,8 @@ def show_panels(config: Path | None, *, proposal: bool, as_json: bool) -> None:
 
 def diff_panels(config: Path | None, *, as_json: bool) -> None:
     """Print what the proposal would change."""
-    place = Place.of(config)
-    fitted = _proposal(place)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed()
     now = answered(place.composition)
     then = panel_text.changes(fitted, now)
     against = _against(place, fitted)
@@ -174,11 +154,10 @@ def apply_panels(config: Path | None, *, force: bool) -> None:
         CoEError: it is stale.
         CompositionError: the composition cannot be edited; nothing is changed.
     """
-    place = Place.of(config)
-    fitted = _proposal(place)
+    place = Place.of(config, PLACES)
+    fitted = place.proposed()
     against = _against(place, fitted)
-    if against and not force:
-        raise CoEError(f"the proposal is not applied: {against}; `--force` applies it all the same")
+    refuse(against, force=force)
     now = answered(place.composition)
     fitted = replace(fitted, about={**fitted.about, "before": now, "forced": against})
     wanted = {name: row["new"] for name, row in panel_text.changes(fitted, now).items()}
@@ -197,7 +176,7 @@ def roll_back(config: Path | None) -> None:
     Raises:
         ConfigError: there is nothing to go back to.
     """
-    place = Place.of(config)
+    place = Place.of(config, PLACES)
     live = read_panels(place.live)
     before: Mapping[str, str | None] = dict(live.about.get("before") or {}) if live else {}
     fitted = place.history.restore(place.live)
@@ -212,28 +191,20 @@ def roll_back(config: Path | None) -> None:
     _tell(place, wanted)
 
 
-def _tell(place: Place, wanted: Mapping[str, str | None]) -> None:
+def _tell(place: Place[FittedPanels], wanted: Mapping[str, str | None]) -> None:
     for category, panel in sorted(wanted.items()):
         what = f"`{panel}` answers" if panel else "one expert answers"
         print(f"{category}: {what}, in {place.composition.source}")
 
 
-def _proposal(place: Place) -> FittedPanels:
-    fitted = read_panels(place.proposal)
-    if fitted is None:
-        raise ConfigError(f"{place.proposal}: there is no proposal; run `coe panel fit` first")
-    return fitted
-
-
-def _against(place: Place, fitted: FittedPanels) -> str:
+def _against(place: Place[FittedPanels], fitted: FittedPanels) -> str:
     """Return what speaks against making a proposal live; empty where nothing does."""
     gone = sorted({*fitted.panels.values()} - place.composition.aggregation.keys())
     if gone:
         return f"there is no panel `{gone[0]}` any more"
     if fitted.about.get("aggregation") != _mark(place.composition):
         return "`aggregation` was edited since then; fit it again"
-    changes = holding(fitted.parts, place.composition).changes
-    return f"it is stale, fit it again: {', '.join(changes)}" if changes else ""
+    return place.stale(fitted.parts)
 
 
 def _mark(composition: Composition) -> str:
@@ -259,7 +230,9 @@ def _contenders(composition: Composition) -> tuple[Contender, ...]:
     )
 
 
-def _recordings(place: Place, found: OutcomeMatrix, rows: Mapping[str, Row]) -> Iterator[Recording]:
+def _recordings(
+    place: Place[FittedPanels], found: OutcomeMatrix, rows: Mapping[str, Row]
+) -> Iterator[Recording]:
     """Yield the prompts of a category whose drafts were kept."""
     path = place.settings.state_folder / drafts.FILE
     if not path.exists():
@@ -327,7 +300,7 @@ class _Seating:
 
 
 def _fit(
-    wish: Wish, place: Place, task: Task, rows: Mapping[str, Row], progress: Progress
+    wish: Wish, place: Place[FittedPanels], task: Task, rows: Mapping[str, Row], progress: Progress
 ) -> tuple[FittedPanels, Spent]:
     """Fit, and ask whoever has to be asked where the prompts were given."""
     if not rows:
@@ -340,7 +313,7 @@ def _fit(
 
 async def _fit_live(
     wish: Wish,
-    place: Place,
+    place: Place[FittedPanels],
     task: Task,
     rows: Mapping[str, Row],
     cap: float | None,
@@ -375,7 +348,11 @@ def _cap(wish: Wish) -> float | None:
 
 
 def _described(
-    wish: Wish, place: Place, task: Task, outcomes: Sequence[Outcome], fitted: FittedPanels
+    wish: Wish,
+    place: Place[FittedPanels],
+    task: Task,
+    outcomes: Sequence[Outcome],
+    fitted: FittedPanels,
 ) -> FittedPanels:
     """Return the panels with what people want to know of them."""
     about = {

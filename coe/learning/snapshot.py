@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe.errors import ConfigError
-from coe.jsonfile import digest, read_object
+from coe.jsonfile import digest, read_object, replace_file
 from coe.learning.bandit import Bandit
 from coe.learning.belief import Belief, Settings
 from coe.learning.pacer import Pacer
-from coe.mapping.store import replace_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,11 +7,9 @@ does not match its own digest is refused, whoever changed it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe.errors import ConfigError
-from coe.jsonfile import digest, read_object
+from coe.history import Kind
+from coe.jsonfile import digest, read_object, replace_file
 from coe.mapping.fitted import FittedMap, GuardRow, Residual
 from coe.mapping.outcomes import NONE
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 VERSION = 1
+SUFFIX = ".map"
 NOTE = "written by `coe map apply`; commit it, do not edit it"
 CELLS = ("quality", "lower", "upper", "counts", "cost", "latency_s")
 VERDICTS = frozenset({"better", "cheaper", "not better", "dearer"})
@@ -41,7 +41,7 @@ _ROUNDING = 1e-6
 
 def map_path(composition: Path) -> Path:
     """Return where the map of a composition file is, whether it is there or not."""
-    return composition.with_suffix(".map")
+    return composition.with_suffix(SUFFIX)
 
 
 def residual_path(path: Path) -> Path:
@@ -87,19 +87,20 @@ def write_map(path: Path, fitted: FittedMap) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step. Raises OSError: it is as it was."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
+def remove_map(path: Path) -> None:
+    """Remove a map, if it is there, and its measured prompts."""
+    path.unlink(missing_ok=True)
+    residual_path(path).unlink(missing_ok=True)
+
+
+KEPT = Kind(
+    suffix=SUFFIX,
+    none="no map was replaced here, so there is none to go back to",
+    read=read_map,
+    write=write_map,
+    remove=remove_map,
+)
+"""How a history keeps maps."""
 
 
 def _content(fitted: FittedMap, packed: bytes | None) -> dict[str, Any]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coe.errors import ConfigError
-from coe.jsonfile import digest, read_object
-from coe.mapping.store import replace_file
+from coe.history import Kind
+from coe.jsonfile import digest, read_object, replace_file
 from coe.panels.fitted import AggregatorTest, FittedPanels, Verdict
 from coe.panels.gate import Gain
 from coe.panels.rates import RIGHT, UNKNOWN, WRONG, Rates, Tally, merged
@@ -82,6 +83,16 @@ def write_text(path: Path, text: str) -> None:
         replace_file(path, f"{text}\n".encode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+KEPT = Kind(
+    suffix=SUFFIX,
+    none="no panels were replaced here, so there are none to go back to",
+    read=read_panels,
+    write=write_panels,
+    remove=partial(Path.unlink, missing_ok=True),
+)
+"""How a `History` keeps fitted panels."""
 
 
 def _content(fitted: FittedPanels) -> dict[str, Any]:

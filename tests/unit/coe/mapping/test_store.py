@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from coe.errors import ConfigError
+from coe.history import History
 from coe.jsonfile import digest
 from coe.mapping.fitted import FittedMap, GuardRow, Residual
-from coe.mapping.history import History
 from coe.mapping.outcomes import NONE
-from coe.mapping.store import CELLS, map_path, read_map, residual_path, write_map
+from coe.mapping.store import CELLS, KEPT, map_path, read_map, residual_path, write_map
 
 
 def _map(**changes: object) -> FittedMap:
@@ -188,14 +188,14 @@ def test_a_map_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
 
 
 def test_maps_come_back_in_reverse_order(tmp_path: Path) -> None:
-    live, history = tmp_path / "experts.map", History(tmp_path / ".coe" / "maps")
+    live, history = tmp_path / "experts.map", History(tmp_path / ".coe" / "maps", KEPT)
     for weight in (1.0, 2.0, 3.0):
         history.keep(live)
         write_map(live, _map(price_weight=weight, residual=RESIDUAL if weight == 2 else None))
 
     back = []
     for step in range(3):
-        assert history.has_map == (step < 2)
+        assert history.leads_to_nothing == (step == 2)
         found = history.restore(live)
         back.append(None if found is None else (found.price_weight, found.residual is not None))
 
@@ -203,13 +203,13 @@ def test_maps_come_back_in_reverse_order(tmp_path: Path) -> None:
     assert not live.exists()
     assert not residual_path(live).exists()
     assert len(history) == 0
-    assert not history.has_map
+    assert not history.leads_to_nothing
     with pytest.raises(ConfigError, match="none to go back to"):
         history.restore(live)
 
 
 def test_a_damaged_map_of_the_history_does_not_become_live(tmp_path: Path) -> None:
-    live, history = tmp_path / "experts.map", History(tmp_path / "maps")
+    live, history = tmp_path / "experts.map", History(tmp_path / "maps", KEPT)
     write_map(live, _map(price_weight=1.0))
     history.keep(live)
     write_map(live, _map(price_weight=2.0))

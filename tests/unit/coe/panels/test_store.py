@@ -12,12 +12,12 @@ import pytest
 
 from coe.aggregators import confidence
 from coe.errors import ConfigError
+from coe.history import History
 from coe.jsonfile import digest
 from coe.panels.fitted import AggregatorTest, FittedPanels, Verdict
 from coe.panels.gate import Gain
-from coe.panels.history import History
 from coe.panels.rates import Rates, count
-from coe.panels.store import read_panels, write_curves, write_panels
+from coe.panels.store import KEPT, read_panels, write_curves, write_panels
 from tests.unit.coe.panels.table import outcomes, recording
 
 
@@ -147,7 +147,7 @@ def test_rates_of_some_experts_are_theirs() -> None:
 
 
 def test_one_goes_back_step_by_step(tmp_path: Path) -> None:
-    history, live = History(tmp_path / "kept"), tmp_path / "experts.panels"
+    history, live = History(tmp_path / "kept", KEPT), tmp_path / "experts.panels"
     for at in ("one", "two"):
         history.keep(live)
         write_panels(live, fitted(at))
@@ -163,7 +163,7 @@ def test_one_goes_back_step_by_step(tmp_path: Path) -> None:
 
 
 def test_nobody_goes_back_to_a_damaged_file(tmp_path: Path) -> None:
-    history, live = History(tmp_path / "kept"), tmp_path / "experts.panels"
+    history, live = History(tmp_path / "kept", KEPT), tmp_path / "experts.panels"
     live.write_text("{}")
 
     history.keep(live)
