@@ -249,11 +249,8 @@ def _changes(fitted: FittedMap, settings: Settings) -> Changes | None:
     path = settings.state_folder / FILE
     if not path.exists():
         return None
-    store = DecisionStore.open(path)
-    try:
+    with DecisionStore.open(path) as store:
         return changes(fitted, store.records(), list(store.feedback()))
-    finally:
-        store.close()
 
 
 def _untaken(composition: Composition, settings: Settings) -> list[str]:
@@ -261,15 +258,12 @@ def _untaken(composition: Composition, settings: Settings) -> list[str]:
     path = settings.state_folder / FILE
     if not path.exists():
         return []
-    store = DecisionStore.open(path)
-    try:
+    with DecisionStore.open(path) as store:
         found = [
             conversation.read(record.text, composition.routing.context).turn
             for record in store.records()
             if record.reason in _UNTAKEN and record.text and record.endpoint == "chat/completions"
         ]
-    finally:
-        store.close()
     return list(dict.fromkeys(text for text in reversed(found) if text))[:MOST_PROMPTS]
 
 

@@ -29,14 +29,11 @@ def why(name: str, config: Path | None, *, as_json: bool) -> None:
     path = read_settings(config, None, None).state_folder / FILE
     if not path.exists():
         raise NotFound(f"{path}: no decisions were written here; serve some, or set COE_STATE_DIR")
-    store = DecisionStore.open(path)
-    try:
+    with DecisionStore.open(path) as store:
         record = store.find(name)
         if record is None:
             raise NotFound(f"{path}: no decision `{name:.80}`, nor an answer of that id")
         facts = document(record, store.said(record.id))
-    finally:
-        store.close()
     if as_json:
         print_json(facts)
         return

@@ -100,8 +100,7 @@ class BatchStore:
 
     def page(self, *, limit: int, after: str | None) -> tuple[list[Batch], bool]:
         """Return at most `limit` batches, the newest first, and whether there are more."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_PAGE, (after, after, limit + 1)).fetchall()
+        rows = self._database.rows(_PAGE, (after, after, limit + 1))
         return [_batch(row) for row in rows[:limit]], len(rows) > limit
 
     def cancel(self, batch_id: str, now: float) -> Batch | None:

@@ -49,8 +49,7 @@ class CallStore:
 
         They have just been placed, or all calls that were wanted for them have been made.
         """
-        with self._database.reading() as connection:
-            rows = connection.execute(_DUE, (seq, after, limit)).fetchall()
+        rows = self._database.rows(_DUE, (seq, after, limit))
         return [line_of(row) for row in rows]
 
     def want(self, seq: int, owner: str, number: int, calls: Sequence[Wanted]) -> None:
@@ -64,14 +63,12 @@ class CallStore:
 
     def to_do(self, seq: int, expert: str, after: Place, limit: int) -> list[tuple[Line, str]]:
         """Return the next calls that an expert is to get: the line, and the call's key."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_TO_DO, (seq, expert, *after, limit)).fetchall()
+        rows = self._database.rows(_TO_DO, (seq, expert, *after, limit))
         return [(line_of(row), row["key"]) for row in rows]
 
     def of(self, seq: int, number: int) -> dict[str, Kept]:
         """Return the calls that were made for a line, by key."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_OF, (seq, number)).fetchall()
+        rows = self._database.rows(_OF, (seq, number))
         return {row["key"]: _kept(row) for row in rows}
 
     def record(self, seq: int, owner: str, number: int, kept: Kept, now: float) -> bool:

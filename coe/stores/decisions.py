@@ -11,15 +11,20 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import orjson
 
-from coe.stores.sqlite import Database, Format
+from coe.stores.sqlite import Database, Format, Store
 
 FILE = "decisions.sqlite"
-_PAGE = 1000
+
+LEFT = 499
+"""The status where the client left before the end: nobody's failure."""
+
+SHADOW = "shadow"
+"""The endpoint of a decision that no client asked for: an arm that answered in the shadow."""
+
 
 _DECISIONS = """
 CREATE TABLE decisions (
@@ -96,7 +101,8 @@ class Record:
         at: when the request came, in seconds since the epoch.
         tenant: digest of the client's key; empty where it has none.
         model: the name that the client asked for.
-        status: of HTTP; 499 where the client left.
+        endpoint: as in the path, or `SHADOW`.
+        status: of HTTP; `LEFT` where the client left.
         error: the error's class; empty where there was none.
         prompt: digest of the messages, see `DecisionStore.digest`.
         text: the messages, where they are kept.
@@ -188,27 +194,15 @@ _SAY = (
 )
 
 
-class DecisionStore:
+class DecisionStore(Store):
     """Decisions and feedback in a file; threads and processes may share it."""
 
+    form = _FORMAT
+
     def __init__(self, database: Database) -> None:
-        """Store the file; see `open`."""
-        self._database = database
+        """Store the file, and read the key of its digests; see `open`."""
+        super().__init__(database)
         self._salt = _salt(database)
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the file, and make it (and its folder) where it is absent.
-
-        Raises:
-            ArtefactError: the file is damaged, of another program, or of a newer version.
-            CoEError: it cannot be opened or made.
-        """
-        return cls(Database.open(path, _FORMAT))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def digest(self, messages: object) -> str:
         """Return the digest that a prompt has in this file."""
@@ -224,9 +218,8 @@ class DecisionStore:
     def find(self, name: str) -> Record | None:
         """Return the decision with this id, or the last one whose answer had it; None for none."""
         query = "SELECT * FROM decisions WHERE id = ? OR response_id = ? ORDER BY at DESC LIMIT 1"
-        with self._database.reading() as connection:
-            row = connection.execute(query, (name, name)).fetchone()
-        return None if row is None else _record(row)
+        rows = self._database.rows(query, (name, name))
+        return _record(rows[0]) if rows else None
 
     def owner(self, name: str) -> Owner | None:
         """Return whose decision an id of a decision or of an answer stands for; None for none."""
@@ -241,9 +234,7 @@ class DecisionStore:
     def said(self, decision: str) -> tuple[Feedback, ...]:
         """Return the feedback on a decision, oldest first."""
         query = "SELECT * FROM feedback WHERE decision = ? ORDER BY seq"
-        with self._database.reading() as connection:
-            rows = connection.execute(query, (decision,)).fetchall()
-        return tuple(_feedback(row) for row in rows)
+        return tuple(map(_feedback, self._database.rows(query, (decision,))))
 
     def records(self, *, since: float = 0.0, experiment: str | None = None) -> Iterator[Record]:
         """Yield decisions, oldest first; between two pages others may write.
@@ -252,22 +243,14 @@ class DecisionStore:
             since: of requests that came at or after this, in seconds since the epoch.
             experiment: only those that took part in it.
         """
-        where = "seq > ? AND at >= ?"
+        where = "at >= ?"
         values: tuple[Any, ...] = (since,)
         if experiment is not None:
             # An arm is written as JSON; a quoted name cannot be part of another one.
             where += " AND instr(arms, ?) > 0"
             values = (since, orjson.dumps(experiment).decode() + ":")
-        query = f"SELECT * FROM decisions WHERE {where} ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
-        after = 0
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(query, (after, *values)).fetchall()
-            for row in rows:
-                after = row["seq"]
-                yield _record(row)
-            if len(rows) < _PAGE:
-                return
+        query = f"SELECT * FROM decisions WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - ours
+        yield from map(_record, self._database.paged(query, values, key="seq"))
 
     def page(self, after: int, limit: int) -> list[tuple[int, Record]]:
         """Return decisions that took part in an experiment, in the order of writing.
@@ -280,25 +263,15 @@ class DecisionStore:
             Each with its number.
         """
         query = "SELECT * FROM decisions WHERE seq > ? AND arms != '{}' ORDER BY seq LIMIT ?"
-        with self._database.reading() as connection:
-            rows = connection.execute(query, (after, limit)).fetchall()
-        return [(row["seq"], _record(row)) for row in rows]
+        return [(row["seq"], _record(row)) for row in self._database.rows(query, (after, limit))]
 
     def feedback(self, *, since: float = 0.0) -> Iterator[Feedback]:
         """Yield the feedback on decisions that were made at or after `since`, oldest first."""
         query = (
             "SELECT feedback.* FROM feedback JOIN decisions ON decisions.id = feedback.decision"
-            " WHERE feedback.seq > ? AND decisions.at >= ? ORDER BY feedback.seq LIMIT ?"
+            " WHERE decisions.at >= ? AND feedback.seq > ? ORDER BY feedback.seq LIMIT ?"
         )
-        after = 0
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(query, (after, since, _PAGE)).fetchall()
-            for row in rows:
-                after = row["seq"]
-                yield _feedback(row)
-            if len(rows) < _PAGE:
-                return
+        yield from map(_feedback, self._database.paged(query, (since,), key="seq"))
 
     def spend(self, experiment: str, day: str, amount: float, cap: float) -> bool:
         """Take an amount out of an experiment's money for a day; False where that passes the cap.

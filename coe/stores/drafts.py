@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from coe.stores.sqlite import Database, Format
+from coe.stores.sqlite import Format, Store
 
 FILE = "drafts.sqlite"
-
-_PAGE = 2000  # rows that are read at once; between two pages others may write
 
 _DRAFTS = """
 CREATE TABLE drafts (
@@ -31,8 +27,8 @@ CREATE TABLE drafts (
     UNIQUE (expert, revision, prompt, sample)
 )
 """
-_FORMAT = Format(  # its mark spells "CoED"
-    what="drafts", mark=0x436F4544, version=1, tables=(_DRAFTS,)
+_FORMAT = Format(  # its mark spells "CoEW": what was written
+    what="drafts", mark=0x436F4557, version=1, tables=(_DRAFTS,)
 )
 
 
@@ -56,39 +52,10 @@ class ScoredDraft:
     logprob: float | None = None
 
 
-class DraftStore:
+class DraftStore(Store):
     """Drafts in a file; threads and processes may share it."""
 
-    def __init__(self, database: Database) -> None:
-        """Store the file; see `open`."""
-        self._database = database
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the file, and make it (and its folder) where it is absent.
-
-        Raises:
-            ArtefactError: the file is damaged, of another program, or of a newer version.
-            CoEError: it cannot be opened or made.
-        """
-        return cls(Database.open(path, _FORMAT))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
+    form = _FORMAT
 
     def add(self, drafts: Iterable[ScoredDraft]) -> None:
         """Add drafts, all or none; a later one takes the place of the same sample's."""
@@ -97,28 +64,23 @@ class DraftStore:
 
     def read(self, revisions: Mapping[str, str]) -> Iterator[ScoredDraft]:
         """Yield the drafts of these revisions, by expert, in the order in which they were added."""
-        last = 0
-        while page := self._page(_READ, (last, _PAGE)):
-            last = page[-1][0]
-            for _, prompt, expert, revision, sample, text, score, logprob in page:
-                if revisions.get(expert) == revision:
-                    yield ScoredDraft(
-                        prompt=prompt,
-                        expert=expert,
-                        revision=revision,
-                        sample=sample,
-                        text=text,
-                        score=score,
-                        logprob=logprob,
-                    )
+        for _, prompt, expert, revision, sample, text, score, logprob in self._database.paged(
+            _READ, key="id"
+        ):
+            if revisions.get(expert) == revision:
+                yield ScoredDraft(
+                    prompt=prompt,
+                    expert=expert,
+                    revision=revision,
+                    sample=sample,
+                    text=text,
+                    score=score,
+                    logprob=logprob,
+                )
 
     def done(self, expert: str, revision: str) -> frozenset[tuple[str, int]]:
         """Return the prompts, by digest, and the samples of them that are there already."""
-        return frozenset(map(tuple, self._page(_DONE, (expert, revision))))
-
-    def _page(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
-        with self._database.reading() as connection:
-            return connection.execute(statement, values).fetchall()
+        return frozenset(map(tuple, self._database.rows(_DONE, (expert, revision))))
 
 
 def _row(draft: ScoredDraft) -> tuple[Any, ...]:

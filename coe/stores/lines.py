@@ -51,7 +51,6 @@ TABLES = (
 ) WITHOUT ROWID""",
 )
 
-_PAGE = 200
 _PURGED = 1000
 _NOBODY = ""  # no expert answers the line alone: it has a panel
 
@@ -95,8 +94,7 @@ class LineStore:
 
     def unplaced(self, seq: int, limit: int) -> list[Line]:
         """Return the first lines that nobody was chosen for."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_UNPLACED, (seq, limit)).fetchall()
+        rows = self._database.rows(_UNPLACED, (seq, limit))
         return [line_of(row) for row in rows]
 
     def place(self, seq: int, owner: str, placements: Sequence[Placement]) -> None:
@@ -143,14 +141,12 @@ class LineStore:
 
     def groups(self, seq: int) -> tuple[Group, ...]:
         """Return the groups of a batch, the one that worked last at the end."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_GROUPS, (seq,)).fetchall()
+        rows = self._database.rows(_GROUPS, (seq,))
         return tuple(Group(**dict(row)) for row in rows)
 
     def to_do(self, seq: int, expert: str, after: int, limit: int) -> list[Line]:
         """Return the next lines of an expert's group that are not done, in the file's order."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_TO_DO, (seq, expert, after, limit)).fetchall()
+        rows = self._database.rows(_TO_DO, (seq, expert, after, limit))
         return [line_of(row) for row in rows]
 
     def record(self, seq: int, owner: str, outcome: Outcome, now: float) -> None:
@@ -195,15 +191,7 @@ class LineStore:
 
     def not_done(self, seq: int) -> Iterator[Line]:
         """Yield the lines that were not run, in the file's order; a page at a time in memory."""
-        after = 0
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(_NOT_DONE, (seq, after, _PAGE)).fetchall()
-            for row in rows:
-                yield line_of(row)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1]["number"]
+        yield from map(line_of, self._database.paged(_NOT_DONE, (seq,), key="number"))
 
     def purge(self) -> bool:
         """Delete some lines of batches that have ended: their files hold them. True if any were."""

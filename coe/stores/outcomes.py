@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import orjson
 
 from coe.errors import ArtefactError
 from coe.mapping.outcomes import Outcome, OutcomeMatrix, Source, matrix
-from coe.stores.sqlite import Database, Format
+from coe.stores.sqlite import Format, Store
 
 FILE = "outcomes.sqlite"
 
-_PAGE = 2000  # rows that are read at once; between two pages others may write
+_NAMED = 2000  # prompts that are asked for at once
 
 _PROMPTS = """
 CREATE TABLE prompts (
@@ -83,44 +81,10 @@ class Count(NamedTuple):
     latest: float
 
 
-class OutcomeStore:
+class OutcomeStore(Store):
     """Outcomes in a file; threads and processes may share it."""
 
-    def __init__(self, database: Database) -> None:
-        """Store the file; see `open`."""
-        self._database = database
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the file, and make it (and its folder) where it is absent.
-
-        Raises:
-            ArtefactError: the file is damaged, of another program, or of a newer version.
-            CoEError: it cannot be opened or made.
-        """
-        return cls(Database.open(path, _FORMAT))
-
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return self._database.path
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
+    form = _FORMAT
 
     def add(self, outcomes: Iterable[Outcome], *, router: str = "") -> None:
         """Add outcomes, all or none. The same prompt, expert, revision and source is kept once.
@@ -168,18 +132,11 @@ class OutcomeStore:
             ArtefactError: the file is damaged.
         """
         where, values = _where(experts, sources, since)
-        last = 0
-        while page := self._page(_READ.format(where=where), (*values, last, _PAGE)):
-            last = page[-1][0]
-            for _, *row in page:
-                outcome = self._outcome(row)
-                wanted = (revisions or {}).get(outcome.expert, outcome.revision)
-                if outcome.revision == wanted:
-                    yield outcome
-
-    def _page(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        with self._database.reading() as connection:
-            return connection.execute(statement, values).fetchall()
+        for _, *row in self._database.paged(_READ.format(where=where), values, key="id"):
+            outcome = self._outcome(row)
+            wanted = (revisions or {}).get(outcome.expert, outcome.revision)
+            if outcome.revision == wanted:
+                yield outcome
 
     def matrix(
         self,
@@ -196,24 +153,21 @@ class OutcomeStore:
 
     def done(self, expert: str, revision: str, source: Source) -> frozenset[str]:
         """Return the digests of the prompts whose outcome is there already."""
-        rows = self._page(_DONE, (expert, revision, source))
+        rows = self._database.rows(_DONE, (expert, revision, source))
         return frozenset(digest for (digest,) in rows)
 
     def prompts(self, digests: Iterable[str] | None = None) -> Iterator[Prompt]:
         """Yield what is known of prompts; of all of them where none are named."""
         if digests is None:
-            last = ""
-            while page := self._page(_ALL_PROMPTS, (last, _PAGE)):
-                last = page[-1][0]
-                yield from map(self._prompt, page)
+            yield from map(self._prompt, self._database.paged(_ALL_PROMPTS, key="digest", first=""))
             return
         left = iter(digests)
-        while names := list(islice(left, _PAGE)):
-            yield from map(self._prompt, self._page(_SOME_PROMPTS, (_list(names),)))
+        while names := list(islice(left, _NAMED)):
+            yield from map(self._prompt, self._database.rows(_SOME_PROMPTS, (_list(names),)))
 
     def counts(self) -> tuple[Count, ...]:
         """Return how much there is, by expert, revision and source."""
-        return tuple(Count(*row) for row in self._page(_COUNTS, ()))
+        return tuple(Count(*row) for row in self._database.rows(_COUNTS, ()))
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
         prompt, expert, revision, source, score, cost, latency_s, at, category, shares = row

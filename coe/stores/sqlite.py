@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
-from typing import Self
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 from coe.errors import ArtefactError, CoEError
 
 _WAIT_S = 30.0  # for another process that writes
+_PAGE = 1000  # rows that are read at once where all are gone through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,76 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Return the rows that a statement finds."""
+        with self.reading() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def paged(
+        self, statement: str, values: Sequence[Any] = (), *, key: str, first: int | str = 0
+    ) -> Iterator[sqlite3.Row]:
+        """Yield the rows that a statement finds; between two pages others may write.
+
+        Args:
+            statement: ends with `... KEY > ? ORDER BY KEY LIMIT ?`.
+            values: of its other parameters, which come before those two.
+            key: the column by which the rows are ordered.
+            first: yield what comes after it.
+        """
+        while True:
+            rows = self.rows(statement, (*values, first, _PAGE))
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            first = rows[-1][key]
+
+
+class Store:
+    """What is kept in a file of its own; threads and processes may share it.
+
+    Attributes:
+        form: what the file holds; each store names its own.
+    """
+
+    form: ClassVar[Format]
+
+    def __init__(self, database: Database) -> None:
+        """Store the file; see `open`."""
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file, and make it (and its folder) where it is absent.
+
+        Raises:
+            ArtefactError: the file is damaged, of another program, or of a version that cannot be
+                read.
+            CoEError: it cannot be opened or made.
+        """
+        return cls(Database.open(path, cls.form))
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
 
 
 def _prepare(path: Path, connection: sqlite3.Connection, form: Format) -> None:
