@@ -159,6 +159,8 @@ def test_every_call_is_made_once_and_each_expert_has_its_turn_once_a_round(
         if isinstance(found, Said):
             told = orjson.loads(found.body)
             calls = told["coe"]["provenance"]["calls"]
+            paid = [call for call in calls if "max_cost" not in call.get("reason", "")]
+            assert len(paid) == len(line.results)
             asked = [call for call in calls if call["prompt_tokens"] is not None]
             assert (told["usage"] or {}).get("prompt_tokens", 0) == 3 * len(asked)
         if line.panel == "capped" and isinstance(found, Said):
