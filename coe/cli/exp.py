@@ -98,7 +98,8 @@ def read_report(one: Experiment, settings: Settings, *, now: float) -> Report:
     store = _log(settings)
     try:
         records = list(store.records(experiment=one.name))
-        since = records[0].at if records else now
+        # They are written in the order in which they ended: the first to come may be a later one.
+        since = min((record.at for record in records), default=now)
         feedback = list(store.feedback(since=since))
     finally:
         store.close()

@@ -200,3 +200,17 @@ def test_power(coe: Coe) -> None:
     assert wrong.returncode == 2
     assert "--base 0.6" in wrong.stderr
     assert coe("exp", "power", "--effect", "0.5", "--base", "0.6").returncode == 2
+
+
+def test_feedback_on_a_request_that_ended_after_later_ones_counts(folder: Path, coe: Coe) -> None:
+    store = DecisionStore.open(folder / ".coe" / FILE)
+    now = time.time() - 60
+    for at, name in ((2, "late"), (1, "early")):  # written as they ended
+        detail = {"units": {"swap": name}}
+        store.add([Record(id=name, at=now + at, arms={"swap": "control"}, detail=detail)])
+        store.say(Feedback(decision=name, at=now + 3, value=1.0))
+    store.close()
+
+    out = coe("exp", "report", "swap", "--json").stdout
+    control, _ = json.loads(out)["arms"]
+    assert control["said"] == control["units"] == 2
