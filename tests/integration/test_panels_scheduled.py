@@ -16,6 +16,7 @@ import pytest
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Running, Serve
+from .test_batches import Desk, request
 from .test_panels import HELLO, Scripted, ask, provenance, statuses, until
 from .test_scheduling import Held
 
@@ -75,6 +76,23 @@ async def test_two_panels_at_once_swap_no_more_than_they_must(
             assert [status for *_, status in statuses(answer)] == ["used", "used", "used", "answer"]
         loads = [move for move in backend.moves if move[0] == "+"]
         assert len(loads) <= 5
+        assert busy(running) == 0
+
+
+async def test_in_a_batch_each_member_is_loaded_once_and_then_the_writer(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with (
+        served(serve, upstream, ", how: write") as (running, backend, _),
+        Desk(running) as desk,
+    ):
+        lines = [request(number, f"question {number}", "coe/trio") for number in range(12)]
+        done = await desk.end(await desk.begin(lines))
+
+        assert done.request_counts is not None
+        assert done.request_counts.completed == 12
+        assert [name for sign, name in backend.moves if sign == "+"] == ["a", "b", "c", "a"]
+        assert upstream.received == 48
         assert busy(running) == 0
 
 
