@@ -1,8 +1,10 @@
 """The path of a request, top to bottom. Read this first.
 
-parse (coe.api.wire) -> route -> plan -> schedule -> open -> render (coe.api.chat)
+parse (coe.api.wire) -> deal -> route -> plan -> schedule -> open -> render (coe.api.inference)
 
-Only calls for backends whose memory is managed are scheduled; see `coe.scheduler.loop`.
+Only requests that an experiment splits are dealt to an arm, and only calls for backends whose
+memory is managed are scheduled; see `coe.scheduler.loop`. Where the plan has a panel,
+`coe.drafting.sitting` opens it.
 """
 
 from __future__ import annotations

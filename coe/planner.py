@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # numpy is loaded by who reads a map, and by nobody else
 
 AUTO = "coe/auto"
 PREFIX = "coe/"
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""What a request calls the most new tokens of its answer."""
+
 NO_MAP = "no map was fitted and applied: the written ranking holds"
 
 
@@ -372,7 +375,7 @@ def call_of(composition: Composition, name: str, expert: Expert, query: Query) -
         # Only ever less than the client asked for: raising its limit would cost it money.
         over = {
             key: expert.max_output
-            for key in ("max_tokens", "max_completion_tokens")
+            for key in LIMITS
             if isinstance(limit := body.get(key), int) and limit > expert.max_output
         }
         body = {**body, **over} if over else body

@@ -31,7 +31,7 @@ from coe.drafting.reading import draft_of, parsed
 from coe.drafts import Remark
 from coe.errors import CoEError
 from coe.pipeline import Gateway
-from coe.stores.decisions import Feedback
+from coe.stores.decisions import SHADOW, Feedback
 from coe.trials import opted_out, sampled, takes_part
 from coe.types import Answer, Decision, Plan, Query
 
@@ -42,7 +42,6 @@ _MOST_WAITING = 100
 _TYPICAL_TOKENS = 500
 """Of an answer without a limit, for what a shadow may cost before it has."""
 _PER_TOKEN = 4  # characters
-_ENDPOINT = "shadow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +196,7 @@ class Shadows:
             tenant=key_of(query.headers),
             status=200,
             took_s=0.0,
-            endpoint=_ENDPOINT,
+            endpoint=SHADOW,
         )
         started = time.perf_counter()
         claim = Claim(lane="bulk")

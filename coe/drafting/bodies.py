@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 
 from coe import planner
-from coe.composition import Composition, Expert
-from coe.composition.values import MILLION
+from coe.composition import Composition, Cost, Expert
 from coe.drafting.budget import LEAST_TOKENS, Grant, Offer
 from coe.drafts import Member, Question, Write
 from coe.types import Call, PanelPlan, Query
@@ -18,10 +17,10 @@ from coe.types import Call, PanelPlan, Query
 SAMPLE_TEMPERATURE = 0.7
 """Of a member that is asked again where nobody says: else it would say the same again."""
 
-_LIMITS = ("max_completion_tokens", "max_tokens")
+PER_MESSAGE = 16
+"""Tokens that a chat template puts around a message, at most."""
+
 _WHOLE = ("stream", "stream_options", "n")  # drafts are read as a whole, and are one answer each
-_PER = 1_000_000
-_PER_MESSAGE = 16  # tokens that a chat template puts around a message, at most
 _PER_PICTURE = 4096  # tokens of a picture that is not in the body itself
 
 
@@ -104,16 +103,17 @@ def offer_of(call: Call, expert: Expert) -> Offer:
     No token stands for less than a byte of the body, which holds all that the model is shown, but
     for what a prompt program adds to each of its calls.
     """
-    cost, body = expert.cost, call.body
-    if cost is None or cost.input is None or cost.output is None:
-        return Offer(prompt=float("inf"))
+    cost, body = expert.cost or Cost(), call.body
     messages: Sequence[Any] = body.get("messages") or ()
     sent = len(orjson.dumps(body)) + sum(_around(message) for message in messages) + expert.added
+    prompt, token = cost.of(sent, 0), cost.of(0, 1)
+    if prompt is None or token is None:
+        return Offer(prompt=float("inf"))
     most = [expert.max_output] if expert.max_output is not None else []
     most += [expert.context - sent] if expert.context is not None else []
     return Offer(
-        prompt=cost.input * sent / MILLION * expert.calls,
-        token=cost.output / MILLION * expert.calls,
+        prompt=prompt * expert.calls,
+        token=token * expert.calls,
         limit=_limit(body),
         ceiling=max(min(most), LEAST_TOKENS) if most else None,
     )
@@ -125,9 +125,9 @@ def _around(message: Any) -> int:
     pictures: int = sum(
         isinstance(part, Mapping) and part.get("type") == "image_url" for part in parts
     )
-    return _PER_MESSAGE + _PER_PICTURE * pictures
+    return PER_MESSAGE + _PER_PICTURE * pictures
 
 
 def _limit(body: Mapping[str, Any]) -> int | None:
-    limits = [value for key in _LIMITS if isinstance(value := body.get(key), int)]
+    limits = [value for key in planner.LIMITS if isinstance(value := body.get(key), int)]
     return min(limits) if limits else None

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from coe.learning.drift import Mix, PageHinkley
 from coe.learning.health import Health
 from coe.mapping import NONE, FittedMap
-from coe.reporting.gather import SHADOW
-from coe.stores.decisions import Feedback, Record
+from coe.stores.decisions import SHADOW, Feedback, Record
 
 _ROUTED = frozenset({"matched", "below-threshold", "ambiguous"})
 

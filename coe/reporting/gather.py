@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from coe.composition import Experiment
-from coe.stores.decisions import Feedback, Record
+from coe.stores.decisions import LEFT, SHADOW, Feedback, Record
 
-LEFT = 499
-"""The client went away; nobody's failure."""
-FAILED = 500
-SHADOW = "shadow"
+FAILED = 500  # from here on it was not the client's doing
 
 
 @dataclass(slots=True, kw_only=True)

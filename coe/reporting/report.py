@@ -18,7 +18,8 @@ from coe.experiments.quantiles import Sketch, fewest
 from coe.experiments.rule import decide
 from coe.experiments.summary import Moments, Summary
 from coe.experiments.verdict import Verdict
-from coe.reporting.gather import SHADOW, Gathered, Unit
+from coe.reporting.gather import Gathered, Unit
+from coe.stores.decisions import SHADOW
 
 POINTS = 60
 """Looks that the course of an effect is drawn by."""

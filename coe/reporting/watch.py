@@ -22,9 +22,9 @@ from coe.experiments.quantiles import Sketch
 from coe.experiments.rule import decide
 from coe.experiments.summary import Moments, Summary
 from coe.experiments.verdict import Verdict
-from coe.reporting.gather import FAILED, LEFT, SHADOW
+from coe.reporting.gather import FAILED
 from coe.reporting.report import plan_of
-from coe.stores.decisions import Record
+from coe.stores.decisions import LEFT, SHADOW, Record
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from coe.asking import Reply
 from coe.composition import Cost, Expert
+from coe.drafting.bodies import PER_MESSAGE
+from coe.planner import LIMITS
 from coe.scoring.rows import Row
 
 TYPICAL_ANSWER = 300
 """Tokens of an answer of which nothing is known, for estimates."""
-
-_PER = 1_000_000
-_PER_MESSAGE = 16  # tokens that a chat template puts around a message, at most
-_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def currency_of(experts: Iterable[Expert]) -> str:
@@ -57,7 +55,7 @@ def characters(messages: Iterable[Mapping[str, Any]]) -> int:
 def answer_limit(expert: Expert, body: Mapping[str, Any]) -> int | None:
     """Return the most tokens that an answer may have; None where there is no limit."""
     asked = {**expert.defaults, **body, **expert.force}
-    limits = [asked[key] for key in _LIMITS if isinstance(asked.get(key), int)]
+    limits = [asked[key] for key in LIMITS if isinstance(asked.get(key), int)]
     if expert.max_output is not None and limits:  # it only ever lowers a limit that was asked for
         limits.append(expert.max_output)
     return min(limits) if limits else None
@@ -81,7 +79,7 @@ def at_most(expert: Expert, messages: Iterable[Mapping[str, Any]], limit: int) -
     """
     rows = list(messages)
     tokens = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(rows))
-    tokens += _PER_MESSAGE * len(rows) + expert.added
+    tokens += PER_MESSAGE * len(rows) + expert.added
     return (price(expert.cost, tokens, limit) or 0.0) * expert.calls
 
 
