@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -58,6 +59,17 @@ LISTENS = re.compile(rb"DevTools listening on (\S+)")
 def installed() -> str | None:
     """Return the path of a Chromium, or None."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+MARKS = [  # of tests that look through it
+    pytest.mark.anyio,
+    pytest.mark.timeout(240),  # it takes seconds to start, and more on a busy machine
+    pytest.mark.skipif(
+        installed() is None,
+        reason="the page is looked at in no browser: there is no Chromium here "
+        "(Debian: apt-get install chromium)",
+    ),
+]
 
 
 @dataclass

@@ -16,15 +16,7 @@ from coe.reporting.report import report
 from coe.stores.decisions import Feedback, Record
 from tests.e2e import browser
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.timeout(240),  # a browser takes seconds to start, and more on a busy machine
-    pytest.mark.skipif(
-        browser.installed() is None,
-        reason="the report's page is looked at in no browser: there is no Chromium here "
-        "(Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = browser.MARKS
 
 LONG = "an-arm-whose-name-was-written-in-full-" + "m" * 60
 PLOTS = """

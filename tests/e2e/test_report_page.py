@@ -13,15 +13,7 @@ from tests.e2e import browser
 
 Coe = Callable[..., subprocess.CompletedProcess[str]]
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.timeout(240),  # a browser takes seconds to start, and more on a busy machine
-    pytest.mark.skipif(
-        browser.installed() is None,
-        reason="the report's page is looked at in no browser: there is no Chromium here "
-        "(Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = browser.MARKS
 
 LONG = "a-very-long-category-name-that-somebody-wrote-in-full-and-then-" + "m" * 60
 CITIES = ("Bern", "Rome", "Oslo", "Lima", "Cairo", "Delhi", "Ulm", "Lyon", "Turin", "Kyoto")

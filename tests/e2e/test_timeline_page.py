@@ -20,15 +20,7 @@ from tests.e2e import browser
 
 Coe = Callable[..., subprocess.CompletedProcess[str]]
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.timeout(240),  # a browser takes seconds to start, and more on a busy machine
-    pytest.mark.skipif(
-        browser.installed() is None,
-        reason="the timelines are looked at in no browser: there is no Chromium here "
-        "(Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = browser.MARKS
 
 LONG = "an-expert-whose-name-was-written-in-full-" + "m" * 60
 # Of each picture: its size, what of it is drawn, and texts that lie outside of it.
