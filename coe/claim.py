@@ -11,7 +11,7 @@ from coe.errors import InvalidRequest
 from coe.scheduler.events import LANES, Lane
 from coe.scheduler.loop import Told
 
-AUTHORIZATION = b"authorization"
+AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 LANE, DEADLINE = b"x-coe-lane", b"x-coe-deadline-ms"
 _MOST_MS = 86_400_000
 
@@ -45,26 +45,31 @@ def claim_of(headers: Sequence[tuple[bytes, bytes]], told: Told | None = None) -
     Raises:
         InvalidRequest: a lane that there is not, or a deadline that is no number.
     """
-    key, due_s = "", None
+    due_s: float | None = None
     lane: Lane | None = "interactive"
     for name, value in headers:
-        if name == AUTHORIZATION:
-            key = _digest(value)
-        elif name == LANE:
+        if name == LANE:
             lane = next((one for one in LANES if one.encode() == value.strip().lower()), None)
             if lane is None:
                 raise InvalidRequest(f"x-coe-lane is {' or '.join(LANES)}", param="x-coe-lane")
         elif name == DEADLINE:
             due_s = time.monotonic() + _milliseconds(value) / 1000
-    return Claim(key, lane or "interactive", due_s, told)
+    return Claim(key_of(headers), lane or "interactive", due_s, told)
 
 
 def key_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Return a digest of the client's credentials; empty where it has none."""
+    """Return a digest of the client's credentials; empty where it has none.
+
+    A key is the same key as a bearer token of `authorization` and alone in `x-api-key`, which is
+    where Anthropic's clients put it; the former goes first.
+    """
+    key = b""
     for name, value in headers:
         if name == AUTHORIZATION:
             return _digest(value)
-    return ""
+        if name == API_KEY:
+            key = value
+    return _digest(b"Bearer " + key) if key else ""
 
 
 def _digest(credentials: bytes) -> str:

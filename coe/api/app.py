@@ -1,4 +1,4 @@
-"""The ASGI application: two hot endpoints in front of a FastAPI app for everything else."""
+"""The ASGI application: the hot endpoints in front of a FastAPI app for everything else."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from coe import __version__, pipeline
 from coe.api import decisions, embeddings, errors, experts, scheduling, wire
 from coe.api.body import Receive, Scope
 from coe.api.bulk import Bulk
+from coe.api.dialects.endpoints import endpoints as dialects
 from coe.api.inference import After, Inference, Send
 from coe.api.openapi import describe
 from coe.api.operations import endpoints
@@ -57,7 +58,11 @@ class App:
         embed = Inference(
             "embeddings", live, settings, embeddings.parse, embeddings.open_answer, after
         )
-        endpoints = {"/v1/chat/completions": chat, "/v1/embeddings": embed}
+        endpoints = {
+            "/v1/chat/completions": chat,
+            "/v1/embeddings": embed,
+            **dialects(live, settings, after),
+        }
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
         watch = Watch(lambda: live.composition, log, partial(_pause, live))
         live.telemetry.watch = watch

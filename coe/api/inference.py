@@ -51,9 +51,12 @@ class After(NamedTuple):
 
 
 class Inference:
-    """An OpenAI endpoint that asks experts: `parse` makes the query, `open_answer` the answer."""
+    """An endpoint that asks experts: `parse` makes the query, `open_answer` the answer.
 
-    def __init__(
+    `exchange` is how it is sent, for endpoints that speak another API than OpenAI's.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an endpoint is made of, in one place: the app
         self,
         name: str,
         live: Live,
@@ -61,8 +64,11 @@ class Inference:
         parse: Parse,
         open_answer: Open,
         after: After,
+        *,
+        exchange: type[Exchange] | None = None,
     ) -> None:
         self._name = name
+        self._exchange = exchange or Exchange
         self._after = after
         self._live = live
         self._telemetry = live.telemetry
@@ -74,7 +80,7 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
-        exchange = _Exchange(self._name, scope, send, self._telemetry, self._after.log)
+        exchange = self._exchange(self._name, scope, send, self._telemetry, self._after.log)
         self._in_flight += 1
         self._telemetry.in_flight += 1
         self._telemetry.begun += 1
@@ -94,7 +100,7 @@ class Inference:
             self._telemetry.in_flight -= 1
             exchange.finish()
 
-    async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
+    async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         settings = self._settings
         raw = await read_body(scope, receive, settings.max_body_bytes)
         if self._in_flight > settings.max_in_flight:
@@ -111,8 +117,11 @@ class Inference:
                 self._after.shadows.offer(gateway, answer)
 
 
-class _Exchange:
+class Exchange:
     """One request and its response: ids, clock, and what has been sent."""
+
+    END = b"data: [DONE]\n\n"
+    """What follows the last frame of a streamed answer."""
 
     def __init__(
         self, endpoint: str, scope: Scope, send: Send, telemetry: Telemetry, log: DecisionLog
@@ -165,7 +174,7 @@ class _Exchange:
                 await self._body(piece, more=True)
         finally:
             await answer.frames.aclose()
-        await self._body(b"data: [DONE]\n\n", more=False)
+        await self._body(self.END, more=False)
 
     async def tell(self, words: str) -> None:
         """Tell a client that waits for a stream what it waits for, as a comment of the stream.
@@ -189,12 +198,20 @@ class _Exchange:
         self.status, self._error = error.status, error
         if self._headers_sent:
             self._telemetry.aborted("upstream")
-            await self._body(errors.frame(error), more=False)
+            await self._body(self.broken(error), more=False)
             return
-        payload = orjson.dumps(errors.body(error))
+        payload = orjson.dumps(self.refused(error))
         headers = errors.headers(error, self.request_id)
         await self._start([*headers, (b"content-length", b"%d" % len(payload))])
         await self._body(payload, more=False)
+
+    def refused(self, error: CoEError) -> dict[str, object]:
+        """Return the body of an error."""
+        return errors.body(error)
+
+    def broken(self, error: CoEError) -> bytes:
+        """Return the frame that tells of a failure after the headers."""
+        return errors.frame(error)
 
     def finish(self) -> None:
         """Report the request as ended."""

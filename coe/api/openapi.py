@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from fastapi import FastAPI
 
+from coe.api.dialects.endpoints import PAGES
 from coe.types import Chosen, Reason
 
 _EXPLAIN = {
@@ -75,6 +76,8 @@ def describe(app: FastAPI) -> None:
                 },
             ),
         )
+        for path, page in PAGES.items():
+            document["paths"].setdefault(path, _post(*page))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -96,8 +99,8 @@ def _post(
                     "headers": _EXPLAIN,
                     "content": {"application/json": {}, "text/event-stream": {}},
                 },
-                "4XX": {"description": "OpenAI's error object; the request cannot be served"},
-                "5XX": {"description": "OpenAI's error object; x-coe-error-origin says whose"},
+                "4XX": {"description": "an error object; the request cannot be served"},
+                "5XX": {"description": "an error object; x-coe-error-origin says whose"},
             },
         }
     }

@@ -6,6 +6,7 @@ A name is a behaviour, with its numbers in it. Every other name is an ordinary m
     chunks-200, chunks-200x64  so many chunks, each of so many letters, sent at once
     slow-first-5s, slow-token-100ms  late to start; late with each chunk
     n-3, tools, reasoning, refusal, logprobs  other kinds of answers
+    length  an answer that stops at its limit
     error-503, error-429-retry-after-ms-50, error-429-retry-after-2  refused
     error-400-context, error-vllm-context  refused, because the prompt is too long
     error-401-secret  refused with a key, an address and a stack trace in the message
@@ -187,6 +188,19 @@ def _many(ask: Ask, n: str) -> list[Step]:
     return answers.ordinary(replace(ask, n=int(n)))
 
 
+def _length(ask: Ask) -> list[Step]:
+    """Return an ordinary answer that stops at its limit."""
+    values = wire.chunks(ask, answers.text(ask))
+    if not ask.stream:
+        values = [wire.completion(ask, answers.text(ask))]
+    for value in values:
+        for choice in value["choices"]:
+            choice["finish_reason"] = choice["finish_reason"] and "length"
+    if ask.stream:
+        return [answers.streamed([*[wire.frame(value) for value in values], DONE])]
+    return [Send(wire.http(200, orjson.dumps(values[0])))]
+
+
 def _huge(ask: Ask) -> list[Step]:
     return _chunks(ask, "1", str(1 << 20))
 
@@ -229,6 +243,7 @@ _BEHAVIOURS: Sequence[tuple[re.Pattern[str], Callable[..., list[Step]]]] = tuple
         (r"split-bytes", _split_bytes),
         (r"(tools|reasoning|refusal|logprobs|no-model|model-last|renamed)", _changed),
         (r"n-(\d+)", _many),
+        (r"length", _length),
         (r"huge", _huge),
         (r"(continue-100|close-after|stray)", _around),
     )

@@ -142,3 +142,35 @@ class _Server(uvicorn.Server):
 async def upstream() -> AsyncIterator[FakeUpstream]:
     async with FakeUpstream() as fake:
         yield fake
+
+
+_TWO_EXPERTS = """
+version: 1
+backends: {{up: "{url}"}}
+experts:
+  good: {{backend: up, model: ok, capabilities: [tools, vision, json]}}
+  behaves: {{backend: up, model: "{model}", capabilities: [tools, vision, json]}}
+default: good
+timeouts: {{connect: 2s, first_token: 5s, idle: 5s, total: 20s}}
+"""
+
+
+class Gateways:
+    """Starts gateways whose expert `behaves` does what a test wants."""
+
+    def __init__(self, serve: Serve, upstream: FakeUpstream) -> None:
+        self._serve = serve
+        self.upstream = upstream
+
+    def start(self, behaviour: str = "ok", **settings: Any) -> AbstractAsyncContextManager[Running]:
+        return self._serve(_TWO_EXPERTS.format(url=self.upstream.url, model=behaviour), **settings)
+
+    @property
+    def sent(self) -> Any:
+        """The body of the last request to the upstream."""
+        return self.upstream.requests[-1].json
+
+
+@pytest.fixture
+def gateways(serve: Serve, upstream: FakeUpstream) -> Gateways:
+    return Gateways(serve, upstream)

@@ -1,0 +1,70 @@
+"""/v1/messages/count_tokens: how long a prompt is, as far as the gateway can tell."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+
+from coe import planner
+from coe.api import errors, wire
+from coe.api.body import Receive, Scope, header, read_body
+from coe.api.dialects.messages import failures
+from coe.api.dialects.messages.request import parse_counting
+from coe.api.inference import Send
+from coe.errors import CoEError
+from coe.live import Live
+from coe.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_CHARS_PER_TOKEN = 4
+
+
+class Counting:
+    """A plain ASGI endpoint. It estimates, as routing does: no expert is asked."""
+
+    def __init__(self, live: Live, settings: Settings) -> None:
+        self._live = live
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        query_id = wire.new_id()
+        request_id = wire.request_id(header(scope, b"x-request-id"), query_id)
+        status, rows = (
+            200,
+            [
+                (b"content-type", b"application/json"),
+                (b"x-request-id", request_id.encode()),
+            ],
+        )
+        try:
+            count = await self._count(scope, receive, query_id)
+            body: dict[str, Any] = {"input_tokens": count}
+        except CoEError as error:
+            status, rows = error.status, errors.headers(error, request_id)
+            body = failures.body(error, request_id)
+        except Exception:  # the HTTP boundary: a bug is a 500, not a broken connection
+            logger.exception("request %s failed", query_id)
+            bug = CoEError("internal error; the gateway's log has the details")
+            status, rows = bug.status, errors.headers(bug, request_id)
+            body = failures.body(bug, request_id)
+        payload = orjson.dumps(body)
+        rows += [(b"request-id", request_id.encode()), (b"content-length", b"%d" % len(payload))]
+        await send({"type": "http.response.start", "status": status, "headers": rows})
+        await send({"type": "http.response.body", "body": payload, "more_body": False})
+
+    async def _count(self, scope: Scope, receive: Receive, query_id: str) -> int:
+        raw = await read_body(scope, receive, self._settings.max_body_bytes)
+        body = wire.parse_json(raw, self._settings)
+        query = parse_counting(body, query_id, self._settings, scope["headers"])
+        planner.pin(self._live.composition, query.model)  # says which names there are
+        tools = len(orjson.dumps(body.get("tools") or []))
+        calls = sum(
+            len(orjson.dumps(message["tool_calls"]))
+            for message in query.body["messages"]
+            if "tool_calls" in message
+        )
+        return max(1, query.tokens + (tools + calls - 2) // _CHARS_PER_TOKEN)
