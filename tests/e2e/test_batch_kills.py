@@ -179,7 +179,7 @@ async def chaos(
         lines: of the batch.
         calls: that these are answered by.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance, delays = random.Random(seed), random.Random(seed)  # noqa: S311 - of kills, of answers
     asked: Counter[tuple[str, str]] = Counter()
 
     def says(body: Any) -> str:
@@ -188,7 +188,7 @@ async def chaos(
         return f"{body['model']}: {line}"
 
     upstream.says = says
-    upstream.latency = lambda: chance.uniform(0.005, 0.05)
+    upstream.latency = lambda: delays.uniform(0.005, 0.05)
     (gateway.folder / "experts.yaml").write_text(file.format(url=upstream.url))
     await gateway.start()
     batch = await gateway.begin(lines)
