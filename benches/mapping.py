@@ -35,7 +35,6 @@ from benches.mapping_curve import Curve, Picture, draw, mean_curve, price_weight
 from benches.mapping_data import Recorded, Split
 from benches.mapping_peers import PEERS
 from benches.report import Goal, Metric
-from coe.intervals import paired_gain
 from coe.mapping import FittedMap, GuardRow, OutcomeMatrix, residual
 from coe.mapping.estimates import estimate, values
 from coe.mapping.guard import compare
@@ -116,14 +115,11 @@ class Study:
 
     def gain(self, method: str, over: str) -> tuple[float, float, float]:
         """Return the paired gain of a method over another, or over the best single expert."""
-        total: dict[str, list[float]] = {}
+        rounds = []
         for round_ in self.rounds:
             other = round_.guard[over].expert if over in round_.guard else over
-            difference = round_.scores(method) - round_.scores(other)
-            for prompt, gained in zip(round_.test.prompts, difference, strict=True):
-                total.setdefault(prompt, []).append(float(gained))
-        gained = np.array([mean(gains) for gains in total.values()])
-        return paired_gain(gained, np.zeros(len(gained)))
+            rounds.append((round_.test.prompts, round_.scores(method) - round_.scores(other)))
+        return mapping_data.gain(rounds)
 
 
 def main() -> None:

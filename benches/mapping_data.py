@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.intervals import paired_gain
 from coe.mapping import OutcomeMatrix
 
 Floats = NDArray[np.float64]
@@ -213,6 +215,21 @@ def split(recorded: Recorded, train: Columns, test: Columns) -> Split:
     return Split(
         train=train, test=test, learnt=_tempered(learnt, warmth), given=_tempered(given, warmth)
     )
+
+
+def gain(rounds: Iterable[tuple[Iterable[Hashable], Floats]]) -> tuple[float, float, float]:
+    """Return the mean gain over prompts, and its 95 % interval, of several splits together.
+
+    Args:
+        rounds: of each split, its prompts and what was gained on each; a prompt that is in several
+            counts once, with its mean.
+    """
+    total: dict[Hashable, list[float]] = {}
+    for prompts, differences in rounds:
+        for prompt, gained in zip(prompts, differences, strict=True):
+            total.setdefault(prompt, []).append(float(gained))
+    gained = np.array([mean(gains) for gains in total.values()])
+    return paired_gain(gained, np.zeros(len(gained)))
 
 
 def _classify(vectors: Floats, labels: Columns, asked: Floats, count: int) -> Floats:

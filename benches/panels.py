@@ -41,7 +41,6 @@ from benches.panels_replay import (
     expected,
 )
 from benches.report import Goal, Metric
-from coe.intervals import paired_gain
 from coe.panels.games import replayed
 from coe.protocols import EncoderSpec
 from routers.encoders import minilm
@@ -94,13 +93,9 @@ class Study:
 
     def gain(self, arm: str, over: str) -> Interval:
         """Return the paired gain of an arm over another, of all splits together."""
-        total: dict[int, list[float]] = {}
-        for result in self.rounds:
-            differences = result.scores[arm] - result.scores[over]
-            for prompt, gained in zip(result.prompts, differences, strict=True):
-                total.setdefault(prompt, []).append(float(gained))
-        gained = np.array([mean(gains) for gains in total.values()])
-        return paired_gain(gained, np.zeros(len(gained)))
+        return mapping_data.gain(
+            (result.prompts, result.scores[arm] - result.scores[over]) for result in self.rounds
+        )
 
 
 def main() -> None:

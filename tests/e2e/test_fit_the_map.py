@@ -16,8 +16,9 @@ import httpx2
 import pytest
 
 from coe.testing.upstream import FakeUpstream
+from tests.commands import run
 
-from .conftest import COE, Start
+from .conftest import Start
 
 pytestmark = pytest.mark.anyio
 
@@ -61,18 +62,6 @@ def folder(tmp_path: Path, upstream: FakeUpstream) -> Path:
         ]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return tmp_path
-
-
-async def run(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(str(COE), *words),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == code, err.decode()
-    return out.decode(), err.decode()
 
 
 async def test_scores_become_a_map_that_answers_better(

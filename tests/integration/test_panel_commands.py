@@ -7,10 +7,8 @@ they err together.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from coe.composition import load
 from coe.panels.applied import applied_rates
 from coe.panels.store import read_panels
 from coe.testing.upstream import FakeUpstream
+from tests.commands import run
 
 pytestmark = pytest.mark.anyio
 
@@ -75,19 +74,6 @@ def folder(tmp_path: Path, upstream: FakeUpstream) -> Path:
     ]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return tmp_path
-
-
-async def run(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    """Run `coe` and return what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "coe", *words),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == code, err.decode()
-    return out.decode(), err.decode()
 
 
 ASKED = ("prompts.jsonl", "--samples", "3", "--experts", "ada,bob,eve")

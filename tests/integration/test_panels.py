@@ -6,11 +6,9 @@ The method is a plugin that is found as a third party's is: a script of steps.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import openai
@@ -33,6 +31,7 @@ from coe.protocols import AggregatorSpec
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Coe, Running, Serve
+from .plugins import install
 
 pytestmark = pytest.mark.anyio
 
@@ -101,16 +100,7 @@ class Scripted:
 @pytest.fixture(autouse=True)
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install `Scripted` as the method `scripted`."""
-    site = tmp_path / "site"
-    (site / "scripted-1.dist-info").mkdir(parents=True)
-    (site / "scripted-1.dist-info" / "METADATA").write_text("Name: scripted\nVersion: 1\n")
-    (site / "scripted-1.dist-info" / "entry_points.txt").write_text(
-        "[coe.aggregators]\nscripted = scripted_plugin:Scripted\n"
-    )
-    module = ModuleType("scripted_plugin")
-    module.Scripted = Scripted  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "scripted_plugin", module)
-    monkeypatch.syspath_prepend(str(site))
+    install(tmp_path, monkeypatch, {"coe.aggregators": Scripted})
 
 
 def composition(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import openai
@@ -16,6 +14,7 @@ import pytest
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Running, Serve
+from .plugins import install
 from .test_batches import Desk, request
 from .test_panels import HELLO, Scripted, ask, provenance, statuses, until
 from .test_scheduling import Held
@@ -26,17 +25,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install `Held` as the backend type `held`, and `Scripted` as the method `scripted`."""
-    info = tmp_path / "site" / "both-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Name: both\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
-        "[coe.backends]\nheld = both_plugins:Held\n"
-        "[coe.aggregators]\nscripted = both_plugins:Scripted\n"
-    )
-    module = ModuleType("both_plugins")
-    module.Held, module.Scripted = Held, Scripted  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "both_plugins", module)
-    monkeypatch.syspath_prepend(str(info.parent))
+    install(tmp_path, monkeypatch, {"coe.backends": Held, "coe.aggregators": Scripted})
 
 
 @asynccontextmanager

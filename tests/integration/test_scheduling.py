@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 
 import openai
 import pytest
@@ -34,6 +32,7 @@ from coe.testing.upstream import FakeUpstream
 from coe.types import Dispatch
 
 from .conftest import Running, Serve
+from .plugins import install
 
 pytestmark = pytest.mark.anyio
 
@@ -88,16 +87,7 @@ class Held(OpenAIBackend):
 @pytest.fixture(autouse=True)
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install `Held` as the backend type `held`."""
-    site = tmp_path / "site"
-    (site / "held-1.dist-info").mkdir(parents=True)
-    (site / "held-1.dist-info" / "METADATA").write_text("Name: held\nVersion: 1\n")
-    (site / "held-1.dist-info" / "entry_points.txt").write_text(
-        "[coe.backends]\nheld = held_plugin:Held\n"
-    )
-    module = ModuleType("held_plugin")
-    module.Held = Held  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "held_plugin", module)
-    monkeypatch.syspath_prepend(str(site))
+    install(tmp_path, monkeypatch, {"coe.backends": Held})
 
 
 @asynccontextmanager
