@@ -25,6 +25,7 @@ from coe.pipeline import Gateway
 from coe.scheduler.loop import Told
 from coe.settings import Settings
 from coe.shadows import Shadows
+from coe.stores.decisions import LEFT
 from coe.telemetry import Telemetry
 from coe.types import Answer, Query
 
@@ -34,7 +35,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Parse = Callable[[dict[str, Any], str, Settings, wire.Headers], Query]
 Open = Callable[[Gateway, Query, Told | None], Awaitable[Answer]]
 
-_CLIENT_LEFT = 499  # nginx's word for it; only logs and metrics see it
 _WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -88,7 +88,7 @@ class Inference:
             with Departure(receive, self._grace) as departure:
                 await self._serve(exchange, scope, receive)
             if departure.happened:
-                exchange.status = _CLIENT_LEFT
+                exchange.status = LEFT
                 self._telemetry.aborted("client")
         except CoEError as error:
             await exchange.fail(error)

@@ -20,7 +20,7 @@ from coe.stores.sqlite import Database, Format, Store
 FILE = "decisions.sqlite"
 
 LEFT = 499
-"""The status where the client left before the end: nobody's failure."""
+"""The status where the client left before the end: nginx's word for it, and nobody's failure."""
 
 SHADOW = "shadow"
 """The endpoint of a decision that no client asked for: an arm that answered in the shadow."""
