@@ -95,7 +95,7 @@ def read_report(one: Experiment, settings: Settings, *, now: float) -> Report:
     Raises:
         NotFound: there is no decision log.
     """
-    store = _log(settings)
+    store = open_log(settings)
     try:
         records = list(store.records(experiment=one.name))
         # They are written in the order in which they ended: the first to come may be a later one.
@@ -302,7 +302,8 @@ def _keep(path: Path, promoted: Sequence[Mapping[str, Any]]) -> None:
     new.replace(path)  # whole or not at all
 
 
-def _log(settings: Settings) -> DecisionStore:
+def open_log(settings: Settings) -> DecisionStore:
+    """Return the decision log. Raises NotFound where there is none."""
     path = settings.state_folder / FILE
     if not path.exists():
         raise NotFound(f"{path}: no decisions were written here; serve some, or set COE_STATE_DIR")

@@ -199,13 +199,16 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
 
 
 def _candidates(plan: Plan) -> list[dict[str, Any]]:
-    """Return who could have answered, in order: how likely each was to be asked first."""
+    """Return who could have answered, in order: how likely each was to be asked first.
+
+    Behind those who would have been asked come the others who might have been drawn.
+    """
     expected = {row.expert: row for row in plan.choice.prospects} if plan.choice else {}
     rows = []
-    for place, call in enumerate(plan.calls):
-        prospect = expected.get(call.expert)
-        chance = plan.chances.get(call.expert, 0.0) if plan.chances else float(place == 0)
-        row = {"expert": call.expert, "propensity": chance}
+    for place, name in enumerate(dict.fromkeys([*(c.expert for c in plan.calls), *plan.chances])):
+        prospect = expected.get(name)
+        chance = plan.chances.get(name, 0.0) if plan.chances else float(place == 0)
+        row: dict[str, Any] = {"expert": name, "propensity": chance}
         if prospect is not None:
             row["quality"], row["cost"] = prospect.quality, prospect.cost
         rows.append(row)

@@ -9,7 +9,7 @@ import typer
 from coe.cli.commands.options import Config, Html, Json
 
 app = typer.Typer(
-    help="What experiments have shown: report, power, start, pause, promote, roll back.",
+    help="What experiments have shown: report, power, ope, start, pause, promote, roll back.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -78,6 +78,29 @@ def exp_power(  # noqa: PLR0913 - an option each
         per_day=per_day,
     )
     show_power(wanted, as_json=json)
+
+
+@app.command("ope")
+def exp_ope(
+    *,
+    choose: Annotated[
+        str, typer.Option(help="`ranked`, `fitted`, `best_single` or `expert:NAME`.")
+    ],
+    config: Config = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Only decisions that took part in it.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Only those in this arm of it.")] = None,
+    json: Json = False,
+) -> None:
+    """Estimate what another way to choose would have got, from decisions drawn at random.
+
+    They come from arms with `choose: random`, and count where somebody gave feedback. Refused where
+    they are too few, or too unlike, to say anything.
+    """
+    from coe.cli.exp_ope import show
+
+    show(choose, config, experiment=experiment, arm=arm, as_json=json)
 
 
 @app.command("start")
