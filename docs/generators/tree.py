@@ -15,7 +15,7 @@ LINES = {
     "Makefile": "run, test, check, bench, experts, docs: each does its own set-up",
     "README.md": "this page",
     "benches": "the gateway, the encoder and the experts measured, beside their peers",
-    "deploy": "a systemd unit, a Dockerfile, a compose file, and what was run of them and what was not",
+    "deploy": "image, compose file, systemd unit, Helm chart, dashboard; what of it was run",
     "experts": "the small real experts that ship, with the recipe that trained them",
     "experts.yaml": "the composition: the one file that operators edit",
     "pyproject.toml": "metadata, dependencies, extras, entry points, configuration of the tools",
