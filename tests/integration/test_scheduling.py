@@ -278,6 +278,43 @@ async def test_a_stream_says_what_it_waits_for(serve: Serve, upstream: FakeUpstr
         assert [chunk.model async for chunk in stream]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "last"),
+    [
+        ("completions", {"prompt": "hi"}, "data: "),
+        ("responses", {"input": "hi"}, "event: response.failed"),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
+            "event: error",
+        ),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_streams_of_every_api_say_what_they_wait_for(
+    serve: Serve,
+    upstream: FakeUpstream,
+    path: str,
+    asked: dict[str, object],
+    last: str,
+    fails: bool,  # noqa: FBT001
+) -> None:
+    async with served(serve, upstream) as (gateway, backend, _):
+        backend.gate.clear()
+        if fails:
+            backend.failing.add("a")
+        body = {"model": "a", "stream": True, **asked}
+        response = await gateway.request("POST", f"{gateway.url}/{path}", json=body)
+        assert await response.content.readline() == b": a is being loaded\n"
+        backend.gate.set()
+
+        rest = (await response.text()).strip().split("\n\n")
+
+        assert (": x-coe-expert: a" in rest[0]) != fails
+        assert rest[-1].startswith(last) == (fails or path == "completions")
+        assert ("expert" in rest[-1]) == fails
+
+
 async def test_a_stream_that_waits_and_fails_ends_with_an_error(
     serve: Serve, upstream: FakeUpstream
 ) -> None:

@@ -30,6 +30,14 @@ def test_the_key_tells_clients_apart_and_is_not_theirs() -> None:
     assert one == claim_of([(b"authorization", b"Bearer a")]).key
 
 
+def test_a_key_is_the_same_in_either_header_and_authorization_goes_first() -> None:
+    bearer, key = (b"authorization", b"Bearer a"), (b"x-api-key", b"a")
+
+    assert claim_of([key]).key == claim_of([bearer]).key
+    assert claim_of([(b"x-api-key", b"b"), bearer]).key == claim_of([bearer]).key
+    assert claim_of([(b"x-api-key", b"b")]).key != claim_of([bearer]).key
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
