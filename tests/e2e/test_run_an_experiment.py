@@ -20,7 +20,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 SHOWN = re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)
 ENCODER = Path(__file__).parents[2] / "routers" / "artefacts" / "minilm" / "encoder.json"
-FEW = 8
+FEW = 12
 
 pytestmark = [
     pytest.mark.timeout(400),
