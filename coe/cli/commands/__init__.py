@@ -35,6 +35,7 @@ for command in (
     gateway.version,
 ):
     app.command()(command)
+app.command("import")(gateway.import_)
 app.add_typer(router.app, name="router")
 app.add_typer(maps.app, name="map")
 app.add_typer(panel.app, name="panel")

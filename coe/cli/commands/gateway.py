@@ -104,6 +104,27 @@ def init(
     write(file, force=force)
 
 
+def import_(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="litellm, llama-swap, semantic-router or vllm-sr."),
+    ],
+    file: Annotated[Path, typer.Argument(help="The configuration of that gateway.")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; `-` prints it.")
+    ] = Path("experts.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a composition file from another gateway's configuration.
+
+    What has no counterpart becomes a comment with the reason, and each secret a reference.
+    """
+    from coe.cli.import_ import import_file
+
+    import_file(kind, file, output, force=force)
+
+
 def version() -> None:
     """Print the version."""
     from coe import __version__
