@@ -24,6 +24,7 @@ from coe.errors import BackendProtocolError, BackendTimeout, BackendUnreachable,
 from coe.protocols import Backend
 from coe.scheduler.loop import Slots
 from coe.types import Decision, Dispatch, Query
+from coe.usage import tokens
 
 _AT_ONCE = 16
 _GRACE_S = 1.0  # for the loop to give up a call; beyond it the loop itself is not answering
@@ -204,8 +205,8 @@ def read_reply(whole: bytes, expert: str, latency_s: float = 0.0) -> Reply:
         usage = completion.get("usage") or {}
         return Reply(
             text=text if isinstance(text, str) else None,
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
+            prompt_tokens=tokens(usage.get("prompt_tokens")),
+            completion_tokens=tokens(usage.get("completion_tokens")),
             latency_s=latency_s,
             finish_reason=str(choice.get("finish_reason") or ""),
             logprob=_logprob(choice.get("logprobs")),
@@ -218,10 +219,6 @@ def _logprob(logprobs: Any) -> float | None:
     tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     values = [token["logprob"] for token in tokens or ()]
     return sum(values) / len(values) if values else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _late(name: str, wait_s: float) -> BackendTimeout:

@@ -24,6 +24,11 @@ def summed(usages: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     return total
 
 
+def tokens(value: object) -> int | None:
+    """Return a number of tokens that somebody tells; None where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 def _plus(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     total = dict(one)
     for key, value in other.items():

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from coe.backends.rejection import refusal, shown
+from coe.backends.rejection import parsed, refusal, shown
 from coe.errors import BackendProtocolError, CoEError
 from coe.sse import Splitter, before_done, data, frames
 from coe.types import Call
@@ -115,7 +115,7 @@ class Passage:
             CoEError: like `feed`.
         """
         rest = self._splitter.rest.strip()
-        value = _parsed(data(rest) or rest) if rest else None
+        value = parsed(data(rest) or rest) if rest else None
         block = b""
         if value is not None or (data(rest) or b"") == b"[DONE]":
             if not self.started and (refused := refusal(self._backend, value, self._secret)):
@@ -156,7 +156,7 @@ class Passage:
             if payload is None:
                 continue
             self._has_data = True
-            chunk = _parsed(payload)
+            chunk = parsed(payload)
             if not isinstance(chunk, dict):
                 raise self._broken("sent a frame that is not a JSON object")
             if refused := self._refused(frame, chunk):
@@ -178,7 +178,7 @@ class Passage:
         """Parse every frame of a block; return those before the first error frame."""
         kept = []
         for frame in frames(block):
-            chunk = _parsed(data(frame) or b"")
+            chunk = parsed(data(frame) or b"")
             if isinstance(chunk, dict):
                 self.error = self._refused(frame, chunk)
                 if self.error is not None:
@@ -198,7 +198,7 @@ class Passage:
     def _is_complete(self) -> bool:
         """Whether every choice that was seen has a finish reason."""
         for frame in frames(self._last):
-            chunk = _parsed(data(frame) or b"")  # None for a frame of which only the end was kept
+            chunk = parsed(data(frame) or b"")  # None for a frame of which only the end was kept
             if isinstance(chunk, dict):
                 self._count(chunk)
         return bool(self._finished) and self._unfinished <= self._finished
@@ -210,13 +210,6 @@ class Passage:
 
     def _broken(self, what: str) -> BackendProtocolError:
         return BackendProtocolError(f"backend `{self._backend}` {what}")
-
-
-def _parsed(payload: bytes) -> Any:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _choices(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:

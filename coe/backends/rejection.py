@@ -55,7 +55,7 @@ def rejection(
         header: returns the value of an answer's header, or "".
         secret: the backend's key, which must not be shown even if the server echoes it.
     """
-    found = _error_of(_parsed(body))
+    found = _error_of(parsed(body))
     if status < 400:  # noqa: PLR2004
         found = {"message": "a redirect, which is not followed; check the backend's `url`"}
     if not found.get("message"):
@@ -152,7 +152,8 @@ def _error_of(value: Any) -> dict[str, Any]:
     return {key: value[key] for key in ("message", "type", "code", "param") if key in value}
 
 
-def _parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
+    """Return what a server sent as JSON; None where it is none."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -11,6 +11,7 @@ import orjson
 
 from coe import pipeline
 from coe.api import wire
+from coe.cli.asked import asked
 from coe.cli.serve import read_settings
 from coe.composition import load
 from coe.errors import CoEError, ConfigError
@@ -18,6 +19,8 @@ from coe.live import Live
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire as wire_gateway
+
+_WAIT_S = 300.0
 
 
 def ask_prompt(prompt: str, config: Path | None, model: str, url: str | None) -> None:
@@ -47,43 +50,17 @@ async def _ask_here(settings: Settings, prompt: str, model: str) -> None:
 
 
 def _ask_gateway(prompt: str, model: str, url: str) -> None:
-    import http.client
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    path = parts.path if parts.path not in {"", "/"} else "/v1"
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=300)
-    try:
-        payload = orjson.dumps(_body(prompt, model))
-        headers = {"content-type": "application/json"}
-        connection.request("POST", f"{path}/chat/completions", payload, headers)
-        response = connection.getresponse()
-        if response.status != 200:  # noqa: PLR2004
-            raise CoEError(_message(response.read()))
+    with asked(url, _body(prompt, model), wait_s=_WAIT_S) as response:
         category = response.headers.get("x-coe-category", "none")
         expert, reason = (response.headers.get(f"x-coe-{name}") for name in ("expert", "reason"))
         print(f"[{category} -> {expert}, {reason}]", file=sys.stderr)
         for line in response:
             _print_frames(line)
         print()
-    except OSError as error:
-        raise CoEError(
-            f"no gateway answers at {url}: {error}; start one with `coe serve`"
-        ) from None
-    finally:
-        connection.close()
 
 
 def _body(prompt: str, model: str) -> dict[str, object]:
     return {"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}
-
-
-def _message(raw: bytes) -> str:
-    try:
-        return str(orjson.loads(raw)["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return raw[:300].decode("utf-8", "replace")
 
 
 def _print_frames(piece: bytes) -> None:

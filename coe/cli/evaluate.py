@@ -6,7 +6,6 @@ Each answered prompt can be kept as a row of recorded traffic, which `coe replay
 from __future__ import annotations
 
 import asyncio
-import http.client
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -14,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -22,11 +20,12 @@ from coe import pipeline
 from coe.api import explain, wire
 from coe.applied import expect_map
 from coe.asking import Reply, read_reply
+from coe.cli.asked import asked
 from coe.cli.printed import columns, gained, print_json
 from coe.cli.progress import shown
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load
-from coe.errors import BackendUnreachable, CoEError, ConfigError
+from coe.errors import CoEError, ConfigError
 from coe.mapping.budget import PER
 from coe.planner import AUTO
 from coe.scoring.checks import Judge, Tests
@@ -41,7 +40,6 @@ from coe.settings import Settings
 FAILURES = 5
 """So many in a row, and nobody is asked any more."""
 
-_OK = 200
 _WAIT_S = 600.0
 
 
@@ -254,23 +252,8 @@ def _post(url: str, body: Mapping[str, Any]) -> Said:
     Raises:
         CoEError: it did not answer, or said no.
     """
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    path = parts.path if parts.path not in {"", "/"} else "/v1"
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=_WAIT_S)
-    try:
-        headers = {"content-type": "application/json"}
-        connection.request("POST", f"{path}/chat/completions", orjson.dumps(body), headers)
-        response = connection.getresponse()
+    with asked(url, body, wait_s=_WAIT_S) as response:
         whole, said = response.read(), response.headers
-    except (OSError, http.client.HTTPException) as error:
-        raise BackendUnreachable(
-            f"no gateway answers at {url}: {error}; start one with `coe serve`"
-        ) from None
-    finally:
-        connection.close()
-    if response.status != _OK:
-        raise CoEError(_message(whole))
     expert = said.get("x-coe-expert", "")
     if not expert:
         raise CoEError(f"what answers at {url} is no gateway of ours: it names no expert")
@@ -283,13 +266,6 @@ def _post(url: str, body: Mapping[str, Any]) -> Said:
         "expert": expert,
     }
     return Said(read_reply(whole, expert), document)
-
-
-def _message(raw: bytes) -> str:
-    try:
-        return str(orjson.loads(raw)["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return raw[:300].decode("utf-8", "replace")
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -11,8 +11,9 @@ import orjson
 from coe.composition import Composition
 from coe.errors import CoEError
 from coe.stores.decisions import Record
-from coe.trials import unit_of
+from coe.trials import arms_of, unit_of
 from coe.types import Answer, Decision, Plan, Query
+from coe.usage import tokens
 
 _MOST_RANKED = 8
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
@@ -95,7 +96,11 @@ def _arms(event: Event) -> Mapping[str, str]:
         return event.arms
     if event.answer is not None:
         return event.answer.arms
-    return event.error.arms if event.error is not None else {}
+    if event.error is not None:
+        return event.error.arms
+    # The client left before the first word. It was dealt an arm all the same: were it missing, an
+    # arm would look the better the more of its users it drives away.
+    return arms_of(event.composition, event.query)
 
 
 def _dealt(event: Event, digest: Callable[[object], str]) -> dict[str, Any]:
@@ -145,15 +150,11 @@ def _said(first: bytes, last: bytes) -> _Said:
                 usage, coe = body.get("usage") or {}, body.get("coe") or {}
                 return _Said(
                     id=name,
-                    prompt_tokens=_count(usage.get("prompt_tokens")),
-                    answer_tokens=_count(usage.get("completion_tokens")),
+                    prompt_tokens=tokens(usage.get("prompt_tokens")),
+                    answer_tokens=tokens(usage.get("completion_tokens")),
                     provenance=coe.get("provenance") if isinstance(coe, dict) else None,
                 )
     return _Said(id=name)
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float | None:

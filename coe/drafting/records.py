@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from coe.usage import tokens
+
 Role = Literal["draft", "judge", "writer"]
 Status = Literal[
     "asked",  # nothing has come of it yet
@@ -35,12 +37,12 @@ class Bill:
     @property
     def prompt_tokens(self) -> int | None:
         """Of what was sent; None where nobody says."""
-        return _count(self.usage.get("prompt_tokens"))
+        return tokens(self.usage.get("prompt_tokens"))
 
     @property
     def completion_tokens(self) -> int | None:
         """Of what came back; None where nobody says."""
-        return _count(self.usage.get("completion_tokens"))
+        return tokens(self.usage.get("completion_tokens"))
 
 
 NOTHING = Bill(cost=0.0, seconds=0.0)
@@ -63,7 +65,3 @@ class Record:
     reason: str = ""
     bill: Bill = field(default=Bill())
     is_made: bool = True
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

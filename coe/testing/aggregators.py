@@ -34,6 +34,7 @@ from coe.drafts import (
     Write,
 )
 from coe.protocols import Aggregator
+from coe.testing.expectation import expect
 
 DRAWS = 300
 FAILURES = 0.25  # of calls
@@ -76,7 +77,7 @@ def check_aggregator(make: Callable[[], Aggregator]) -> None:
         make: builds the same aggregator anew at each call.
     """
     aggregator, twin = make(), make()
-    _expect(bool(aggregator.name), "an aggregator has a name")
+    expect(bool(aggregator.name), "an aggregator has a name")
     for seed in range(DRAWS):
         rng = Random(seed)  # noqa: S311 - draws of a test
         _Game(aggregator, twin, rng, rng.choice(CLOSINGS)).play()
@@ -112,9 +113,9 @@ class _Game:
     def _next(self, table: Table) -> Step:
         kept = deepcopy(table)
         step = self.aggregator.next(table)
-        _expect(table == kept, "the table that it is shown is not changed")
+        expect(table == kept, "the table that it is shown is not changed")
         again, other = self.aggregator.next(table), self.twin.next(kept)
-        _expect(step == again == other, "the same table gives the same step")
+        expect(step == again == other, "the same table gives the same step")
         return step
 
     def _laid(self) -> Table:
@@ -189,7 +190,7 @@ def _check(table: Table, step: Step) -> None:
         _check_conflicts(good, step.conflicts)
     else:
         ends = not (table.is_closing and good)
-        _expect(ends, "while the table is closing and holds a good draft, the step is a last one")
+        expect(ends, "while the table is closing and holds a good draft, the step is a last one")
     match step:
         case Ask(members):
             _check_asked(table, members)
@@ -197,60 +198,55 @@ def _check(table: Table, step: Step) -> None:
             _check_questions(table, questions)
         case Wait():
             waits = bool(table.pending or table.open_questions)
-            _expect(waits, "it waits only for what is pending, or open")
+            expect(waits, "it waits only for what is pending, or open")
         case Relay():
-            _expect(step.member in table.unasked, "a member whose answer is passed on is unasked")
+            expect(step.member in table.unasked, "a member whose answer is passed on is unasked")
         case Pick():
-            _expect(step.member in good, "the draft that is picked is good")
+            expect(step.member in good, "the draft that is picked is good")
         case Write():
-            _expect(bool(step.expert), "somebody writes")
+            expect(bool(step.expert), "somebody writes")
             _check_messages(step.messages)
-            _expect(set(step.used) <= good, "the drafts that are written from are good")
+            expect(set(step.used) <= good, "the drafts that are written from are good")
         case Merge():
-            _expect(bool(step.members), "at least one draft is merged")
-            _expect(set(step.members) <= good, "the drafts that are merged are good")
-            _expect(_are_distinct(step.members), "no draft is merged twice")
+            expect(bool(step.members), "at least one draft is merged")
+            expect(set(step.members) <= good, "the drafts that are merged are good")
+            expect(_are_distinct(step.members), "no draft is merged twice")
 
 
 def _check_asked(table: Table, members: tuple[int, ...]) -> None:
-    _expect(bool(members), "whoever asks, asks somebody")
+    expect(bool(members), "whoever asks, asks somebody")
     there = all(0 <= member < len(table.members) for member in members)
-    _expect(there, "only members are asked")
+    expect(there, "only members are asked")
     new = _are_distinct(members) and not set(members) & table.asked
-    _expect(new, "nobody is asked twice")
-    _expect(not table.is_closing, "while the table is closing nobody is asked")
+    expect(new, "nobody is asked twice")
+    expect(not table.is_closing, "while the table is closing nobody is asked")
 
 
 def _check_questions(table: Table, questions: tuple[Question, ...]) -> None:
     keys = tuple(question.key for question in questions)
-    _expect(bool(keys), "whoever consults, asks something")
+    expect(bool(keys), "whoever consults, asks something")
     new = _are_distinct(keys) and not set(keys) & table.consulted
-    _expect(new, "no question is asked twice")
-    _expect(not table.is_closing, "while the table is closing nobody is consulted")
+    expect(new, "no question is asked twice")
+    expect(not table.is_closing, "while the table is closing nobody is consulted")
     few = len(keys) + len(table.consulted) <= MOST_QUESTIONS
-    _expect(few, f"no more than {MOST_QUESTIONS} questions are asked at one table")
+    expect(few, f"no more than {MOST_QUESTIONS} questions are asked at one table")
     for question in questions:
-        _expect(bool(question.expert), "somebody is asked")
+        expect(bool(question.expert), "somebody is asked")
         _check_messages(question.messages)
 
 
 def _check_messages(messages: tuple[Mapping[str, object], ...]) -> None:
-    _expect(bool(messages), "whoever is asked is sent at least one message")
-    _expect(all(message.get("role") for message in messages), "a message has a role")
+    expect(bool(messages), "whoever is asked is sent at least one message")
+    expect(all(message.get("role") for message in messages), "a message has a role")
 
 
 def _check_conflicts(good: set[int], conflicts: tuple[Conflict, ...]) -> None:
-    _expect(len(conflicts) != 1, "a conflict is between at least two answers")
+    expect(len(conflicts) != 1, "a conflict is between at least two answers")
     members = tuple(member for conflict in conflicts for member in conflict.members)
-    _expect(set(members) <= good, "conflicts are between good drafts")
-    _expect(_are_distinct(members), "a draft gives one answer")
-    _expect(all(conflict.members for conflict in conflicts), "somebody gives an answer in conflict")
+    expect(set(members) <= good, "conflicts are between good drafts")
+    expect(_are_distinct(members), "a draft gives one answer")
+    expect(all(conflict.members for conflict in conflicts), "somebody gives an answer in conflict")
 
 
 def _are_distinct(values: tuple[object, ...]) -> bool:
     return len(set(values)) == len(values)
-
-
-def _expect(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise AssertionError(f"contract broken: {sentence}")

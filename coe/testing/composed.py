@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from coe.errors import BackendRejected
 from coe.protocols import Backend, Composed, Encoder
 from coe.testing.echo import EchoBackend
+from coe.testing.expectation import expect
 from coe.testing.subject import EXPERT, Outcome, drain, run_checks
 from coe.types import Call, Dispatch
 
@@ -133,9 +134,9 @@ async def check_others_are_asked(subject: ComposedSubject) -> None:
     for stream in (True, False):
         before = len(others.asked)
         outcome = await subject.ask(stream=stream)
-        _expect(outcome.error is None, f"it answers, and does not fail with {outcome.error!r}")
-        _expect(len(others.asked) > before, "others are asked")
-        _expect(PROMPT.encode() in b"".join(outcome.items), "the answer is theirs")
+        expect(outcome.error is None, f"it answers, and does not fail with {outcome.error!r}")
+        expect(len(others.asked) > before, "others are asked")
+        expect(PROMPT.encode() in b"".join(outcome.items), "the answer is theirs")
 
 
 async def check_what_others_say_has_its_own_name(subject: ComposedSubject) -> None:
@@ -143,8 +144,8 @@ async def check_what_others_say_has_its_own_name(subject: ComposedSubject) -> No
     subject.backend.bind(EchoOthers())
     for stream in (True, False):
         answer = b"".join((await subject.ask(stream=stream)).items)
-        _expect(b'"model":"%b"' % EXPERT.encode() in answer, f"its model is {EXPERT!r}")
-        _expect(answer.count(b'"model"') == answer.count(EXPERT.encode()), "nobody else is named")
+        expect(b'"model":"%b"' % EXPERT.encode() in answer, f"its model is {EXPERT!r}")
+        expect(answer.count(b'"model"') == answer.count(EXPERT.encode()), "nobody else is named")
 
 
 async def check_a_failure_below_is_passed_on(subject: ComposedSubject) -> None:
@@ -152,7 +153,7 @@ async def check_a_failure_below_is_passed_on(subject: ComposedSubject) -> None:
     subject.backend.bind(EchoOthers("fails"))
     for stream in (True, False):
         outcome = await subject.ask(stream=stream)
-        _expect(outcome.failed_with(BackendRejected).backend_status == 500, "with their reason")  # noqa: PLR2004
+        expect(outcome.failed_with(BackendRejected).backend_status == 500, "with their reason")  # noqa: PLR2004
 
 
 async def check_closing_ends_what_it_asked(subject: ComposedSubject) -> None:
@@ -163,8 +164,8 @@ async def check_closing_ends_what_it_asked(subject: ComposedSubject) -> None:
     await others.was_asked.wait()
     task.cancel()
     await asyncio.wait({task}, timeout=1)
-    _expect(task.cancelled(), "a cancelled call ends within a second")
-    _expect(others.echo.open == 0, "no call of the others is left open")
+    expect(task.cancelled(), "a cancelled call ends within a second")
+    expect(others.echo.open == 0, "no call of the others is left open")
 
 
 COMPOSED_CHECKS: tuple[Callable[[ComposedSubject], Awaitable[None]], ...] = (
@@ -173,8 +174,3 @@ COMPOSED_CHECKS: tuple[Callable[[ComposedSubject], Awaitable[None]], ...] = (
     check_a_failure_below_is_passed_on,
     check_closing_ends_what_it_asked,
 )
-
-
-def _expect(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise AssertionError(f"contract broken: {sentence}")

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from coe.errors import BackendError, CapacityError, CoEError
 from coe.protocols import Backend, ExpertSite, Parking, Residency
+from coe.testing.expectation import expect
 from coe.testing.subject import Outcome, Unchecked, drain, run_checks
 from coe.types import Call, Dispatch
 
@@ -99,12 +100,12 @@ async def check_what_is_loaded_is_resident(subject: ResidencySubject) -> None:
     """After `load`, `resident` has the expert; its size is a number of bytes or None."""
     name = subject.names[0]
     before = await subject.backend.resident()
-    _expect(name not in before, f"{name} is not in memory before, which {before} says")
+    expect(name not in before, f"{name} is not in memory before, which {before} says")
     await subject.backend.load(name)
     after = await subject.backend.resident()
-    _expect(name in after, f"{name} is in memory after load, and not only {sorted(after)}")
+    expect(name in after, f"{name} is in memory after load, and not only {sorted(after)}")
     size = after[name]
-    _expect(size is None or size > 0, f"its size is in bytes or unknown, and not {size}")
+    expect(size is None or size > 0, f"its size is in bytes or unknown, and not {size}")
 
 
 async def check_loading_again_changes_nothing(subject: ResidencySubject) -> None:
@@ -114,7 +115,7 @@ async def check_loading_again_changes_nothing(subject: ResidencySubject) -> None
     once = await subject.backend.resident()
     await subject.backend.load(name)
     again = await subject.backend.resident()
-    _expect(dict(once) == dict(again), f"{dict(once)} stays, and does not become {dict(again)}")
+    expect(dict(once) == dict(again), f"{dict(once)} stays, and does not become {dict(again)}")
 
 
 async def check_what_is_unloaded_is_gone(subject: ResidencySubject) -> None:
@@ -123,7 +124,7 @@ async def check_what_is_unloaded_is_gone(subject: ResidencySubject) -> None:
     await subject.backend.load(name)
     await subject.backend.unload(name)
     left = await subject.backend.resident()
-    _expect(name not in left, f"{name} is not in memory after unload, which {dict(left)} says")
+    expect(name not in left, f"{name} is not in memory after unload, which {dict(left)} says")
     await subject.backend.load(name)
     _answers(await subject.ask(0))
 
@@ -132,7 +133,7 @@ async def check_unloading_nothing_is_fine(subject: ResidencySubject) -> None:
     """`unload` returns where the expert is not loaded."""
     await subject.backend.unload(subject.names[0])
     left = await subject.backend.resident()
-    _expect(subject.names[0] not in left, "what was not loaded is not loaded then")
+    expect(subject.names[0] not in left, "what was not loaded is not loaded then")
 
 
 async def check_swaps_keep_answering(subject: ResidencySubject) -> None:
@@ -142,7 +143,7 @@ async def check_swaps_keep_answering(subject: ResidencySubject) -> None:
         await subject.backend.unload(subject.names[1 - place])
         await subject.backend.load(subject.names[place])
         there = await subject.backend.resident()
-        _expect(set(there) == {subject.names[place]}, f"one is there, and not {sorted(there)}")
+        expect(set(there) == {subject.names[place]}, f"one is there, and not {sorted(there)}")
         _answers(await subject.ask(place))
 
 
@@ -153,12 +154,12 @@ async def check_a_busy_expert_is_not_unloaded(subject: ResidencySubject) -> None
     stream = subject.open(0)
     await anext(stream)
     error = await _error_of(subject.backend.unload(name))
-    _expect(isinstance(error, BackendError), f"a busy expert is not unloaded; got {error!r}")
-    _expect(name in await subject.backend.resident(), "and is still in memory")
+    expect(isinstance(error, BackendError), f"a busy expert is not unloaded; got {error!r}")
+    expect(name in await subject.backend.resident(), "and is still in memory")
     rest = await drain(stream)
-    _expect(rest.error is None, f"its call goes on, and does not end with {rest.error!r}")
+    expect(rest.error is None, f"its call goes on, and does not end with {rest.error!r}")
     await subject.backend.unload(name)
-    _expect(name not in await subject.backend.resident(), "once it is idle, it is unloaded")
+    expect(name not in await subject.backend.resident(), "once it is idle, it is unloaded")
 
 
 async def check_a_closed_call_is_not_busy(subject: ResidencySubject) -> None:
@@ -169,7 +170,7 @@ async def check_a_closed_call_is_not_busy(subject: ResidencySubject) -> None:
     await anext(stream)
     await stream.aclose()
     await subject.backend.unload(name)
-    _expect(name not in await subject.backend.resident(), "it is unloaded")
+    expect(name not in await subject.backend.resident(), "it is unloaded")
 
 
 async def check_calls_go_on_while_another_comes_and_goes(subject: ResidencySubject) -> None:
@@ -181,17 +182,17 @@ async def check_calls_go_on_while_another_comes_and_goes(subject: ResidencySubje
     await anext(stream)
     await subject.backend.load(subject.names[1])
     there = await subject.backend.resident()
-    _expect(set(subject.names) <= set(there), f"both are there, and not {sorted(there)}")
+    expect(set(subject.names) <= set(there), f"both are there, and not {sorted(there)}")
     await subject.backend.unload(subject.names[1])
     rest = await drain(stream)
-    _expect(rest.error is None, f"the call goes on, and does not end with {rest.error!r}")
+    expect(rest.error is None, f"the call goes on, and does not end with {rest.error!r}")
 
 
 async def check_an_unknown_expert_is_an_error(subject: ResidencySubject) -> None:
     """`load` and `unload` raise for a name that the backend does not serve."""
     for verb in (subject.backend.load, subject.backend.unload):
         error = await _error_of(verb(UNKNOWN))
-        _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+        expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
 
 
 async def check_a_load_that_fails_says_so(subject: ResidencySubject) -> None:
@@ -200,8 +201,8 @@ async def check_a_load_that_fails_says_so(subject: ResidencySubject) -> None:
         raise Unchecked("every expert can be loaded")
     error = await _error_of(subject.backend.load(subject.broken))
     told = isinstance(error, BackendError | CapacityError)
-    _expect(told, f"it fails with an error of ours, and not with {error!r}")
-    _expect(subject.broken not in await subject.backend.resident(), "it is not in memory then")
+    expect(told, f"it fails with an error of ours, and not with {error!r}")
+    expect(subject.broken not in await subject.backend.resident(), "it is not in memory then")
     await subject.backend.load(subject.names[0])
     _answers(await subject.ask(0))
 
@@ -215,7 +216,7 @@ async def check_a_cancelled_load_can_be_repeated(subject: ResidencySubject) -> N
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await subject.backend.load(name)
-    _expect(name in await subject.backend.resident(), "it is loaded the second time")
+    expect(name in await subject.backend.resident(), "it is loaded the second time")
     _answers(await subject.ask(0))
 
 
@@ -229,7 +230,7 @@ async def check_a_closed_backend_says_so(subject: ResidencySubject) -> None:
         subject.backend.resident(),
     ):
         error = await _error_of(call)
-        _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+        expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
 
 
 RESIDENCY_CHECKS: tuple[ResidencyCheck, ...] = (
@@ -259,7 +260,7 @@ class ParkingSubject(ResidencySubject):
         name = self.names[0]
         is_resident = name in await self.backend.resident()
         is_parked = name in await self.backend.parked()
-        _expect(not (is_resident and is_parked), f"{name} is resident or parked, and not both")
+        expect(not (is_resident and is_parked), f"{name} is resident or parked, and not both")
         return "resident" if is_resident else "parked" if is_parked else "nowhere"
 
 
@@ -282,9 +283,9 @@ async def check_what_is_parked_is_in_host_memory(subject: ParkingSubject) -> Non
     name = subject.names[0]
     await subject.backend.load(name)
     await subject.backend.park(name)
-    _expect(await subject.where() == "parked", f"{name} is parked, not {await subject.where()}")
+    expect(await subject.where() == "parked", f"{name} is parked, not {await subject.where()}")
     size = (await subject.backend.parked())[name]
-    _expect(size is None or size > 0, f"its size is in bytes or unknown, and not {size}")
+    expect(size is None or size > 0, f"its size is in bytes or unknown, and not {size}")
 
 
 async def check_what_is_parked_comes_back(subject: ParkingSubject) -> None:
@@ -292,10 +293,10 @@ async def check_what_is_parked_comes_back(subject: ParkingSubject) -> None:
     name = subject.names[0]
     for _ in range(3):
         await subject.backend.load(name)
-        _expect(await subject.where() == "resident", f"{name} is in memory after load")
+        expect(await subject.where() == "resident", f"{name} is in memory after load")
         _answers(await subject.ask(0))
         await subject.backend.park(name)
-        _expect(await subject.where() == "parked", f"{name} is parked after park")
+        expect(await subject.where() == "parked", f"{name} is parked after park")
 
 
 async def check_parking_again_changes_nothing(subject: ParkingSubject) -> None:
@@ -304,13 +305,13 @@ async def check_parking_again_changes_nothing(subject: ParkingSubject) -> None:
     await subject.backend.load(name)
     await asyncio.gather(subject.backend.park(name), subject.backend.park(name))
     await subject.backend.park(name)
-    _expect(await subject.where() == "parked", "it stays parked")
+    expect(await subject.where() == "parked", "it stays parked")
 
 
 async def check_parking_nothing_is_fine(subject: ParkingSubject) -> None:
     """`park` returns where the expert is not loaded, and reads nothing."""
     await subject.backend.park(subject.names[0])
-    _expect(await subject.where() == "nowhere", "what was not loaded is not parked then")
+    expect(await subject.where() == "nowhere", "what was not loaded is not parked then")
 
 
 async def check_unloading_lets_go_of_what_is_parked(subject: ParkingSubject) -> None:
@@ -319,7 +320,7 @@ async def check_unloading_lets_go_of_what_is_parked(subject: ParkingSubject) -> 
     await subject.backend.load(name)
     await subject.backend.park(name)
     await subject.backend.unload(name)
-    _expect(await subject.where() == "nowhere", f"{name} is {await subject.where()} after unload")
+    expect(await subject.where() == "nowhere", f"{name} is {await subject.where()} after unload")
     await subject.backend.load(name)
     _answers(await subject.ask(0))
 
@@ -331,12 +332,12 @@ async def check_a_busy_expert_is_not_parked(subject: ParkingSubject) -> None:
     stream = subject.open(0)
     await anext(stream)
     error = await _error_of(subject.backend.park(name))
-    _expect(isinstance(error, BackendError), f"a busy expert is not parked; got {error!r}")
-    _expect(await subject.where() == "resident", "and is still in memory")
+    expect(isinstance(error, BackendError), f"a busy expert is not parked; got {error!r}")
+    expect(await subject.where() == "resident", "and is still in memory")
     rest = await drain(stream)
-    _expect(rest.error is None, f"its call goes on, and does not end with {rest.error!r}")
+    expect(rest.error is None, f"its call goes on, and does not end with {rest.error!r}")
     await subject.backend.park(name)
-    _expect(await subject.where() == "parked", "once it is idle, it is parked")
+    expect(await subject.where() == "parked", "once it is idle, it is parked")
 
 
 async def check_a_cancelled_park_can_be_repeated(subject: ParkingSubject) -> None:
@@ -349,7 +350,7 @@ async def check_a_cancelled_park_can_be_repeated(subject: ParkingSubject) -> Non
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await subject.backend.park(name)
-    _expect(await subject.where() == "parked", "it is parked the second time")
+    expect(await subject.where() == "parked", "it is parked the second time")
     await subject.backend.load(name)
     _answers(await subject.ask(0))
 
@@ -357,7 +358,7 @@ async def check_a_cancelled_park_can_be_repeated(subject: ParkingSubject) -> Non
 async def check_an_unknown_expert_is_not_parked(subject: ParkingSubject) -> None:
     """`park` raises for a name that the backend does not serve."""
     error = await _error_of(subject.backend.park(UNKNOWN))
-    _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+    expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
 
 
 async def check_a_closed_backend_parks_nobody(subject: ParkingSubject) -> None:
@@ -365,7 +366,7 @@ async def check_a_closed_backend_parks_nobody(subject: ParkingSubject) -> None:
     await subject.backend.aclose()
     for call in (subject.backend.park(subject.names[0]), subject.backend.parked()):
         error = await _error_of(call)
-        _expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
+        expect(isinstance(error, BackendError), f"a BackendError is raised, and not {error!r}")
 
 
 PARKING_CHECKS: tuple[ParkingCheck, ...] = (
@@ -390,10 +391,5 @@ async def _error_of(call: Coroutine[Any, Any, object]) -> CoEError | None:
 
 
 def _answers(outcome: Outcome) -> None:
-    _expect(outcome.error is None, f"it answers, and does not end with {outcome.error!r}")
-    _expect(outcome.has_content, "its answer has content")
-
-
-def _expect(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise AssertionError(f"contract broken: {sentence}")
+    expect(outcome.error is None, f"it answers, and does not end with {outcome.error!r}")
+    expect(outcome.has_content, "its answer has content")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from coe.errors import CoEError, ConfigError
 from coe.protocols import AskedExpert, Encoder, Router
+from coe.testing.expectation import expect
 from coe.types import Embedding, Evidence, Scores
 
 Made = TypeVar("Made")
@@ -88,7 +89,7 @@ class GivenExpert:
         self, bodies: Sequence[Mapping[str, Any]], *, wait_s: float
     ) -> tuple[str | CoEError, ...]:
         """See `coe.protocols.AskedExpert`; answers at once."""
-        _expect(wait_s > 0, "whoever asks an expert waits for it")
+        expect(wait_s > 0, "whoever asks an expert waits for it")
         return tuple(self._answer(body) for body in bodies)
 
     def _answer(self, body: Mapping[str, Any]) -> str | CoEError:
@@ -105,15 +106,15 @@ def check_encoder(make: Callable[[], Encoder]) -> None:
         make: builds the same encoder anew at each call.
     """
     encoder, twin = make(), make()
-    _expect(bool(encoder.name), "an encoder has a name")
-    _expect(encoder.dim > 0, "dim is the length of a vector")
-    _expect(bool(encoder.fingerprint), "an encoder has a fingerprint")
+    expect(bool(encoder.name), "an encoder has a name")
+    expect(encoder.dim > 0, "dim is the length of a vector")
+    expect(bool(encoder.fingerprint), "an encoder has a fingerprint")
     texts = (*ORDINARY, *STRANGE, *LONG)
     vectors = encoder.encode(texts)
     _expect_units(vectors, (len(texts), encoder.dim))
-    _expect(encoder.encode(()).shape == (0, encoder.dim), "no texts give shape (0, dim)")
+    expect(encoder.encode(()).shape == (0, encoder.dim), "no texts give shape (0, dim)")
     _expect_same(encoder.encode, lambda text: encoder.encode([text])[0], texts)
-    _expect(twin.fingerprint == encoder.fingerprint, "the same build has the same fingerprint")
+    expect(twin.fingerprint == encoder.fingerprint, "the same build has the same fingerprint")
     _expect_close(twin.encode(texts), vectors, "two builds give the same vectors")
     mine = encoder.encode(ORDINARY)
     kept = mine.copy()
@@ -128,9 +129,9 @@ def check_router(make: Callable[[], Router]) -> None:
         make: builds the same router anew at each call.
     """
     router = make()
-    _expect(bool(router.name), "a router has a name")
-    _expect(len(router.categories) > 0, "a router has categories")
-    _expect(len(set(router.categories)) == len(router.categories), "categories are unique")
+    expect(bool(router.name), "a router has a name")
+    expect(len(router.categories) > 0, "a router has categories")
+    expect(len(set(router.categories)) == len(router.categories), "categories are unique")
     texts = (*ORDINARY, *STRANGE, *LONG)
     _check_scores(router, router.score(texts), len(texts))
     _check_scores(router, router.score(()), 0)
@@ -144,22 +145,22 @@ def check_router(make: Callable[[], Router]) -> None:
 
 def _check_scores(router: Router, scores: Scores, count: int) -> None:
     values = scores.values
-    _expect(values.shape == (count, len(router.categories)), "values are (n_texts, n_categories)")
-    _expect(values.dtype == np.float32, "values are float32")
-    _expect(bool(np.isfinite(values).all()), "values are finite")
+    expect(values.shape == (count, len(router.categories)), "values are (n_texts, n_categories)")
+    expect(values.dtype == np.float32, "values are float32")
+    expect(bool(np.isfinite(values).all()), "values are finite")
     if router.calibrated:
-        _expect(bool(((values >= 0) & (values <= 1)).all()), "probabilities are in [0, 1]")
+        expect(bool(((values >= 0) & (values <= 1)).all()), "probabilities are in [0, 1]")
         sums = values.sum(axis=1, dtype=np.float64)
-        _expect(bool((sums <= 1 + 1e-6).all()), "a row of probabilities sums to at most 1")
-    _expect(len(scores.stages) in {0, count}, "stages has one entry per text, or none")
-    _expect(len(scores.evidence) in {0, count}, "evidence has one entry per text, or none")
-    _expect(len(scores.failures) in {0, count}, "failures has one entry per text, or none")
-    _expect(len(scores.embeddings) in {0, count}, "embeddings has one entry per text, or none")
+        expect(bool((sums <= 1 + 1e-6).all()), "a row of probabilities sums to at most 1")
+    expect(len(scores.stages) in {0, count}, "stages has one entry per text, or none")
+    expect(len(scores.evidence) in {0, count}, "evidence has one entry per text, or none")
+    expect(len(scores.failures) in {0, count}, "failures has one entry per text, or none")
+    expect(len(scores.embeddings) in {0, count}, "embeddings has one entry per text, or none")
     for embedding in filter(None, scores.embeddings):
-        _expect(bool(embedding.encoder), "an embedding says whose it is")
+        expect(bool(embedding.encoder), "an embedding says whose it is")
         _expect_units(embedding.vector[None], (1, len(embedding.vector)))
     failed = [place for place, failure in enumerate(scores.failures) if failure]
-    _expect(not values[failed].any(), "a text that has no scores has a row of zeros")
+    expect(not values[failed].any(), "a text that has no scores has a row of zeros")
     for row in scores.evidence:
         _check_evidence(router, row)
 
@@ -167,23 +168,23 @@ def _check_scores(router: Router, scores: Scores, count: int) -> None:
 def _check_evidence(router: Router, row: tuple[Evidence, ...]) -> None:
     known = {*router.categories, ""}
     of_those = all(item.category in known for item in row)
-    _expect(of_those, "evidence is of one of the router's categories, or of none")
+    expect(of_those, "evidence is of one of the router's categories, or of none")
     similarities = [item.similarity for item in row if item.similarity is not None]
     in_range = all(abs(similarity) <= 1 + TOLERANCE for similarity in similarities)
-    _expect(in_range, "a similarity is in [-1, 1]")
+    expect(in_range, "a similarity is in [-1, 1]")
     strongest_first = similarities == sorted(similarities, reverse=True)
-    _expect(strongest_first, "the strongest evidence stands first")
+    expect(strongest_first, "the strongest evidence stands first")
 
 
 def _check_single_explains_itself(router: Router, texts: Sequence[str]) -> None:
     batch = router.score(texts)
     for place, text in enumerate(texts):
         alone = router.score([text])
-        _expect(alone.stages == batch.stages[place : place + 1], "a text's stage is its own")
+        expect(alone.stages == batch.stages[place : place + 1], "a text's stage is its own")
         found = [(item.kind, item.category) for row in alone.evidence for item in row]
         rows = batch.evidence[place : place + 1]
         expected = [(item.kind, item.category) for row in rows for item in row]
-        _expect(found == expected, "a text's evidence does not depend on its batch")
+        expect(found == expected, "a text's evidence does not depend on its batch")
         _check_embedding(alone.embeddings, batch.embeddings[place : place + 1])
 
 
@@ -192,11 +193,9 @@ def _check_embedding(
 ) -> None:
     """A text that was not encoded has None, or is not mentioned at all where none was."""
     mine, other = next(iter(alone), None), next(iter(in_batch), None)
-    _expect(
-        (mine is None) == (other is None), "whether a text is encoded does not depend on others"
-    )
+    expect((mine is None) == (other is None), "whether a text is encoded does not depend on others")
     if mine is not None and other is not None:
-        _expect(mine.encoder == other.encoder, "a text's encoder does not depend on its batch")
+        expect(mine.encoder == other.encoder, "a text's encoder does not depend on its batch")
         _expect_close(mine.vector, other.vector, "a text's embedding does not depend on its batch")
 
 
@@ -225,21 +224,16 @@ def _expect_same(
 
 
 def _expect_units(vectors: NDArray[np.float32], shape: tuple[int, int]) -> None:
-    _expect(vectors.shape == shape, "vectors are (n_texts, dim)")
-    _expect(vectors.dtype == np.float32, "vectors are float32")
-    _expect(bool(np.isfinite(vectors).all()), "vectors are finite")
+    expect(vectors.shape == shape, "vectors are (n_texts, dim)")
+    expect(vectors.dtype == np.float32, "vectors are float32")
+    expect(bool(np.isfinite(vectors).all()), "vectors are finite")
     lengths = np.linalg.norm(vectors, axis=1)
     _expect_close(lengths, np.ones_like(lengths), "vectors have length 1")
 
 
 def _expect_close(found: NDArray[np.float32], expected: NDArray[np.float32], sentence: str) -> None:
     far = float(np.abs(found - expected).max(initial=0.0))
-    _expect(far <= TOLERANCE, f"{sentence} (they differ by {far:.2g})")
-
-
-def _expect(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise AssertionError(f"contract broken: {sentence}")
+    expect(far <= TOLERANCE, f"{sentence} (they differ by {far:.2g})")
 
 
 def _named(name: str, among: Mapping[str, Made], kind: str) -> Made:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from coe.protocols import Eviction, Ordering, Pending, Resident
+from coe.testing.expectation import expect
 
 DAY_S = 86_400.0
 NOW_S = 200_000.0
@@ -29,13 +30,13 @@ def check_ordering(make: Callable[[], Ordering]) -> None:
     """
     ordering, twin = make(), make()
     rng = Random(1)  # noqa: S311 - draws of a test
-    _expect(bool(ordering.name), "an ordering has a name")
-    _expect(isinstance(ordering.groups, bool), "groups is true or false")
+    expect(bool(ordering.name), "an ordering has a name")
+    expect(isinstance(ordering.groups, bool), "groups is true or false")
     for _ in range(DRAWS):
         pending = tuple(_pending(rng, f"e{i}") for i in range(rng.randint(1, 12)))
         picked = ordering.pick(pending, NOW_S)
-        _expect(picked in pending, "pick returns one of those given")
-        _expect(twin.pick(pending, NOW_S) == picked, "the same arguments give the same answer")
+        expect(picked in pending, "pick returns one of those given")
+        expect(twin.pick(pending, NOW_S) == picked, "the same arguments give the same answer")
         _check_that_nobody_starves(ordering, pending[0], rng)
 
 
@@ -47,23 +48,21 @@ def check_eviction(make: Callable[[], Eviction]) -> None:
     """
     eviction, twin = make(), make()
     rng = Random(1)  # noqa: S311 - draws of a test
-    _expect(bool(eviction.name), "an eviction has a name")
+    expect(bool(eviction.name), "an eviction has a name")
     for _ in range(DRAWS):
         residents = [_resident(rng, f"e{i}") for i in range(rng.randint(0, 12))]
         given = tuple(residents)
         ordered = list(eviction.order(residents, NOW_S))
-        _expect(sorted(ordered) == sorted(given), "order returns those given, each once")
-        _expect(tuple(residents) == given, "what is given is not changed")
-        _expect(
-            list(twin.order(given, NOW_S)) == ordered, "the same arguments give the same answer"
-        )
+        expect(sorted(ordered) == sorted(given), "order returns those given, each once")
+        expect(tuple(residents) == given, "what is given is not changed")
+        expect(list(twin.order(given, NOW_S)) == ordered, "the same arguments give the same answer")
 
 
 def _check_that_nobody_starves(ordering: Ordering, one: Pending, rng: Random) -> None:
     longer_s = one.oldest_s - 10.0
     older = one._replace(expert="older", oldest_s=longer_s, ages_s=one.ages_s + 10.0)
     pair: Sequence[Pending] = (one, older) if rng.random() < 0.5 else (older, one)  # noqa: PLR2004
-    _expect(
+    expect(
         ordering.pick(pair, NOW_S) is older,
         "of two that are alike but for how long they have waited, the longer one is picked",
     )
@@ -73,9 +72,9 @@ def _check_that_nobody_starves(ordering: Ordering, one: Pending, rng: Random) ->
         now_s = one.oldest_s + waited_s
         seen = one._replace(ages_s=one.calls * waited_s)
         presses = ordering.presses(seen, now_s, patience_s)
-        _expect(presses or not pressed, "once it presses it presses while the same calls wait")
+        expect(presses or not pressed, "once it presses it presses while the same calls wait")
         pressed = presses
-    _expect(pressed, "it presses at the latest after a day")
+    expect(pressed, "it presses at the latest after a day")
 
 
 def _pending(rng: Random, name: str) -> Pending:
@@ -103,8 +102,3 @@ def _resident(rng: Random, name: str) -> Resident:
         reload_s=rng.uniform(0.0, 60.0),
         size=rng.choice((0, 1, 10**9)),
     )
-
-
-def _expect(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise AssertionError(f"contract broken: {sentence}")
