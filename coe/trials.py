@@ -134,6 +134,17 @@ def trials_of(composition: Composition, build: Callable[[Composition], G]) -> Tr
     )
 
 
+def arms_of(composition: Composition, query: Query) -> dict[str, str]:
+    """Return the arms of a request that was never answered, as they are dealt on the path.
+
+    Of an audience of categories nothing is known then, so that it has none.
+    """
+    if query.model in composition.experts:
+        return {}
+    trials = trials_of(composition, lambda _: None)
+    return {} if trials is None or trials.needs_category else trials.dealt(query)
+
+
 def takes_part(one: Experiment, query: Query, category: str | None) -> bool:
     """Whether a request is of an experiment's audience."""
     if one.models is not None and query.model not in one.models:

@@ -150,12 +150,12 @@ def _definition(one: Experiment) -> object:
 
 
 def _add(seen: _Seen, name: str, arm: str, record: Record) -> None:
-    if record.status == LEFT:
-        return
     unit = record.detail.get("units", {}).get(name) or record.id
     sums = seen.units.setdefault(unit, _Sums(arm))
     if sums.arm != arm:
         return  # crossed; the report leaves such units out
+    if record.status == LEFT:
+        return  # it was dealt its arm, and nothing failed
     sums.requests += 1
     if record.status >= FAILED:
         sums.errors += 1
@@ -174,11 +174,12 @@ def _verdict(one: Experiment, seen: _Seen) -> Verdict:
 
 
 def _arm(name: str, share: float, seen: _Seen) -> Arm:
-    units = [sums for sums in seen.units.values() if sums.arm == name and sums.requests]
+    dealt = [sums for sums in seen.units.values() if sums.arm == name]
+    units = [sums for sums in dealt if sums.requests]
     return Arm(
         name=name,
         share=share,
-        assigned=len(units),
+        assigned=len(dealt),
         primary=Summary(),
         watched=MappingProxyType(
             {

@@ -12,6 +12,7 @@ import pytest
 from coe.composition import load
 from coe.stores.decisions import FILE, DecisionStore
 from coe.testing.upstream import FakeUpstream
+from coe.types import Query
 
 from .conftest import Running, Serve
 
@@ -162,3 +163,29 @@ async def test_a_reload_ends_and_begins_experiments(
         await asyncio.to_thread(path.write_text, base + SPLIT)
         await running.live.edit()
         assert arm_of(await asked(running, "7")) == arm
+
+
+async def test_a_user_who_leaves_before_the_first_word_stays_in_the_arm(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = BASE.format(url=upstream.url).replace("model: ok", "model: hang") + SPLIT
+    body = {"model": "coe/auto", "messages": [{"role": "user", "content": "python"}]}
+    async with serve(file) as running:
+        for fields in ({"user": "7"}, {"user": "7", "model": "good"}, {}):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await running.request(
+                        "POST", f"{running.url}/chat/completions", json={**body, **fields}
+                    )
+        async with asyncio.timeout(10):
+            while running.metric("coe_decisions_logged_total") < 3:
+                await asyncio.sleep(0.05)
+        assert running.gateway.trials is not None
+        query = Query(id="q", model="coe/auto", body={**body, "user": "7"})
+        dealt = running.gateway.trials.dealt(query)
+    store = DecisionStore.open(tmp_path / ".coe" / FILE)
+    found = [(record.status, dict(record.arms)) for record in store.records()]
+    store.close()
+
+    assert found == [(499, dealt), (499, {}), (499, {})]
+    assert dealt
