@@ -93,6 +93,10 @@ def test_what_it_writes_goes_to_its_volumes() -> None:
     assert all(folder in made for folder in json.loads(volumes))
 
 
+def test_nothing_is_told_to_the_makers_of_its_libraries() -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in " ".join(final("ENV"))
+
+
 def test_the_ports_agree_and_it_is_asked_whether_it_lives() -> None:
     (port,) = final("EXPOSE")
     command = json.loads(final("ENTRYPOINT")[0])

@@ -47,6 +47,10 @@ def test_its_settings_exist_and_lie_where_it_may_write() -> None:
     assert ENVIRONMENT["COE_CACHE_DIR"] == f"/var/cache/{SERVICE['CacheDirectory']}"
 
 
+def test_nothing_is_told_to_the_makers_of_its_libraries() -> None:
+    assert ENVIRONMENT["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 def test_it_waits_longer_than_requests_in_flight_may_take() -> None:
     assert int(SERVICE["TimeoutStopSec"]) > Settings.model_fields["drain_s"].default
 
