@@ -8,8 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from coe.composition import load
+from coe.composition.measured import measured
+from coe.mapping import NONE, FittedMap
+from coe.mapping.store import write_map
 from coe.stores.decisions import FILE, DecisionStore, Feedback, Record
 from coe.testing.upstream import FakeUpstream
 
@@ -104,6 +109,45 @@ def test_intervals_hold_the_truth(folder: Path, coe: Coe, policy: str) -> None:
     assert gain["low"] < TRUTH[policy] - done_instead < gain["high"]
     if policy == "ranked":
         assert gain["low"] > 0.1
+
+
+def test_the_fitted_map_and_its_best_single_expert(folder: Path, coe: Coe) -> None:
+    """The map believes that c is best at code, and a at prose and on the whole."""
+    composition = load(folder / "experts.yaml")
+    quality = np.array([[0.2, 0.8], [0.7, 0.5], [0.5, 0.5]])
+    fitted = FittedMap(
+        categories=("code", "prose", NONE),
+        experts=("a", "c"),
+        quality=quality,
+        lower=quality - 0.05,
+        upper=quality + 0.05,
+        counts=np.full(quality.shape, 100.0),
+        cost=np.full(quality.shape, np.nan),
+        latency_s=np.full(quality.shape, np.nan),
+        traffic=np.array([0.3, 0.6, 0.1]),
+        used=("a", "c"),
+        assignment=("c", "a", "a"),
+        price_weight=0.0,
+        best_single="a",
+        verdict="better",
+        parts={
+            name: mark
+            for name, mark in measured(composition).items()
+            if not name.endswith((".b", ".unseen"))
+        },
+    )
+    write_map(folder / "experts.map", fitted)
+    write_log(folder, 3000, seed=1)
+
+    for policy, truth in {
+        "fitted": CODE * QUALITY["code"]["c"] + (1 - CODE) * QUALITY["prose"]["a"],
+        "best_single": TRUTH["expert:a"],
+    }.items():
+        done = coe("exp", "ope", "--choose", policy, "--json")
+        assert done.returncode == 0, done.stderr
+        robust = json.loads(done.stdout)["estimates"][0]
+        assert robust["low"] < truth < robust["high"]
+        assert robust["value"] == pytest.approx(truth, abs=0.04)
 
 
 def test_a_table_for_people(folder: Path, coe: Coe) -> None:
