@@ -110,7 +110,7 @@ def _read_entry(entry: Part, shared: Mapping[str, Part], groups: _Groups, carrie
     if not model:
         source.stop(params.path, "`model` is missing", "such as `openai/gpt-4o-mini`")
     info = entry.part("model_info") or Part(source, entry.path, {})
-    if reason := not_an_expert(group, model, info.text("mode") or "chat"):
+    if reason := not_an_expert(group, model, info.text("mode")):
         carried.note("left out", entry.path, reason)
         entry.close()
         return

@@ -12,7 +12,14 @@ from coe.composition.document import KeyPath
 from coe.composition.units import format_duration, format_price
 from coe.importing.carried import Kind
 from coe.importing.credentials import address, is_placeholder
-from coe.importing.litellm_tables import LIBRARY_ONLY, MODES, PLAIN, REQUEST_FIELDS, ROUTERS
+from coe.importing.litellm_tables import (
+    EMBEDDING,
+    LIBRARY_ONLY,
+    PLAIN,
+    REQUEST_FIELDS,
+    ROUTERS,
+    mode_of,
+)
 from coe.importing.part import Part
 from coe.importing.providers import LITELLM, Site, key_name, site
 
@@ -73,7 +80,7 @@ def not_an_expert(group: str, model: str, mode: str) -> str:
         return "a router of LiteLLM's: `categories` and `routers` do this here"
     if "${" in model or not model.isprintable():
         return "a model name that cannot be written here"
-    return "" if mode in MODES else "neither chat nor embeddings, which is what is served here"
+    return "" if mode_of(model, mode) else "neither chat nor embeddings: only these are served"
 
 
 def read_deployment(
@@ -188,7 +195,7 @@ def _facts(params: Part, info: Part) -> dict[str, Any]:
             cost[ours] = format_price(float(price * _MILLION), "USD")
     if cost:
         facts["cost"] = cost
-    if info.text("mode") == "embedding":
+    if mode_of(params.text("model"), info.text("mode")) == EMBEDDING:
         facts["capabilities"] = ["embeddings"]
     defaults = {key: params.raw(key) for key in REQUEST_FIELDS if key in params}
     if defaults:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 
-MODES = frozenset({"chat", "completion", "embedding", "responses"})
+EMBEDDING = "embedding"
+_CHAT = "chat"
+_MODES = frozenset({_CHAT, "completion", EMBEDDING, "responses"})
+_EMBEDS = re.compile(r"embed", re.IGNORECASE)
+_NEITHER = re.compile(r"dall-e|gpt-image|whisper|\btts\b|rerank|moderation", re.IGNORECASE)
 ROUTERS = ("auto_router/", "smart_router/")
 # Fields of a request; a deployment's own values hold unless the client sets them.
 REQUEST_FIELDS = (
@@ -81,3 +86,21 @@ REASONS = MappingProxyType(
         "weight": _LOAD,
     }
 )
+
+
+def mode_of(model: str, mode: str) -> str:
+    """Return what a model is for; empty where it is nothing that is served here.
+
+    Args:
+        model: such as `azure/gpt-4o-eu`.
+        mode: what the file says of it; where that is nothing, the name tells.
+
+    Example:
+        >>> mode_of("text-embedding-3-small", ""), mode_of("whisper-1", ""), mode_of("gpt-4o", "")
+        ('embedding', '', 'chat')
+    """
+    if mode:
+        return mode if mode in _MODES else ""
+    if _EMBEDS.search(model):
+        return EMBEDDING
+    return "" if _NEITHER.search(model) else _CHAT

@@ -221,6 +221,7 @@ def test_addresses_lose_passwords_and_queries(bring: Bring) -> None:
             "{model_name: i, litellm_params: {model: i}, model_info: {mode: image_generation}}",
             "neither chat nor embeddings",
         ),
+        ("{model_name: s, litellm_params: {model: openai/whisper-1}}", "neither chat nor"),
         ("{model_name: small, litellm_params: {model: groq/llama-3.1-8b}}", "same model"),
     ],
 )
@@ -240,13 +241,15 @@ def test_embeddings_are_never_the_default(bring: Bring) -> None:
         """
 model_list:
   - model_name: embed
-    litellm_params: {model: text-embedding-3-small}
+    litellm_params: {model: mine}
     model_info: {mode: embedding}
+  - {model_name: named, litellm_params: {model: text-embedding-3-small}}
   - {model_name: chat, litellm_params: {model: gpt-4o}}
 """,
     )
     assert brought.composition.default == "chat"
-    assert brought.composition.experts["embed"].capabilities == {"embeddings"}
+    for name in ("embed", "named"):
+        assert brought.composition.experts[name].capabilities == {"embeddings"}
 
 
 def test_settings_without_a_counterpart_are_told_one_by_one(bring: Bring) -> None:
