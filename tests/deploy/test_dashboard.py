@@ -78,6 +78,11 @@ def test_the_variables_are_declared() -> None:
     declared = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(DASHBOARD["panels"])))
     assert used == declared
+    queries = [
+        each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each
+    ]
+    asked = [re.match(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)$", query) for query in queries]
+    assert all(found and found[2] in SERIES[found[1]] for found in asked)
 
 
 def test_panels_have_a_title_an_id_and_a_place_of_their_own() -> None:
