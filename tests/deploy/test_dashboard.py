@@ -78,8 +78,9 @@ def test_the_variables_are_declared() -> None:
     declared = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(DASHBOARD["panels"])))
     assert used == declared
+    variables = [each for each in DASHBOARD["templating"]["list"] if each["type"] == "query"]
     queries = [
-        each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each
+        query for each in variables for query in (each["definition"], each["query"]["query"])
     ]
     asked = [re.match(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)$", query) for query in queries]
     assert all(found and found[2] in SERIES[found[1]] for found in asked)
