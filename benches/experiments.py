@@ -18,7 +18,7 @@ from benches import report
 from benches.experiments_parts import Options
 from benches.report import Metric
 
-PARTS = ("statistics", "bandit", "ope", "drift")
+PARTS = ("statistics", "bandit", "ope", "drift", "requests")
 """Modules of `benches.experiments_parts`, in the order in which they run."""
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coe.composition import Learning
 from coe.errors import ConfigError
@@ -103,10 +103,30 @@ class Learner:
 
 
 def rewards_of(record: Record, feedback: Feedback) -> dict[str, float]:
-    """Return what feedback says of experts' answers: of one, or of all that were compared."""
+    """Return what feedback says of experts' answers: of one, or of all that were compared.
+
+    Where a panel voted, what is said of the answer is said of all who gave it; and if it was right,
+    whoever gave another was wrong.
+    """
     found = dict(feedback.correct)
-    if feedback.value is not None and record.expert is not None:
-        found[record.expert] = feedback.value
+    if feedback.value is None or record.expert is None:
+        return found
+    told = record.detail.get("provenance") or {}
+    if told.get("method") == "vote":
+        found = {**_of_votes(told, record.expert, feedback.value), **found}
+    return {record.expert: feedback.value, **found}
+
+
+def _of_votes(told: Mapping[str, Any], expert: str, value: float) -> dict[str, float]:
+    groups = [set(row["experts"]) for row in told.get("conflicts", ())]
+    if not groups:
+        drafts = (call for call in told.get("calls", ()) if call.get("role") == "draft")
+        return {call["expert"]: value for call in drafts if call["status"] in {"answer", "used"}}
+    agreed = set().union(*(group for group in groups if expert in group))
+    found = dict.fromkeys(sorted(agreed), value)
+    if value == 1.0:
+        others = set().union(*groups) - agreed
+        found |= dict.fromkeys(sorted(others), 0.0)
     return found
 
 

@@ -25,7 +25,7 @@ from coe.settings import Settings
 from coe.trials import Trials, trials_of
 from coe.types import Answer, Decision, Query, RankedCategory
 
-REQUESTS = 20_000
+REQUESTS = 4000  # as many as wait for the disk at most, so that none is dropped
 ROUNDS = 5
 FILE = """
 version: 1
