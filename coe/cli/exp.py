@@ -95,14 +95,11 @@ def read_report(one: Experiment, settings: Settings, *, now: float) -> Report:
     Raises:
         NotFound: there is no decision log.
     """
-    store = open_log(settings)
-    try:
+    with open_log(settings) as store:
         records = list(store.records(experiment=one.name))
         # They are written in the order in which they ended: the first to come may be a later one.
         since = min((record.at for record in records), default=now)
         feedback = list(store.feedback(since=since))
-    finally:
-        store.close()
     return reported(one, gather(one, records, feedback), now=now)
 
 

@@ -101,16 +101,13 @@ def show(
         names = [each.name for each in one.arms]
         if arm is not None and arm not in names:
             raise ConfigError(f"`{experiment}` has no arm `{arm:.80}`; there are: {_listed(names)}")
-    store = open_log(settings)
-    try:
+    with open_log(settings) as store:
         records = [
             record
             for record in store.records(experiment=experiment)
             if arm is None or record.arms.get(experiment or "") == arm
         ]
         feedback = list(store.feedback())
-    finally:
-        store.close()
     found = estimated(choose, policy, drawn(records, feedback))
     if as_json:
         print_json({"object": "coe.experiment.estimate", **asdict(found)})

@@ -218,6 +218,16 @@ class _Tree:
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
+def value_at(content: Any, path: KeyPath) -> Any:
+    """Return the value at a key path of plain values; None where nothing is there."""
+    for part in path:
+        is_position = isinstance(content, list) and isinstance(part, int) and part < len(content)
+        if not is_position and not (isinstance(content, dict) and part in content):
+            return None
+        content = content[part]
+    return content
+
+
 def dotted(path: KeyPath) -> str:
     """Write a key path: `routing.none[0]`."""
     text = ""

@@ -18,7 +18,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
-from coe.composition.document import Document, KeyPath, compose, dotted, parse
+from coe.composition.document import Document, KeyPath, compose, dotted, parse, value_at
 from coe.errors import CompositionError, Problem
 
 WIDTH = 100
@@ -58,13 +58,7 @@ class Draft:
 
     def get(self, path: KeyPath) -> Any:
         """Return the value at a key path; None where nothing is there."""
-        here = self.content
-        for part in path:
-            is_position = isinstance(here, list) and isinstance(part, int) and part < len(here)
-            if not is_position and not (isinstance(here, dict) and part in here):
-                return None
-            here = here[part]
-        return here
+        return value_at(self.content, path)
 
     def put(self, path: KeyPath, value: Any) -> Draft:
         """Return the draft with `value` at `path`; missing mappings on the way are made.

@@ -17,6 +17,7 @@ from coe.composition.document import (
     compose,
     decode,
     dotted,
+    value_at,
 )
 from coe.errors import CompositionError, Problem
 
@@ -45,13 +46,7 @@ class Source:
 
     def value(self, path: KeyPath) -> Any:
         """Return the value at a key path; None where there is none."""
-        here = self.content
-        for key in path:
-            is_position = isinstance(key, int) and isinstance(here, list) and key < len(here)
-            if not is_position and not (isinstance(here, dict) and key in here):
-                return None
-            here = here[key]
-        return here
+        return value_at(self.content, path)
 
     def stop(self, path: KeyPath, message: str, hint: str = "") -> NoReturn:
         """Raise CompositionError for what stands at a key path."""
