@@ -109,7 +109,7 @@ def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts:
         raise InvalidRequest("`input` must be a string or a list of strings", param="input")
-    if body.get("encoding_format") not in {None, "float", "base64"}:
+    if body.get("encoding_format") not in (None, "float", "base64"):
         raise InvalidRequest("`encoding_format` must be float or base64", param="encoding_format")
     return Query(id=query_id, model=_model(body), body=body, endpoint="embeddings")
 
@@ -130,7 +130,8 @@ def _check_messages(messages: list[Any]) -> tuple[int, bool]:
         place = f"messages[{index}]"
         if not isinstance(message, dict):
             raise InvalidRequest(f"{place} must be an object, not {_kind(message)}", param=place)
-        if message.get("role") not in _ROLES:
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES:
             roles = ", ".join(sorted(_ROLES))
             raise InvalidRequest(f"{place}.role must be one of {roles}", param=f"{place}.role")
         content = message.get("content")
@@ -165,7 +166,7 @@ def _requires(body: dict[str, Any], *, has_image: bool) -> frozenset[str]:
     if has_image:
         needed.append("vision")
     response_format = body.get("response_format")
-    if isinstance(response_format, dict) and response_format.get("type") not in {None, "text"}:
+    if isinstance(response_format, dict) and response_format.get("type") not in (None, "text"):
         needed.append("json")
     return frozenset(needed)
 

@@ -47,7 +47,7 @@ _REFUSED = {
     "mcp_servers": "would be called by the server; call them from the client, as `tools`",
 }
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_THINKS = frozenset({"enabled", "adaptive"})
+_THINKS = ("enabled", "adaptive")
 
 
 def parse(
@@ -101,7 +101,7 @@ def _chat(root: Node) -> dict[str, Any]:
     if tools := _tools(root["tools"]):
         chat["tools"] = tools
         chat |= _choice(root["tool_choice"])
-    elif root["tool_choice"].is_given and root["tool_choice"]["type"].value not in {"auto", "none"}:
+    elif root["tool_choice"].is_given and root["tool_choice"]["type"].value not in ("auto", "none"):
         raise root["tool_choice"].wrong("asks for a tool, and `tools` has none")
     chat |= _format(root)
     if root["stream"].flag():
@@ -115,7 +115,7 @@ def _tools(given: Node) -> list[dict[str, Any]]:
 
 
 def _tool(tool: Node) -> dict[str, Any]:
-    if tool["type"].value not in {None, "custom"}:
+    if tool["type"].value not in (None, "custom"):
         raise tool["type"].wrong(
             f"is {tool['type'].value}, which only Anthropic's models know; only tools with an "
             "`input_schema` are served"

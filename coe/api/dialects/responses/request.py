@@ -88,7 +88,7 @@ def _chat(root: Node, settings: Settings) -> dict[str, Any]:
     for name, why in _REFUSED.items():
         if root[name].value:
             raise root[name].wrong(why)
-    if root["truncation"].value not in {None, "disabled"}:
+    if root["truncation"].value not in (None, "disabled"):
         raise root["truncation"].wrong("must be disabled; shorten the `input` yourself")
     chat = passed_on(root, _OWN, _INSTEAD)
     messages = messages_of(root["instructions"], root["input"])
@@ -103,7 +103,7 @@ def _chat(root: Node, settings: Settings) -> dict[str, Any]:
         chat |= _choice(root["tool_choice"])
         if root["parallel_tool_calls"].is_given:
             chat["parallel_tool_calls"] = root["parallel_tool_calls"].flag()
-    elif root["tool_choice"].value not in {None, "auto", "none"}:
+    elif root["tool_choice"].value not in (None, "auto", "none"):
         raise root["tool_choice"].wrong("asks for a tool, and `tools` has none")
     chat |= _options(root)
     if root["stream"].flag():

@@ -71,6 +71,7 @@ def test_every_json_object_is_parsed_as_it_is(body: dict[str, Any]) -> None:
         ({"model": None}, "model"),
         ({"model": ""}, "model"),
         ({"model": 7}, "model"),
+        ({"messages": [{"role": [], "content": "hi"}]}, "messages[0].role"),
         ({"messages": None}, "messages"),
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
@@ -108,6 +109,7 @@ def test_unknown_fields_are_kept() -> None:
         ({"tools": [{"type": "function"}]}, {"tools"}),
         ({"response_format": {"type": "text"}}, set()),
         ({"response_format": {"type": "json_object"}}, {"json"}),
+        ({"response_format": {"type": []}}, {"json"}),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
             {"vision"},
@@ -141,6 +143,7 @@ def test_ids_are_unique_and_sort_by_time() -> None:
         ({"model": "m", "input": []}, "input"),
         ({"model": "m", "input": {}}, "input"),
         ({"model": "m", "input": "a", "encoding_format": "hex"}, "encoding_format"),
+        ({"model": "m", "input": "a", "encoding_format": []}, "encoding_format"),
         ({"input": "a"}, "model"),
     ],
 )
