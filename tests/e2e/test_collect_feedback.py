@@ -76,7 +76,8 @@ def test_the_sdk(server: Server) -> None:
         exec(PYTHON, names)  # noqa: S102 - the page's own lines
     name = names["raw"].headers["x-coe-decision-id"]
 
-    assert [one["value"] for one in decision(server, name, authorization="Bearer mine")["feedback"]]
+    facts = decision(server, name, authorization="Bearer mine")
+    assert [one["value"] for one in facts["feedback"]] == [1.0]
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 """Simulated users of the embedded experts: they ask, read the answer, and say if it is right.
 
 Each user asks a few of the held-out prompts of `experts/heldout`, whose right answers are known. So
-their feedback is what a careful person's would be. `--lose ARM:SHARE` plays a defect: so many of an
-arm's users never get through, as behind a proxy that fails on what one arm sends.
+their feedback is what a careful person's would be. `--lose EXPERIMENT:ARM:SHARE` plays a defect: so
+many of an arm's users never get through, as behind a proxy that fails on what one arm sends.
 """
 
 import argparse
