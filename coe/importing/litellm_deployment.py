@@ -24,6 +24,7 @@ from coe.importing.part import Part
 from coe.importing.providers import LITELLM, Site, key_name, site
 
 _MILLION = 1_000_000
+_PATH = re.compile(r"://[^/]+/+[^/]|^\$\{env:\w+\}$")  # a reference may hold one
 _WORD = re.compile(r"[\w.:-]{1,60}", re.ASCII)  # neither a reference nor part of one
 _ANY = "*"
 
@@ -98,15 +99,17 @@ def read_deployment(
     lent = shared.get(params.text("litellm_credential_name"))
     values = lent.part("credential_values") if lent is not None else None
     parts = [part for part in (params, values) if part is not None]
-    base = _base(parts, notes)
+    base, at = _base(parts, notes)
     where = site(params.text("model"), params.text("custom_llm_provider"), base)
+    if where.type not in {LITELLM, "ollama"} and base and not _PATH.search(base):
+        notes.append(("changed", at, "an address without a path: calls go to `/v1` under it"))
     backend: dict[str, Any] = {"type": where.type}
-    if where.url:
+    if where.url and where.type != LITELLM:
         backend["url"] = where.url
     _add_key(backend, where, parts, notes)
     _add_headers(backend, where, parts)
     if where.type == LITELLM:
-        _add_parameters(backend, parts)
+        _add_parameters(backend, where, parts)
     _add_timeouts(backend, params)
     return Deployment(
         entry=entry,
@@ -119,15 +122,16 @@ def read_deployment(
     )
 
 
-def _base(parts: Sequence[Part], notes: list[tuple[Kind, KeyPath, str]]) -> str:
+def _base(parts: Sequence[Part], notes: list[tuple[Kind, KeyPath, str]]) -> tuple[str, KeyPath]:
+    """Return the address that an entry gives, and where it stands; empty where there is none."""
     for part in parts:
         for key in ("api_base", "base_url"):
             if written := part.text(key):
                 base, gone = address(written)
                 if gone:
                     notes.append(("to do", part.at(key), f"not carried over: {gone}"))
-                return base
-    return ""
+                return base, part.at(key)
+    return "", ()
 
 
 def _add_key(
@@ -160,8 +164,9 @@ def _add_headers(backend: dict[str, Any], where: Site, parts: Sequence[Part]) ->
                     backend.setdefault("headers", {})[name] = value
 
 
-def _add_parameters(backend: dict[str, Any], parts: Sequence[Part]) -> None:
-    found: dict[str, Any] = {}
+def _add_parameters(backend: dict[str, Any], where: Site, parts: Sequence[Part]) -> None:
+    """Add what the library alone understands; its address too, as a `url` would end in `/v1`."""
+    found: dict[str, Any] = {"api_base": where.url} if where.url else {}
     for part in parts:
         for key in part.keys:
             if key.startswith(LIBRARY_ONLY) and (text := part.text(key)):

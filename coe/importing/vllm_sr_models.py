@@ -212,6 +212,8 @@ class Models:
             name = lora.text("name")
             if not name:
                 lora.source.stop(lora.path, "`name` is missing", "name the adapter")
+            if "${" in name or not name.isprintable():
+                lora.source.stop(lora.path, "a name that cannot be written here", "rename it")
             keys: dict[str, Any] = {"base": base, "adapter": name}
             if description := " ".join(lora.text("description").split()):
                 keys["description"] = description

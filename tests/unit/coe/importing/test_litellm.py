@@ -146,7 +146,8 @@ def test_providers_lead_to_backends(
     backend = composition.backends[expert.backend]
 
     assert (backend.type, expert.model) == (kind, model)
-    assert (backend.url or "").removesuffix("/v1") == (url or "").removesuffix("/v1")
+    given = backend.options.get("parameters", {}).get("api_base")
+    assert (given if kind == "litellm" else backend.url) == url
 
 
 def test_deployments_at_one_place_share_a_backend(bring: Bring) -> None:
@@ -189,9 +190,19 @@ credential_list:
     brought = bring("litellm", text)
     backend = brought.composition.backends[brought.composition.experts["m"].backend]
 
-    assert backend.url == "https://a.example/v1"
-    assert backend.options == {"parameters": {"api_version": "v2"}}
+    assert backend.url is None  # the library's own: one of ours would end in /v1
+    assert backend.options == {"parameters": {"api_base": "https://a.example", "api_version": "v2"}}
     assert brought.variables == {"AZURE_API_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [("http://h:1", 1), ("http://h:1/", 1), ("http://h:1/v1", 0), ("os.environ/BASE", 0)],
+)
+def test_an_address_without_a_path_gets_one_and_a_note(bring: Bring, base: str, told: int) -> None:
+    brought = bring("litellm", one(f"{{model: openai/x, api_base: '{base}', api_key: none}}"))
+
+    assert len(brought.notes("changed", "model_list[0].litellm_params.api_base")) == told
 
 
 def test_a_placeholder_is_no_key(bring: Bring) -> None:
