@@ -35,6 +35,8 @@ _EXPLAIN = {
         "x-coe-calls": "calls that the panel made; of a stream, the one that writes it included",
         "x-coe-cost-usd": "what those of its calls that had ended cost: for an answer that is not "
         "streamed, all; absent where no price in USD is known",
+        "x-coe-left-out": "types of tools that were offered to /v1/responses or /v1/messages and "
+        "that no expert can use; absent where there are none",
         "x-coe-overhead-ms": "time to the headers less the backend's",
         "server-timing": "route, upstream",
     }.items()

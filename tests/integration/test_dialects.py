@@ -147,3 +147,22 @@ async def test_too_many_messages_or_tools_are_refused(
     assert f"`{field}`" in errors[0]
     assert "COE_MAX_MESSAGES" in errors[0]
     assert "`tools`" in errors[1]
+
+
+@pytest.mark.parametrize("path", ["responses", "messages"])
+async def test_tools_of_the_vendors_servers_are_left_out_and_that_is_told(
+    gateways: Gateways, path: str
+) -> None:
+    own: dict[str, Any] = {"type": "function", "name": "f", "parameters": {}}
+    if path == "messages":
+        own = {"name": "f", "input_schema": {}}
+    others = [{"type": "web_search_20250305", "name": "s"}, {"type": "a\r\nb: c"}]
+    async with gateways.start() as running:
+        response = await post(running, path, model="good", tools=[*others, own])
+        answer = await response.json()
+
+    assert response.status == 200
+    assert response.headers["x-coe-left-out"] == "web_search_20250305, other"
+    function = {"name": "f", "parameters": {}}
+    assert gateways.sent["tools"] == [{"type": "function", "function": function}]
+    assert answer.get("tools", [own]) == [own]  # a response says which tools it could use

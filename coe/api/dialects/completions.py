@@ -56,7 +56,7 @@ def parse(
             )
         chat["logprobs"], chat["top_logprobs"] = True, logprobs
     writer = _Writer(prompt if echo else "")
-    return translated(chat, query_id, settings, headers, writer)
+    return translated(chat, query_id, settings, headers, writer=writer)
 
 
 def _prompt(given: Node) -> str:

@@ -46,8 +46,8 @@ PAGES = {
         "Response",
         "OpenAI's responses, as far as they need no memory on the server: send the whole "
         "conversation in `input`. `store: true`, `previous_response_id`, `conversation`, "
-        "`background` and tools that run on the server are refused. A stream that fails ends with "
-        "`response.failed`.",
+        "`background` are refused. Tools other than functions are left out. A stream that fails "
+        "ends with `response.failed`.",
         ["model", "input"],
         {
             "model": _MODEL,
@@ -62,9 +62,10 @@ PAGES = {
     "/v1/messages": Page(
         "Message",
         "Anthropic's messages. The key may be in `x-api-key` or in `authorization`. Errors are "
-        "Anthropic's error object. Tools that run on the server and documents other than text are "
-        "refused; `thinking`, `cache_control` and `output_config.effort` are taken and not passed "
-        "on. Where the expert tells no usage, it is an estimate.",
+        "Anthropic's error object. Documents other than text are refused; tools without an "
+        "`input_schema` of their own are left out; `thinking`, `cache_control` and "
+        "`output_config.effort` are taken and not passed on. Where the expert tells no usage, it "
+        "is an estimate.",
         ["model", "messages", "max_tokens"],
         {
             **_CONVERSATION,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from coe.errors import InvalidRequest
 
+_PLAIN = re.compile(r"[a-z0-9_]{1,64}")
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
 
 
@@ -88,6 +90,26 @@ class Node:
     def wrong(self, why: str) -> InvalidRequest:
         """Return an error that names the place: its name, then `why`."""
         return InvalidRequest(f"`{self.place or 'body'}` {why}", param=self.place or None)
+
+
+def usable(tools: Node, known: Collection[str | None]) -> tuple[list[Node], tuple[str, ...]]:
+    """Return the tools that a chat model can use, and the types of those that are left out.
+
+    Agents offer the tools of their vendor's servers beside their own, and manage without them.
+
+    Raises:
+        InvalidRequest: all of the tools would be left out.
+    """
+    given = list(tools) if tools.is_given else []
+    kept = [tool for tool in given if tool["type"].value in known]
+    left_out = [tool["type"] for tool in given if tool["type"].value not in known]
+    if left_out and not kept:
+        raise left_out[0].wrong(
+            f"is {left_out[0].value}, which no expert can use; only tools with a schema of their "
+            "parameters are served"
+        )
+    names = (str(kind.value) for kind in left_out)
+    return kept, tuple(name if _PLAIN.fullmatch(name) else "other" for name in names)
 
 
 def passed_on(body: Node, own: frozenset[str], instead: Mapping[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from coe.api import wire
+from coe.api import explain, wire
 from coe.api.dialects import speech
 from coe.api.inference import Exchange
 from coe.composition import Composition
@@ -52,13 +52,25 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translated(Query):
-    """A query that was asked in a dialect, and who writes its answer."""
+    """A query that was asked in a dialect.
+
+    Attributes:
+        writer: who writes its answer.
+        left_out: types of tools that were offered and that no expert can use.
+    """
 
     writer: Writer = field(repr=False, compare=False)
+    left_out: tuple[str, ...] = ()
 
 
 def translated(
-    chat: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers, writer: Writer
+    chat: dict[str, Any],
+    query_id: str,
+    settings: Settings,
+    headers: wire.Headers,
+    *,
+    writer: Writer,
+    left_out: tuple[str, ...] = (),
 ) -> Translated:
     """Return the query that a chat body asks.
 
@@ -66,9 +78,8 @@ def translated(
         InvalidRequest: see `wire.parse_chat`.
     """
     query = wire.parse_chat(chat, query_id, settings, headers)
-    return Translated(
-        writer=writer, **{one.name: getattr(query, one.name) for one in fields(Query)}
-    )
+    known = {one.name: getattr(query, one.name) for one in fields(Query)}
+    return Translated(writer=writer, left_out=left_out, **known)
 
 
 class Translation(Exchange):
@@ -76,13 +87,14 @@ class Translation(Exchange):
 
     END = b""
     _writer: Writer | None = None
+    _left_out: tuple[str, ...] = ()
     _heard = b""
 
     def begin(self, query: Query, composition: Composition) -> None:
         """Note who writes the answer, too."""
         super().begin(query, composition)
         assert isinstance(query, Translated)  # noqa: S101 - the dialect's own `parse` made it
-        self._writer = query.writer
+        self._writer, self._left_out = query.writer, query.left_out
 
     async def send(self, answer: Answer) -> None:
         """Send the answer as the dialect has it."""
@@ -107,6 +119,11 @@ class Translation(Exchange):
         """Report the request as ended; the log reads usage from what the expert sent."""
         self._last = self._heard
         super().finish()
+
+    async def _start(self, headers: explain.Headers) -> None:
+        if self._left_out:
+            headers = [*headers, (b"x-coe-left-out", ", ".join(self._left_out).encode())]
+        await super()._start(headers)
 
     async def _rest(
         self, writer: Writer, frames: AsyncGenerator[bytes, None]

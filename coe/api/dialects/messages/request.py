@@ -7,7 +7,7 @@ from typing import Any
 from coe.api import wire
 from coe.api.dialects.messages.conversation import messages_of
 from coe.api.dialects.messages.writer import Writer
-from coe.api.dialects.node import Node, passed_on
+from coe.api.dialects.node import Node, passed_on, usable
 from coe.api.dialects.translation import Translated, translated
 from coe.settings import Settings
 
@@ -76,17 +76,18 @@ def parse_counting(
 
 
 def _query(root: Node, query_id: str, settings: Settings, headers: wire.Headers) -> Translated:
-    chat = _chat(root)
+    tools, left_out = usable(root["tools"], (None, "custom"))
+    chat = _chat(root, tools)
     if len(chat["messages"]) > settings.max_messages:
         detail = f"make {len(chat['messages'])} messages; the limit is {settings.max_messages}"
         raise root["messages"].wrong(f"{detail} (COE_MAX_MESSAGES)")
     writer = Writer(query_id, thinks=_thinks(root["thinking"]), stops=chat.get("stop", ()))
-    query = translated(chat, query_id, settings, headers, writer)
+    query = translated(chat, query_id, settings, headers, writer=writer, left_out=left_out)
     writer.expect(query.model, query.tokens)
     return query
 
 
-def _chat(root: Node) -> dict[str, Any]:
+def _chat(root: Node, tools: list[Node]) -> dict[str, Any]:
     for name, why in _REFUSED.items():
         if root[name].value:
             raise root[name].wrong(why)
@@ -98,8 +99,8 @@ def _chat(root: Node) -> dict[str, Any]:
         chat["stop"] = [stop.text() for stop in root["stop_sequences"]]
     if root["metadata"].is_given and (user := root["metadata"]["user_id"]).is_given:
         chat["user"] = user.text()
-    if tools := _tools(root["tools"]):
-        chat["tools"] = tools
+    if tools:
+        chat["tools"] = [_tool(tool) for tool in tools]
         chat |= _choice(root["tool_choice"])
     elif root["tool_choice"].is_given and root["tool_choice"]["type"].value not in ("auto", "none"):
         raise root["tool_choice"].wrong("asks for a tool, and `tools` has none")
@@ -109,17 +110,8 @@ def _chat(root: Node) -> dict[str, Any]:
     return chat
 
 
-def _tools(given: Node) -> list[dict[str, Any]]:
-    """Return the tools as chat completions have them."""
-    return [_tool(tool) for tool in given] if given.is_given else []
-
-
 def _tool(tool: Node) -> dict[str, Any]:
-    if tool["type"].value not in (None, "custom"):
-        raise tool["type"].wrong(
-            f"is {tool['type'].value}, which only Anthropic's models know; only tools with an "
-            "`input_schema` are served"
-        )
+    """Return a tool as chat completions have it."""
     function = {"name": tool["name"].text(), "parameters": tool["input_schema"].object()}
     for name in ("description", "strict"):
         if tool[name].is_given:

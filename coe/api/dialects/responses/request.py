@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from coe.api import wire
-from coe.api.dialects.node import Node, passed_on
+from coe.api.dialects.node import Node, passed_on, usable
 from coe.api.dialects.responses.conversation import messages_of
 from coe.api.dialects.responses.writer import Writer
 from coe.api.dialects.translation import Translated, translated
@@ -79,12 +79,14 @@ def parse(
             a server that remembers.
     """
     root = Node(body)
-    chat = _chat(root, settings)
-    writer = Writer(query_id, _skeleton(root, query_id))
-    return translated(chat, query_id, settings, headers, writer)
+    tools, left_out = usable(root["tools"], ("function",))
+    chat = _chat(root, settings, tools)
+    skeleton = _skeleton(root, query_id) | {"tools": [tool.value for tool in tools]}
+    writer = Writer(query_id, skeleton)
+    return translated(chat, query_id, settings, headers, writer=writer, left_out=left_out)
 
 
-def _chat(root: Node, settings: Settings) -> dict[str, Any]:
+def _chat(root: Node, settings: Settings, tools: list[Node]) -> dict[str, Any]:
     for name, why in _REFUSED.items():
         if root[name].value:
             raise root[name].wrong(why)
@@ -98,8 +100,8 @@ def _chat(root: Node, settings: Settings) -> dict[str, Any]:
     chat["messages"] = messages
     if (limit := root["max_output_tokens"].count()) is not None:
         chat["max_completion_tokens"] = limit
-    if tools := _tools(root["tools"]):
-        chat["tools"] = tools
+    if tools:
+        chat["tools"] = [_tool(tool) for tool in tools]
         chat |= _choice(root["tool_choice"])
         if root["parallel_tool_calls"].is_given:
             chat["parallel_tool_calls"] = root["parallel_tool_calls"].flag()
@@ -111,17 +113,8 @@ def _chat(root: Node, settings: Settings) -> dict[str, Any]:
     return chat
 
 
-def _tools(given: Node) -> list[dict[str, Any]]:
-    """Return the tools as chat completions have them."""
-    return [_tool(tool) for tool in given] if given.is_given else []
-
-
 def _tool(tool: Node) -> dict[str, Any]:
-    if tool["type"].text() != "function":
-        raise tool["type"].wrong(
-            f"is {tool['type'].value}, which would run on the server; only `function` tools are "
-            "served"
-        )
+    """Return a tool as chat completions have it."""
     function = {"name": tool["name"].text()}
     for name in ("description", "parameters", "strict"):
         if tool[name].is_given:
@@ -190,7 +183,6 @@ def _skeleton(root: Node, query_id: str) -> dict[str, Any]:
         "store": False,
         "text": root["text"].value or {"format": {"type": "text"}},
         "tool_choice": root["tool_choice"].value or "auto",
-        "tools": root["tools"].value or [],
         "truncation": "disabled",
         "usage": None,
         **{name: root[name].value for name in _ECHOED},
