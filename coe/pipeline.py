@@ -20,6 +20,7 @@ from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
 from coe.composition.programs import PROGRAM
+from coe.composition.values import Arms
 from coe.drafting import sitting
 from coe.errors import CapacityError, CoEError, ContextTooLong
 from coe.learner import LearnedChooser, Learner
@@ -67,8 +68,13 @@ class Gateway:
     @property
     def family(self) -> tuple[Gateway, ...]:
         """The gateway itself, and those that serve arms of its experiments."""
-        variants = self.trials.variants.values() if self.trials is not None else ()
-        return (self, *variants, *self.shadows.values())
+        return (self, *(variant for _, variant in self.variants))
+
+    @property
+    def variants(self) -> tuple[tuple[Arms, Gateway], ...]:
+        """Those that serve arms of its experiments, and which."""
+        splits = self.trials.variants.items() if self.trials is not None else ()
+        return (*splits, *(((arm,), shadow) for arm, shadow in self.shadows.items()))
 
     @property
     def chooser(self) -> Ranker | None:
@@ -92,9 +98,10 @@ class Gateway:
     def loads(self) -> dict[str, Load]:
         """Return what is to be loaded in the background, by name: the router, engines of ours."""
         work: dict[str, Load] = {"router": self.classifier.load} if self.classifier else {}
-        for place, variant in enumerate(self.family[1:], start=1):
+        for arms, variant in self.variants:
             if variant.classifier is not None and variant.classifier is not self.classifier:
-                work[f"router of variant {place}"] = variant.classifier.load
+                named = ", ".join(f"{experiment}:{arm}" for experiment, arm in arms)
+                work[f"router of {named}"] = variant.classifier.load
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
             if name in self.slots:

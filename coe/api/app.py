@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,10 +28,12 @@ from coe.errors import CoEError, ConfigError, InvalidRequest
 from coe.learner import rewards_of
 from coe.live import Live
 from coe.pipeline import Gateway
-from coe.reporting.watch import Watch
+from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
+
+logger = logging.getLogger(__name__)
 
 
 class App:
@@ -137,9 +140,21 @@ def _hear(live: Live, record: Record, feedback: Feedback) -> None:
 
 
 async def _pause(live: Live, experiment: str) -> None:
-    """Pause an experiment in the composition file, and serve that."""
+    """Pause an experiment in the composition file, and serve that.
+
+    Where the file cannot be edited the harm ends all the same: it is paused in this process, until
+    the file is read again.
+    """
     path = ("experiments", experiment, "status")
-    await live.edit(partial(set_key, path=path, value="paused"))
+    try:
+        await live.edit(partial(set_key, path=path, value="paused"))
+    except CoEError as error:
+        logger.error(  # noqa: TRY400 - operators want the sentence
+            "experiment %s is paused in this process only, until the file is read again: %s",
+            experiment,
+            error.message,
+        )
+        await live.replace(paused(live.composition, experiment))
 
 
 async def _render(request: Request, error: Exception) -> JSONResponse:

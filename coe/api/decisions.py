@@ -32,8 +32,8 @@ def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
     async def find(name: str, request: Request) -> Record:
         """Return a decision of whoever asks; another one's is not there for them."""
         store = await asyncio.to_thread(log.store)
-        record = await asyncio.to_thread(store.find, name)
-        if record is None or record.tenant != key_of(request.headers.raw):
+        record = await asyncio.to_thread(store.find, name, key_of(request.headers.raw))
+        if record is None:
             raise NotFound(
                 f"no decision `{name:.80}`: it is not known here, was made for another key, or is "
                 "older than `observe.decisions_for`"
@@ -66,8 +66,9 @@ def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
         record = await find(opinion.name, request)
         said = Feedback(**{**_fields(opinion.feedback), "decision": record.id})
         store = await asyncio.to_thread(log.store)
-        await asyncio.to_thread(store.say, said)
-        hear(record, said)
+        before = await asyncio.to_thread(store.say, said)
+        if before is None or (before.value, before.correct) != (said.value, said.correct):
+            hear(record, said)  # sent again, it says nothing new
         return {"object": "coe.feedback", "decision_id": record.id, "idempotency_key": said.key}
 
     return table

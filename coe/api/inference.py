@@ -107,6 +107,7 @@ class Inference:
             detail = f"{settings.max_in_flight} requests are in flight (COE_MAX_IN_FLIGHT)"
             raise QueueFull(detail, retry_after_s=1.0)
         body = wire.parse_json(raw, settings)
+        exchange.size = len(raw)
         query = self._parse(body, exchange.query_id, settings, scope["headers"])
         with self._live.current as gateway:
             exchange.begin(query, gateway.composition)
@@ -137,6 +138,7 @@ class Exchange:
         self.started = perf_counter()
         self.query_id = wire.new_id()
         self.status = 500
+        self.size = 0
         self._answer: Answer | None = None
         self._error: CoEError | None = None
         self._send = send
@@ -238,6 +240,7 @@ class Exchange:
                 error=self._error,
                 last=self._last,
                 first_s=self._first_s,
+                size=self.size,
             )
         )
 

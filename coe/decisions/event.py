@@ -16,6 +16,7 @@ from coe.types import Answer, Decision, Plan, Query
 from coe.usage import tokens
 
 _MOST_RANKED = 8
+_MOST_TOKENS = 2**53
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _DATA = b"data:"
 
@@ -32,6 +33,7 @@ class Event(NamedTuple):
         first_s: until the first content; None where there was none.
         endpoint: where it is not the query's: `shadow`.
         arms: where they are not the answer's.
+        size: of the request's body, in bytes.
     """
 
     at: float
@@ -46,6 +48,7 @@ class Event(NamedTuple):
     first_s: float | None = None
     endpoint: str = ""
     arms: Mapping[str, str] | None = None
+    size: int = 0
 
 
 def record_of(event: Event, digest: Callable[[object], str]) -> Record:
@@ -96,10 +99,11 @@ def _arms(event: Event) -> Mapping[str, str]:
         return event.arms
     if event.answer is not None:
         return event.answer.arms
-    if event.error is not None:
+    if event.error is not None and type(event.error) is not CoEError:
         return event.error.arms
-    # The client left before the first word. It was dealt an arm all the same: were it missing, an
-    # arm would look the better the more of its users it drives away.
+    # The client left before the first word, or something broke that nobody thought of. It was dealt
+    # an arm all the same: were it missing, an arm would look the better the more of its users it
+    # drives away, or the more of its requests break.
     return arms_of(event.composition, event.query)
 
 
@@ -150,11 +154,17 @@ def _said(first: bytes, last: bytes) -> _Said:
                 usage, coe = body.get("usage") or {}, body.get("coe") or {}
                 return _Said(
                     id=name,
-                    prompt_tokens=tokens(usage.get("prompt_tokens")),
-                    answer_tokens=tokens(usage.get("completion_tokens")),
+                    prompt_tokens=_counted(usage.get("prompt_tokens")),
+                    answer_tokens=_counted(usage.get("completion_tokens")),
                     provenance=coe.get("provenance") if isinstance(coe, dict) else None,
                 )
     return _Said(id=name)
+
+
+def _counted(value: object) -> int | None:
+    """Return a number of tokens; None where it is none, such as the -1 of an unsigned integer."""
+    found = tokens(value)
+    return found if found is not None and found < _MOST_TOKENS else None
 
 
 def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float | None:

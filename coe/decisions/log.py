@@ -24,9 +24,12 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 0.25
 _MOST_WAITING = 5000
+_MOST_BYTES = 64 * 2**20
 _MOST_AT_ONCE = 1000
 _PURGE_EVERY_S = 600.0
 _COMPLAIN_EVERY_S = 60.0
+_NOT_TAKEN = (TypeError, ValueError, OverflowError)
+"""What SQLite and JSON raise of a value that they have no form for."""
 
 
 class DecisionLog:
@@ -38,19 +41,31 @@ class DecisionLog:
         listen: told what was written, in the writing thread; None where nobody listens.
     """
 
-    def __init__(self, folder: Path, *, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        interval_s: float = INTERVAL_S,
+        purge_every_s: float = _PURGE_EVERY_S,
+    ) -> None:
         """Store where the file is; it is opened, and made, when there is something to write.
 
         Args:
             folder: the state folder.
             interval_s: how long decisions are gathered before they are written.
+            purge_every_s: how often what is too old is forgotten, also where nothing is written.
         """
         self.written = 0
         self.lost = 0
         self.listen: Callable[[list[Record]], None] | None = None
         self._path = folder / FILE
         self._interval_s = interval_s
+        self._purge_every_s = purge_every_s
         self._waiting: deque[Event] = deque()
+        # Bytes of what waits: the first is only ever changed by the loop, the second by the thread.
+        self._came = 0
+        self._gone = 0
+        self._decisions_for_s: float | None = None
         self._signal = Signal()
         self._lock = Lock()
         self._store: DecisionStore | None = None
@@ -62,14 +77,18 @@ class DecisionLog:
     def add(self, event: Event) -> None:
         """Take note of a request that has ended. Takes a microsecond."""
         waiting = self._waiting
+        self._came += _size(event)
         waiting.append(event)
         if len(waiting) == 1:
             self._signal.set()
-        elif len(waiting) > _MOST_WAITING:
+        while len(waiting) > _MOST_WAITING or (
+            len(waiting) > 1 and self._came - self._gone > _MOST_BYTES
+        ):
             try:
-                waiting.popleft()
+                dropped = waiting.popleft()
             except IndexError:  # the thread was quicker
                 return
+            self._came -= _size(dropped)
             self.lost += 1
 
     def start(self) -> None:
@@ -110,47 +129,52 @@ class DecisionLog:
                 events = self._taken()
                 try:
                     store = self._opened()
-                    records = self._records(events, store)
-                    store.add(records)
+                    records = _written(store, _records(events, store))
                 except CoEError:
+                    self._gone -= sum(map(_size, events))
                     self._waiting.extendleft(reversed(events))
                     raise
-                self.written += len(events)
+                self.written += len(records)
+                self.lost += len(events) - len(records)
                 if self.listen is not None:
                     self.listen(records)
-                self._purge(store, events[-1])
+                self._decisions_for_s = events[-1].composition.observe.decisions_for_s
+                self._purge(store)
 
     def _taken(self) -> list[Event]:
         events: list[Event] = []
         while self._waiting and len(events) < _MOST_AT_ONCE:
-            events.append(self._waiting.popleft())
-        return events
-
-    def _records(self, events: list[Event], store: DecisionStore) -> list[Record]:
-        records: list[Record] = []
-        for event in events:
             try:
-                records.append(record_of(event, store.digest))
-            except Exception:  # one that cannot be told must not keep the others from being written
-                logger.exception("decision %s is not written", event.query.id)
-                self.lost += 1
-        return records
+                events.append(self._waiting.popleft())
+            except IndexError:  # the loop dropped it
+                break
+        self._gone += sum(map(_size, events))
+        return events
 
     def _opened(self) -> DecisionStore:
         if self._store is None:
             self._store = DecisionStore.open(self._path)
         return self._store
 
-    def _purge(self, store: DecisionStore, event: Event) -> None:
+    def _purge(self, store: DecisionStore) -> None:
         now = time.time()
-        if now - self._purged < _PURGE_EVERY_S:
+        if now - self._purged < self._purge_every_s:
             return
         self._purged = now
-        store.forget(before=now - event.composition.observe.decisions_for_s, now=now)
+        kept_s = self._decisions_for_s
+        store.forget(before=0.0 if kept_s is None else now - kept_s, now=now)
+
+    def _purge_idle(self) -> None:
+        """Forget what is to be forgotten though nothing is written: the time of texts is over."""
+        with self._lock:
+            if self._store is not None or self._path.exists():
+                self._purge(self._opened())
 
     def _work(self) -> None:
         while not self._is_closing:
-            self._signal.wait()
+            if not self._signal.wait(self._purge_every_s):
+                self._try(self._purge_idle)
+                continue
             self._signal.clear()
             time.sleep(0 if self._is_closing else self._interval_s)
             if not self._try_to_flush():
@@ -158,12 +182,54 @@ class DecisionLog:
                 self._signal.set()  # try again
 
     def _try_to_flush(self) -> bool:
+        return self._try(self.flush)
+
+    def _try(self, work: Callable[[], None]) -> bool:
         try:
-            self.flush()
+            work()
         except CoEError as error:
             now = time.monotonic()
             if now - self._complained > _COMPLAIN_EVERY_S:
                 self._complained = now
                 logger.error("decisions are not written: %s", error.message)  # noqa: TRY400
             return False
+        except Exception:  # a supervisor: whatever it is, the next ones are to be written
+            logger.exception("decisions: a bug")
+            return False
         return True
+
+
+def _size(event: Event) -> int:
+    """Return about how many bytes an event keeps in memory."""
+    return event.size + len(event.last) + (len(event.answer.first) if event.answer else 0)
+
+
+def _records(events: list[Event], store: DecisionStore) -> list[Record]:
+    records: list[Record] = []
+    for event in events:
+        try:
+            records.append(record_of(event, store.digest))
+        except Exception:  # one that cannot be told must not keep the others from being written
+            logger.exception("decision %s is not written", event.query.id)
+    return records
+
+
+def _written(store: DecisionStore, records: list[Record]) -> list[Record]:
+    """Write records, and return those that the file takes.
+
+    Raises:
+        CoEError: it cannot be written now.
+    """
+    try:
+        store.add(records)
+    except _NOT_TAKEN:  # it must not keep the others out
+        taken = []
+        for record in records:
+            try:
+                store.add([record])
+            except _NOT_TAKEN:
+                logger.exception("decision %s is not written", record.id)
+            else:
+                taken.append(record)
+        return taken
+    return records

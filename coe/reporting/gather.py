@@ -14,6 +14,7 @@ from math import fsum
 from coe.composition import Experiment
 from coe.stores.decisions import LEFT, SHADOW, Feedback, Record
 
+REFUSED = 400  # from here on it was not answered
 FAILED = 500  # from here on it was not the client's doing
 
 
@@ -129,7 +130,7 @@ def _request(record: Record, said: Mapping[str, list[float]]) -> Request:
     values = {source: fsum(given) / len(given) for source, given in said.items()}
     if record.status != LEFT:
         values["errors"] = float(record.status >= FAILED)
-        if record.status < 400:  # noqa: PLR2004 - it was answered
+        if record.status < REFUSED:
             values["latency"] = record.latency_s
             if record.cost is not None:
                 values["cost"] = record.cost

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -171,13 +171,6 @@ class Feedback:
     key: str = ""
 
 
-class Owner(NamedTuple):
-    """A decision's id, and the tenant that it belongs to."""
-
-    id: str
-    tenant: str
-
-
 _COLUMNS = tuple(one.name for one in fields(Record))
 _JSON = frozenset({"arms", "detail", "text"})
 _INSERT = (
@@ -215,21 +208,32 @@ class DecisionStore(Store):
         with self._database.writing() as connection:
             connection.executemany(_INSERT, rows)
 
-    def find(self, name: str) -> Record | None:
-        """Return the decision with this id, or the last one whose answer had it; None for none."""
-        query = "SELECT * FROM decisions WHERE id = ? OR response_id = ? ORDER BY at DESC LIMIT 1"
-        rows = self._database.rows(query, (name, name))
+    def find(self, name: str, tenant: str | None = None) -> Record | None:
+        """Return the decision with this id, or the last one whose answer had it; None for none.
+
+        Ids of answers are the upstream's, and two answers may have the same one: another tenant's
+        never stands before one's own, nor an answer in the shadow before the one that was sent.
+
+        Args:
+            name: id of a decision, or of an answer.
+            tenant: only decisions of this one; None: of all.
+        """
+        query = (
+            "SELECT * FROM decisions WHERE (id = :name OR response_id = :name)"
+            " AND (:tenant IS NULL OR tenant = :tenant)"
+            " ORDER BY id = :name DESC, endpoint = :shadow, at DESC LIMIT 1"
+        )
+        found = {"name": name, "tenant": tenant, "shadow": SHADOW}
+        rows = self._database.rows(query, found)
         return _record(rows[0]) if rows else None
 
-    def owner(self, name: str) -> Owner | None:
-        """Return whose decision an id of a decision or of an answer stands for; None for none."""
-        record = self.find(name)
-        return None if record is None else Owner(record.id, record.tenant)
-
-    def say(self, feedback: Feedback) -> None:
-        """Add feedback; what was said with the same key is replaced."""
+    def say(self, feedback: Feedback) -> Feedback | None:
+        """Add feedback; what was said with the same key is replaced, and returned."""
+        query = "SELECT * FROM feedback WHERE decision = ? AND key = ?"
         with self._database.writing() as connection:
+            row = connection.execute(query, (feedback.decision, feedback.key)).fetchone()
             connection.execute(_SAY, _row(feedback, _SAID, _SAID_JSON))
+        return None if row is None else _feedback(row)
 
     def said(self, decision: str) -> tuple[Feedback, ...]:
         """Return the feedback on a decision, oldest first."""

@@ -103,7 +103,9 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(
+        self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[sqlite3.Row]:
         """Return the rows that a statement finds."""
         with self.reading() as connection:
             return connection.execute(statement, values).fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,23 @@ async def test_what_nobody_answered_is_logged_too(serve: Serve, upstream: FakeUp
     assert facts["error"] == "BackendRejected"
     assert facts["expert"] is None
     assert facts["pinned"] == "broken"
+
+
+async def test_another_key_with_the_same_answers_id_hides_nothing(
+    serve: Serve, upstream: FakeUpstream, folder: Path
+) -> None:
+    async with serve(text(upstream)) as running:
+        body = await (await running.chat(model="good")).json()
+        _, facts = await get(running, body["id"])
+        with DecisionStore.open(folder / ".coe" / FILE) as store:
+            own = store.find(facts["id"])
+            assert own is not None
+            store.add([replace(own, id="theirs", tenant="another", at=own.at + 1)])
+        status, same = await get(running, body["id"])
+        said, answer = await say(running, {"response_id": body["id"], "value": True})
+
+    assert (status, said) == (200, 201)
+    assert same["id"] == answer["decision_id"] == facts["id"]
 
 
 async def test_another_keys_decision_is_not_there(serve: Serve, upstream: FakeUpstream) -> None:

@@ -14,7 +14,7 @@ from coe.composition import load
 from coe.decisions import log as logs
 from coe.decisions.event import Event, record_of
 from coe.decisions.log import DecisionLog
-from coe.stores.decisions import FILE, DecisionStore
+from coe.stores.decisions import FILE, DecisionStore, Record
 from coe.types import Answer, Call, Decision, Plan, Query
 
 TEXT = """
@@ -74,6 +74,60 @@ def test_what_waits_is_bounded_while_the_disk_fails(tmp_path: Path) -> None:
     assert len(ids) == logs._MOST_WAITING
 
 
+def test_large_bodies_are_bounded_by_their_size(tmp_path: Path) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("no folder")
+    log = DecisionLog(blocked, interval_s=0.01)
+    log.start()  # it tries to write, fails, and puts them back, again and again
+    first = event(tmp_path, "x")._replace(size=logs._MOST_BYTES // 4)
+    for number in range(10):
+        log.add(first._replace(query=Query(id=f"{number}", model="good", body={"messages": []})))
+        time.sleep(0.02)
+    blocked.unlink()
+    log.close()
+    store = DecisionStore.open(blocked / FILE)
+    assert [record.id for record in store.records()] == ["6", "7", "8", "9"]
+    store.close()
+    assert (log.written, log.lost) == (4, 6)
+
+
+def test_a_value_that_the_file_does_not_take_keeps_no_other_out(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path, interval_s=0.01)
+    log.start()
+    good = event(tmp_path, "good")
+    log.add(good._replace(query=Query(id="bad", model="\udcff", body={"messages": []})))
+    log.add(good)
+    log.flush()
+    log.add(good._replace(query=Query(id="later", model="good", body={"messages": []})))
+    log.close()
+    store = DecisionStore.open(tmp_path / FILE)
+    assert [record.id for record in store.records()] == ["good", "later"]
+    store.close()
+    assert (log.written, log.lost) == (2, 1)
+
+
+def test_a_text_whose_time_is_over_is_forgotten_though_nobody_asks_anything(
+    tmp_path: Path,
+) -> None:
+    with DecisionStore.open(tmp_path / FILE) as store:
+        now = time.time()
+        texts = [{"role": "user", "content": "secret"}]
+        store.add([Record(id="old", at=now - 9, text=texts, text_until=now - 1)])
+        log = DecisionLog(tmp_path, purge_every_s=0.05)
+        log.start()
+        until = time.monotonic() + 10
+        while time.monotonic() < until and _text_of(store, "old") is not None:
+            time.sleep(0.02)
+        log.close()
+        assert _text_of(store, "old") is None
+
+
+def _text_of(store: DecisionStore, name: str) -> object:
+    record = store.find(name)
+    assert record is not None
+    return record.text
+
+
 def test_one_that_cannot_be_told_keeps_no_other_from_being_written(tmp_path: Path) -> None:
     log = DecisionLog(tmp_path)
     good = event(tmp_path, "good")
@@ -131,3 +185,18 @@ def test_usage_is_read_from_the_last_frame_of_a_stream(tmp_path: Path) -> None:
     assert record.response_id == "chatcmpl-7"
     assert (record.prompt_tokens, record.answer_tokens) == (1000, 500)
     assert record.cost == (2 * 1000 + 10 * 500) / 1e6
+
+
+def test_a_count_of_tokens_that_is_none_is_left_out(tmp_path: Path) -> None:
+    noted = event(tmp_path, "q")
+    call = Call(expert="good", backend="up", model="a", body={})
+    answer = Answer(
+        query=noted.query,
+        decision=Decision(),
+        plan=Plan(calls=(call,)),
+        call=call,
+        first=b'{"id":"c","usage":{"prompt_tokens":18446744073709551615,"completion_tokens":5}}',
+        frames=_none(),
+    )
+    record = record_of(noted._replace(answer=answer), lambda _: "digest")
+    assert (record.prompt_tokens, record.answer_tokens) == (None, 5)
