@@ -66,6 +66,17 @@ class Learner:
         self._clock = clock
         self._written = 0
 
+    def follow(self, before: Learner) -> None:
+        """Go on from what another one has learnt by now, of the experts that are known to both.
+
+        Nothing of it is lost: neither what it heard while this one was made ready, nor that some of
+        it is in no snapshot yet. One that learnt on other features is of no use.
+        """
+        if before is self or before.features != self.features:
+            return
+        self.bandit = _joined(before.bandit, self.bandit)
+        self.heard, self._written = before.heard, before._written
+
     def asked(self, expert: str, cost: float | None) -> None:
         """Take note of an answer: who gave it, and what it cost."""
         if expert in self.bandit.beliefs:
@@ -199,19 +210,24 @@ def learner_of(
     pacer = Pacer(ceiling=learning.budget) if learning.budget is not None else None
     fresh = from_map(fitted, answers=float(learning.answers), settings=settings, pacer=pacer)
     snapshots = Snapshots(folder / FOLDER) if folder is not None else None
+    learner = Learner(fresh, names, learning.mode, snapshots)
     if before is not None and before.features == names:
-        known = before.bandit
-    else:
-        last = snapshots.read() if snapshots is not None else None
-        known = last.bandit if last is not None and last.features == names else fresh
+        learner.follow(before)
+    elif snapshots is not None and (last := snapshots.read()) and last.features == names:
+        learner.bandit = _joined(last.bandit, fresh)
+    return learner
+
+
+def _joined(known: Bandit, fresh: Bandit) -> Bandit:
+    """Return what is known of the experts of a new bandit, with its settings and its budget."""
     for name in known.beliefs:
         if name not in fresh.beliefs:
             known = known.left(name)
     for name, belief in fresh.beliefs.items():
         if name not in known.beliefs:
             known = known.joined(name, belief)
-    known = replace(known, settings=settings, pacer=_paced(known.pacer, pacer))
-    return Learner(known, names, learning.mode, snapshots)
+    pacer = _paced(known.pacer, fresh.pacer)
+    return replace(known, settings=fresh.settings, pacer=pacer)
 
 
 def _priced(bandit: Bandit, dial: Dial, chosen: Choice) -> Bandit:

@@ -176,6 +176,8 @@ class Live:
     def _swap(self, gateway: Gateway, prepared: dict[str, str]) -> None:
         leaving, self.current = self.current, Hold(gateway)
         self._tell_of_map()
+        if gateway.learner is not None and leaving.gateway.learner is not None:
+            gateway.learner.follow(leaving.gateway.learner)  # it has learnt on meanwhile
         then, now = leaving.gateway.loads(), gateway.loads()
         # As it is by now: what the first gateway loads may have ended while this one was prepared.
         readiness = {name: self.readiness.get(name, "ready") for name in now} | prepared

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from coe.composition import load
+from coe.learner import FOLDER
+from coe.learning.snapshot import Snapshots
 from coe.stores.decisions import FILE as STORED
 from coe.stores.decisions import DecisionStore, Record
 from coe.testing.upstream import FakeUpstream
@@ -106,6 +108,43 @@ async def test_it_learns_whom_to_ask(
     assert "there is no snapshot 99" in gone.stderr
     back = await asyncio.to_thread(coe, "learn", "rollback", str(listed[0]["number"]))
     assert back.returncode == 0
+
+
+async def test_a_reload_loses_nothing_of_what_was_learnt(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = text(upstream, "{mode: adapt, answers: 30}")
+    apply(tmp_path, file, **GRAND)
+    async with serve(file) as running:
+        await taught(running, 20)
+        async with running.live.replacing(running.live.composition):
+            await taught(running, 10)  # while the new one is made ready
+        learner = running.live.current.gateway.learner
+        assert learner is not None
+        assert learner is not running.gateway.learner
+        assert learner.heard == 30
+    last = Snapshots(tmp_path / ".coe" / FOLDER).read()  # it ended without another word
+    assert last is not None
+    assert last.about["heard"] == 30
+
+
+async def test_feedback_that_is_sent_again_teaches_once(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = text(upstream, "adapt")
+    apply(tmp_path, file, **GRAND)
+    async with serve(file) as running:
+        response = await asked(running, CODE)
+        body = {
+            "decision_id": response.headers["x-coe-decision-id"],
+            "value": False,
+            "idempotency_key": "one",
+        }
+        learner = running.gateway.learner
+        assert learner is not None
+        for value, heard in ((False, 1), (False, 1), (True, 2)):
+            await running.request("POST", f"{running.url}/feedback", json={**body, "value": value})
+            assert learner.heard == heard
 
 
 async def test_propose_changes_nothing_until_a_person_does(

@@ -14,6 +14,7 @@ from coe.composition import load
 from coe.decisions import log as logs
 from coe.decisions.event import Event, record_of
 from coe.decisions.log import DecisionLog
+from coe.errors import CoEError, QueueFull
 from coe.stores.decisions import FILE, DecisionStore, Record
 from coe.types import Answer, Call, Decision, Plan, Query
 
@@ -200,3 +201,18 @@ def test_a_count_of_tokens_that_is_none_is_left_out(tmp_path: Path) -> None:
     )
     record = record_of(noted._replace(answer=answer), lambda _: "digest")
     assert (record.prompt_tokens, record.answer_tokens) == (None, 5)
+
+
+def test_what_broke_in_an_arm_is_counted_there(tmp_path: Path) -> None:
+    file = tmp_path / "split.yaml"
+    arms = "{a: 50%, b: {share: 50%, set: {routing.threshold: 0.7}}}"
+    split = f"{{status: running, unit: request, arms: {arms}}}"
+    categories = "categories: {code: {keywords: [python], experts: [good]}}"
+    file.write_text(f"{TEXT}{categories}\nexperiments: {{one: {split}}}\n")
+    noted = event(tmp_path, "q")
+    query = Query(id="q", model="coe/auto", body=noted.query.body)
+    noted = noted._replace(query=query, composition=load(file), status=500)
+    bug = record_of(noted._replace(error=CoEError("a bug")), lambda _: "digest")
+    assert bug.arms.keys() == {"one"}
+    refused = record_of(noted._replace(error=QueueFull("before it was dealt")), lambda _: "digest")
+    assert refused.arms == {}
