@@ -165,6 +165,37 @@ async def test_a_reload_ends_and_begins_experiments(
         assert arm_of(await asked(running, "7")) == arm
 
 
+async def test_a_reload_leaves_an_arm_its_router_until_its_requests_have_ended(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = BASE.format(url=upstream.url) + SPLIT.replace(
+        "{routing.routes.code: [other, good]}", "{routing.threshold: 0.4}"
+    )
+    async with serve(file) as running:
+        parts = {"router", "router of swap:swapped"}
+        async with asyncio.timeout(10):
+            while set(running.live.readiness.values()) != {"ready"}:
+                await asyncio.sleep(0.02)
+        assert running.live.readiness.keys() == parts
+        with running.live.current as old:
+            ((arms, variant),) = old.variants
+            assert arms == (("swap", "swapped"),)
+            own, its = old.classifier, variant.classifier
+            assert own is not None
+            assert its is not None
+            assert its is not own
+            paused = file.replace("running", "paused")
+            await asyncio.to_thread((tmp_path / "experts.yaml").write_text, paused)
+            await running.live.edit()
+            assert running.live.readiness.keys() == {"router"}
+            assert (await its.classify("python, under way")).category == "code"
+        async with asyncio.timeout(10):
+            while not its._threads._shutdown:
+                await asyncio.sleep(0.02)
+        assert running.live.current.gateway.classifier is own
+        assert (await own.classify("python, afterwards")).category == "code"
+
+
 async def test_a_user_who_leaves_before_the_first_word_stays_in_the_arm(
     serve: Serve, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
