@@ -162,7 +162,12 @@ def wire(
     )
 
     def vary(variant: Composition) -> Gateway:
-        return wire(variant, settings, telemetry, of=gateway)
+        try:
+            return wire(variant, settings, telemetry, of=gateway)
+        except ConfigError as error:
+            arms = next(arms for arms, one in composition.variants.items() if one is variant)
+            where = " and ".join(f"experiments.{name}.arms.{arm}" for name, arm in arms)
+            raise ConfigError(f"{where}: with this arm, {error.message}") from error
 
     shadows = {
         arms[0]: vary(variant)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from coe.composition import load
+from coe.errors import ConfigError
 from coe.stores.decisions import FILE, DecisionStore
 from coe.testing.upstream import FakeUpstream
 from coe.types import Query
@@ -194,6 +195,22 @@ async def test_a_reload_leaves_an_arm_its_router_until_its_requests_have_ended(
                 await asyncio.sleep(0.02)
         assert running.live.current.gateway.classifier is own
         assert (await own.classify("python, afterwards")).category == "code"
+
+
+async def test_an_arm_that_a_plugin_refuses_is_named(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    panel = "aggregation: {jury: {method: vote, experts: [good, other]}}\n"
+    base = BASE.format(url=upstream.url) + panel
+    odd = SPLIT.replace(
+        "{routing.routes.code: [other, good]}", "{aggregation.jury.options: {nonsense: 1}}"
+    )
+    words = r"^experiments\.swap\.arms\.swapped: with this arm, aggregation\.jury\.options: "
+    async with serve(base) as running:
+        await asyncio.to_thread((tmp_path / "experts.yaml").write_text, base + odd)
+        with pytest.raises(ConfigError, match=words):
+            await running.live.edit()
+        assert arm_of(await asked(running, "7")) == ""  # it is served as before
 
 
 async def test_a_user_who_leaves_before_the_first_word_stays_in_the_arm(
