@@ -17,7 +17,7 @@ from benches.load import Target
 from benches.processes import Process, free_port
 
 START_S = 90.0
-OURS = "coe"
+OURS, LOGGED = "coe", "coe_logged"
 DIRECT = "direct"
 
 
@@ -112,6 +112,7 @@ def stacks(installation: Installation, upstream: str) -> dict[str, Callable[[], 
     """
     return {
         OURS: lambda: ours(upstream),
+        LOGGED: lambda: ours(upstream, logs=True),
         "litellm": lambda: _litellm(installation, upstream),
         "portkey": lambda: _portkey(installation, upstream),
         "tensorzero": lambda: _tensorzero(installation, upstream),
@@ -120,16 +121,27 @@ def stacks(installation: Installation, upstream: str) -> dict[str, Callable[[], 
     }
 
 
-def ours(upstream: str) -> Stack:
-    """This project's gateway, one worker, as `coe serve` starts it; telemetry is on."""
+def ours(upstream: str, *, logs: bool = False) -> Stack:
+    """This project's gateway, one worker, as `coe serve` starts it; telemetry is on.
+
+    Args:
+        upstream: the URL of what it asks.
+        logs: whether it writes each decision down, as it does unless told otherwise.
+    """
     coe = Path(sys.executable).with_name("coe")
     if not coe.exists():
         raise Missing(f"{coe} is not there: pip install -e . in {ROOT}")
     port = free_port()
     config = rendered(HERE / "composition.yaml", upstream)
+    if logs:
+        config = config.with_name("composition-logged.yaml")
+        text = (
+            (HERE / "composition.yaml").read_text().replace("decisions: false", "decisions: true")
+        )
+        config.write_text(text.replace("UPSTREAM", upstream))
     return Stack(
-        name=OURS,
-        label="coe serve",
+        name=LOGGED if logs else OURS,
+        label="coe serve, decisions logged" if logs else "coe serve",
         command=(str(coe), "serve", "--config", str(config), "--port", str(port)),
         port=port,
         ready="/health/live",

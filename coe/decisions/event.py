@@ -12,13 +12,14 @@ from coe.composition import Composition
 from coe.errors import CoEError
 from coe.stores.decisions import Record
 from coe.trials import arms_of, unit_of
-from coe.types import Answer, Decision, Plan, Query
+from coe.types import Answer, Decision, Plan, Query, RankedCategory
 from coe.usage import tokens
 
 _MOST_RANKED = 8
 _MOST_TOKENS = 2**53
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _DATA = b"data:"
+_USAGE, _PROVENANCE = b'"usage"', b'"provenance"'
 
 
 class Event(NamedTuple):
@@ -142,9 +143,11 @@ def _said(first: bytes, last: bytes) -> _Said:
     found = _ID.search(first)
     name = found[1].decode("utf-8", "replace") if found else None
     for piece in (last, first):
+        if _USAGE not in piece and _PROVENANCE not in piece:
+            continue  # most pieces of most streams
         for line in reversed(piece.splitlines()):
             raw = line.removeprefix(_DATA).strip()
-            if b'"usage"' not in raw and b'"provenance"' not in raw:
+            if _USAGE not in raw and _PROVENANCE not in raw:
                 continue
             try:
                 body = orjson.loads(raw)
@@ -180,33 +183,44 @@ def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float
 
 def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[str, Any]:
     """Return what is known beside, less what is empty."""
-    answer = event.answer
-    attempts = answer.attempts if answer is not None else ()
-    if event.error is not None:
-        attempts = event.error.attempts
-    session, choice = decision.session, plan.choice
-    facts = {
+    answer, session, choice = event.answer, decision.session, plan.choice
+    attempts = event.error.attempts if event.error is not None else ()
+    facts: dict[str, Any] = {
         "candidates": _candidates(plan),
-        "excluded": [row._asdict() for row in plan.excluded],
-        "ranked": [row._asdict() for row in decision.ranked[:_MOST_RANKED]],
         "calibrated": decision.calibrated,
-        "note": decision.detail,
-        "pinned": decision.pinned_expert,
-        "choose": choice.choose if choice is not None else None,
-        "x": choice.features if choice is not None else (),
-        "attempts": [{"expert": one.expert, "error": one.error} for one in attempts],
-        "session": session
-        and {"source": session.source, "previous": session.previous, "kept": session.kept},
-        "panel": plan.panel.panel if plan.panel is not None else None,
-        "alone": plan.alone,
-        "provenance": said.provenance,
         "stream": event.query.stream,
         "tokens": event.query.tokens,
-        "routed_s": round(answer.routed_s, 6) if answer is not None else None,
-        "queued_s": round(answer.queued_s, 6) if answer is not None else None,
-        "swap_s": answer.swap_s if answer is not None else None,
     }
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", [], {}, ())}
+    if answer is not None:
+        attempts = attempts or answer.attempts
+        facts["routed_s"] = round(answer.routed_s, 6)
+        facts["queued_s"] = round(answer.queued_s, 6)
+    if choice is not None:
+        facts["choose"], facts["x"] = choice.choose, choice.features
+    if session is not None:
+        kept = {"source": session.source, "previous": session.previous, "kept": session.kept}
+        facts["session"] = kept
+    # Most of these are empty, and each costs the thread that writes them.
+    rare = (
+        ("excluded", plan.excluded and [row._asdict() for row in plan.excluded]),
+        ("ranked", decision.ranked and [_ranked(row) for row in decision.ranked[:_MOST_RANKED]]),
+        ("note", decision.detail),
+        ("pinned", decision.pinned_expert),
+        ("attempts", attempts and [{"expert": a.expert, "error": a.error} for a in attempts]),
+        ("panel", plan.panel and plan.panel.panel),
+        ("alone", plan.alone),
+        ("provenance", said.provenance),
+    )
+    facts.update((name, fact) for name, fact in rare if fact)
+    if answer is not None and answer.swap_s is not None:
+        facts["swap_s"] = answer.swap_s
+    if not facts.get("x", True):
+        del facts["x"]
+    return facts
+
+
+def _ranked(row: RankedCategory) -> dict[str, Any]:
+    return {"name": row.name, "probability": row.probability}
 
 
 def _candidates(plan: Plan) -> list[dict[str, Any]]:
@@ -214,6 +228,11 @@ def _candidates(plan: Plan) -> list[dict[str, Any]]:
 
     Behind those who would have been asked come the others who might have been drawn.
     """
+    if plan.choice is None and not plan.chances:
+        return [
+            {"expert": call.expert, "propensity": float(place == 0)}
+            for place, call in enumerate(plan.calls)
+        ]
     expected = {row.expert: row for row in plan.choice.prospects} if plan.choice else {}
     rows = []
     for place, name in enumerate(dict.fromkeys([*(c.expert for c in plan.calls), *plan.chances])):

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -57,7 +58,6 @@ CREATE TABLE decisions (
 )
 """
 _BY_RESPONSE = "CREATE INDEX by_response ON decisions (response_id)"
-_BY_TIME = "CREATE INDEX by_time ON decisions (at)"
 _FEEDBACK = """
 CREATE TABLE feedback (
     seq INTEGER PRIMARY KEY,
@@ -87,7 +87,7 @@ _FORMAT = Format(  # its mark spells "CoED"
     what="decisions",
     mark=0x436F4544,
     version=1,
-    tables=(_DECISIONS, _BY_RESPONSE, _BY_TIME, _FEEDBACK, _FEEDBACK_BY_TIME, _SPENT, _SALT),
+    tables=(_DECISIONS, _BY_RESPONSE, _FEEDBACK, _FEEDBACK_BY_TIME, _SPENT, _SALT),
 )
 
 
@@ -175,8 +175,10 @@ _COLUMNS = tuple(one.name for one in fields(Record))
 _JSON = frozenset({"arms", "detail", "text"})
 _INSERT = (
     f"INSERT OR IGNORE INTO decisions ({', '.join(_COLUMNS)})"  # noqa: S608 - names of ours
-    f" VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+    f" VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
+_OF_RECORD = attrgetter(*_COLUMNS)
+_JSON_PLACES = tuple(place for place, name in enumerate(_COLUMNS) if name in _JSON)
 _SAID = tuple(one.name for one in fields(Feedback))
 _SAID_JSON = frozenset({"correct", "tags"})
 _REPLACED = (f"{name} = excluded.{name}" for name in _SAID if name not in {"decision", "key"})
@@ -204,7 +206,7 @@ class DecisionStore(Store):
 
     def add(self, records: Iterable[Record]) -> None:
         """Add decisions, all or none; one that is there already stays as it is."""
-        rows = [_row(record, _COLUMNS, _JSON) for record in records]
+        rows = [_columns(record) for record in records]
         with self._database.writing() as connection:
             connection.executemany(_INSERT, rows)
 
@@ -320,6 +322,14 @@ def _salt(database: Database) -> bytes:
         salt = secrets.token_bytes(32)
         connection.execute("INSERT INTO salt (value) VALUES (?)", (salt,))
         return salt
+
+
+def _columns(record: Record) -> list[Any]:
+    values = list(_OF_RECORD(record))
+    for place in _JSON_PLACES:
+        if values[place] is not None:
+            values[place] = orjson.dumps(values[place], default=dict).decode()
+    return values
 
 
 def _row(value: Record | Feedback, columns: Iterable[str], json: frozenset[str]) -> dict[str, Any]:
