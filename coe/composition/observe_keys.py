@@ -16,7 +16,8 @@ class ObserveKeys(Keys):
 
     decisions: bool = Field(
         default=True,
-        description="Whether each decision is written down, for `coe why`, feedback and reports.",
+        description="Whether each decision is written down, for `coe why`, feedback and reports. It"
+        " takes about 50 microseconds of a processor for a request.",
     )
     decisions_for: Duration | None = Field(
         None, description="After so long a decision and its feedback are forgotten. Default `30d`."
