@@ -24,7 +24,7 @@ run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
 
 test: setup-dev browser
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 check: setup-dev
 	$(BIN)/ruff format --check .
