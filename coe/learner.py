@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 FOLDER = "learning"
 EVERY = 100
 """Answers that were judged between two snapshots."""
-_LEAST_PRICE = 0.0
 
 
 class Learner:
@@ -169,7 +168,7 @@ class LearnedChooser:
         ]
         if learner.mode != "adapt" or not candidates:
             return chosen
-        prices = {row.expert: row.cost or _LEAST_PRICE for row in candidates}
+        prices = {row.expert: row.cost or 0.0 for row in candidates}
         session = decision.session
         held = session is not None and (session.is_same_turn or session.kept == "always")
         found = _priced(learner.bandit, dial, chosen).choose(

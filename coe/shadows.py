@@ -128,10 +128,6 @@ class Shadows:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def settled(self) -> None:
-        """Return when nothing waits and nothing is under way."""
-        await self._waiting.join()
-
     async def _work(self) -> None:
         while True:
             job = await self._waiting.get()
@@ -144,8 +140,6 @@ class Shadows:
             except Exception:  # a supervisor: the next one may do
                 self.dropped["failed"] += 1
                 logger.exception("shadow %s", job.experiment)
-            finally:
-                self._waiting.task_done()
 
     async def _do(self, gateway: Gateway, job: Job) -> None:
         one = gateway.composition.experiments.get(job.experiment)

@@ -15,7 +15,7 @@ from coe import conversation
 from coe.claim import key_of
 from coe.composition import Composition, Experiment
 from coe.composition.values import Arms
-from coe.experiments.assign import Split, arm_of, place_of, split
+from coe.experiments.assign import PLACES, Split, arm_of, place_of, split
 from coe.types import Query
 
 G = TypeVar("G")
@@ -23,7 +23,6 @@ G = TypeVar("G")
 OPT_OUT = b"x-coe-experiment"
 """`x-coe-experiment: off` keeps a request out of all experiments."""
 _USERS = ("user", "safety_identifier")
-_PLACES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +160,7 @@ def opted_out(query: Query) -> bool:
 
 def sampled(one: Experiment, query: Query) -> bool:
     """Whether a shadow experiment takes a request into its sample."""
-    return place_of(one.salt.encode(), query.id) < one.sample * _PLACES
+    return place_of(one.salt.encode(), query.id) < one.sample * PLACES
 
 
 def _changes(trial: Trial, arm: str) -> bool:

@@ -12,20 +12,21 @@ from typing import Any
 
 import orjson
 
+from coe.cli.logged import open_log
 from coe.cli.printed import columns, print_json, write_file
 from coe.cli.serve import read_settings
 from coe.composition import Arm, Composition, Experiment, load, units
 from coe.composition.draft import Draft
 from coe.composition.edit import rewrite, set_key
+from coe.composition.variants import keys_of
 from coe.errors import ConfigError, NotFound
 from coe.experiments import power
-from coe.jsonfile import read_object
+from coe.jsonfile import read_object, replace_file
 from coe.reporting import page, text
 from coe.reporting.gather import gather
 from coe.reporting.report import Report
 from coe.reporting.report import report as reported
 from coe.settings import Settings
-from coe.stores.decisions import FILE, DecisionStore
 
 PROMOTED = "promoted.json"
 _TOLD = "a gateway that serves this file follows it on SIGHUP"
@@ -250,7 +251,7 @@ def rollback(name: str, config: Path | None) -> None:
 
 def _put(draft: Draft, path: str, value: Any, before: dict[str, Any]) -> Draft:
     """Put a value at an arm's path, and note what was there."""
-    key = _key(draft, path)
+    key = keys_of(draft.content, path)
     if key[:2] == ("routing", "routes") and len(key) == 3:  # noqa: PLR2004 - a whole route
         # The experts of a category may stand there instead.
         own = ("categories", key[2], "experts")
@@ -258,26 +259,6 @@ def _put(draft: Draft, path: str, value: Any, before: dict[str, Any]) -> Draft:
             key = own
     before[orjson.dumps(key).decode()] = draft.get(key)
     return draft.put(key, value)
-
-
-def _key(draft: Draft, path: str) -> tuple[str, ...]:
-    """Return a dotted path as keys of this file: names may hold dots, and the longest wins."""
-    here: Any = draft.content
-    parts, key = path.split("."), []
-    while parts:
-        size = next(
-            (
-                size
-                for size in range(len(parts), 0, -1)
-                if isinstance(here, Mapping) and ".".join(parts[:size]) in here
-            ),
-            1,
-        )
-        name = ".".join(parts[:size])
-        key.append(name)
-        here = here.get(name) if isinstance(here, Mapping) else None
-        parts = parts[size:]
-    return tuple(key)
 
 
 def _promotions(path: Path) -> list[dict[str, Any]]:
@@ -294,17 +275,7 @@ def _promotions(path: Path) -> list[dict[str, Any]]:
 
 def _keep(path: Path, promoted: Sequence[Mapping[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_bytes(orjson.dumps({"version": 1, "promoted": promoted}))
-    new.replace(path)  # whole or not at all
-
-
-def open_log(settings: Settings) -> DecisionStore:
-    """Return the decision log. Raises NotFound where there is none."""
-    path = settings.state_folder / FILE
-    if not path.exists():
-        raise NotFound(f"{path}: no decisions were written here; serve some, or set COE_STATE_DIR")
-    return DecisionStore.open(path)
+    replace_file(path, orjson.dumps({"version": 1, "promoted": promoted}))
 
 
 def _print(found: Report) -> None:

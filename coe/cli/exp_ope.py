@@ -16,7 +16,8 @@ import numpy as np
 
 from coe import planner
 from coe.applied import applied_map
-from coe.cli.exp import experiment_of, open_log
+from coe.cli.exp import experiment_of
+from coe.cli.logged import open_log
 from coe.cli.printed import columns, print_json
 from coe.cli.serve import read_settings
 from coe.composition import Composition, load

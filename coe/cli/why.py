@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from coe.api.decisions import document
+from coe.cli.logged import open_log
 from coe.cli.printed import print_json
 from coe.cli.serve import read_settings
 from coe.errors import NotFound
-from coe.stores.decisions import FILE, DecisionStore
 
 _MOST = 5
 
@@ -26,13 +26,10 @@ def why(name: str, config: Path | None, *, as_json: bool) -> None:
     Raises:
         NotFound: the log does not have it.
     """
-    path = read_settings(config, None, None).state_folder / FILE
-    if not path.exists():
-        raise NotFound(f"{path}: no decisions were written here; serve some, or set COE_STATE_DIR")
-    with DecisionStore.open(path) as store:
+    with open_log(read_settings(config, None, None)) as store:
         record = store.find(name)
         if record is None:
-            raise NotFound(f"{path}: no decision `{name:.80}`, nor an answer of that id")
+            raise NotFound(f"{store.path}: no decision `{name:.80}`, nor an answer of that id")
         facts = document(record, store.said(record.id))
     if as_json:
         print_json(facts)

@@ -114,6 +114,17 @@ def _put(content: dict[str, Any], path: str, value: Any) -> None:
         here[key] = here = inner
 
 
+def keys_of(content: Any, path: str) -> tuple[str, ...]:
+    """Return a dotted path as keys of a file's content; of what is not there, dots part them."""
+    here, parts, keys = content, path.split("."), []
+    while parts:
+        here = here if isinstance(here, dict) else {}
+        key, parts = _step(here, parts)
+        keys.append(key)
+        here = here.get(key)
+    return tuple(keys)
+
+
 def _step(here: Mapping[str, Any], parts: Sequence[str]) -> tuple[str, list[str]]:
     """Return the next key of a path, and what is left; names may hold dots, the longest wins."""
     for size in range(len(parts), 0, -1):

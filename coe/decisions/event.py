@@ -65,6 +65,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
     messages = query.body.get("messages", query.body.get("input"))
     keeps = observe.keep_prompts == "text"
     said = _said(answer.first, event.last) if answer is not None else _SILENT
+    arms = _arms(event)
     return Record(
         id=query.id,
         response_id=said.id,
@@ -83,7 +84,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         router=decision.router,
         expert=answer.call.expert if answer is not None else None,
         unit=decision.session.owner.hex() if decision.session is not None else "",
-        arms=_arms(event),
+        arms=arms,
         latency_s=event.took_s,
         first_s=event.first_s,
         prompt_tokens=said.prompt_tokens,
@@ -91,7 +92,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         cost=_cost(event.composition, answer, said),
         composition=(answer.composition if answer is not None else "")
         or event.composition.fingerprint,
-        detail=_detail(event, decision, plan, said) | _dealt(event, digest),
+        detail=_detail(event, decision, plan, said) | _dealt(event, arms, digest),
     )
 
 
@@ -108,9 +109,11 @@ def _arms(event: Event) -> Mapping[str, str]:
     return arms_of(event.composition, event.query)
 
 
-def _dealt(event: Event, digest: Callable[[object], str]) -> dict[str, Any]:
+def _dealt(
+    event: Event, arms: Mapping[str, str], digest: Callable[[object], str]
+) -> dict[str, Any]:
     """Return digests of what the arms were dealt to: two requests of one unit have the same."""
-    composition, arms = event.composition, _arms(event)
+    composition = event.composition
     units = {
         name: digest([name, unit_of(composition, event.query, composition.experiments[name].unit)])
         for name in arms
@@ -195,8 +198,6 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         attempts = attempts or answer.attempts
         facts["routed_s"] = round(answer.routed_s, 6)
         facts["queued_s"] = round(answer.queued_s, 6)
-    if choice is not None:
-        facts["choose"], facts["x"] = choice.choose, choice.features
     if session is not None:
         kept = {"source": session.source, "previous": session.previous, "kept": session.kept}
         facts["session"] = kept
@@ -204,6 +205,8 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
     rare = (
         ("excluded", plan.excluded and [row._asdict() for row in plan.excluded]),
         ("ranked", decision.ranked and [_ranked(row) for row in decision.ranked[:_MOST_RANKED]]),
+        ("choose", choice and choice.choose),
+        ("x", choice and choice.features),
         ("note", decision.detail),
         ("pinned", decision.pinned_expert),
         ("attempts", attempts and [{"expert": a.expert, "error": a.error} for a in attempts]),
@@ -214,8 +217,6 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
     facts.update((name, fact) for name, fact in rare if fact)
     if answer is not None and answer.swap_s is not None:
         facts["swap_s"] = answer.swap_s
-    if not facts.get("x", True):
-        del facts["x"]
     return facts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import exp
 from types import MappingProxyType
 
 from coe.composition import Experiment
@@ -257,8 +258,6 @@ def _row(plan: Plan, units: Sequence[Unit], arm: Arm) -> ArmRow:
 
 
 def _quantile(times: Sketch) -> float | None:
-    from math import exp
-
     return exp(times.log_quantile(_P95)[0]) if times.n >= fewest(_P95) else None
 
 

@@ -52,6 +52,19 @@ def records(start: int, count: int, failing: int) -> list[Record]:
     ]
 
 
+def watched(folder: Path) -> tuple[DecisionLog, Watch]:
+    """Return an empty log, and a watch over it that has no cause to pause anything."""
+    path = folder / "experts.yaml"
+    path.write_text(FILE)
+    composition = load(path)
+
+    async def pause(name: str) -> None:
+        raise AssertionError(name)
+
+    log = DecisionLog(folder)
+    return log, Watch(lambda: composition, log, pause)
+
+
 async def test_it_reads_what_is_new_and_pauses_once(tmp_path: Path) -> None:
     path = tmp_path / "experts.yaml"
     path.write_text(FILE)
@@ -83,39 +96,23 @@ async def test_it_reads_what_is_new_and_pauses_once(tmp_path: Path) -> None:
 
 
 async def test_a_split_that_breaks_raises_the_alarm(tmp_path: Path) -> None:
-    path = tmp_path / "experts.yaml"
-    path.write_text(FILE)
-    composition = load(path)
-
-    async def pause(name: str) -> None:
-        raise AssertionError(name)
-
-    log = DecisionLog(tmp_path)
+    log, watch = watched(tmp_path)
     lost = [
         r for r in records(0, 4000, 9999) if r.arms["swap"] == "control" or int(r.id[1:]) % 8 != 1
     ]
     log.store().add(lost)
-    watch = Watch(lambda: composition, log, pause)
     await watch.look()
     assert watch.alarms == {"swap": "broken split"}
     log.close()
 
 
 async def test_who_left_before_an_answer_is_not_lost(tmp_path: Path) -> None:
-    path = tmp_path / "experts.yaml"
-    path.write_text(FILE)
-    composition = load(path)
-
-    async def pause(name: str) -> None:
-        raise AssertionError(name)
-
-    log = DecisionLog(tmp_path)
+    log, watch = watched(tmp_path)
     left = [
         replace(one, status=499) if one.arms["swap"] == "swapped" and number % 3 else one
         for number, one in enumerate(records(0, 4000, 9999))
     ]
     log.store().add(left)
-    watch = Watch(lambda: composition, log, pause)
     await watch.look()
     assert not watch.alarms
     log.close()

@@ -146,15 +146,9 @@ async def _none() -> AsyncGenerator[bytes, None]:
     yield b""
 
 
-@settings(max_examples=60, deadline=None)
-@given(first=st.binary(max_size=200), last=st.binary(max_size=200))
-def test_whatever_an_answer_holds_it_is_told(
-    tmp_path_factory: object, first: bytes, last: bytes
-) -> None:
-    folder = tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
-    noted = event(folder, "q")
+def answered(noted: Event, first: bytes) -> Answer:
     call = Call(expert="good", backend="up", model="a", body={})
-    answer = Answer(
+    return Answer(
         query=noted.query,
         decision=Decision(),
         plan=Plan(calls=(call,)),
@@ -162,21 +156,23 @@ def test_whatever_an_answer_holds_it_is_told(
         first=first,
         frames=_none(),
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.binary(max_size=200), last=st.binary(max_size=200))
+def test_whatever_an_answer_holds_it_is_told(
+    tmp_path_factory: object, first: bytes, last: bytes
+) -> None:
+    folder = tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    noted = event(folder, "q")
+    answer = answered(noted, first)
     record = record_of(noted._replace(answer=answer, last=last), lambda _: "digest")
     assert record.expert == "good"
 
 
 def test_usage_is_read_from_the_last_frame_of_a_stream(tmp_path: Path) -> None:
     noted = event(tmp_path, "q")
-    call = Call(expert="good", backend="up", model="a", body={})
-    answer = Answer(
-        query=noted.query,
-        decision=Decision(),
-        plan=Plan(calls=(call,)),
-        call=call,
-        first=b'data: {"id":"chatcmpl-7","choices":[]}\n\n',
-        frames=_none(),
-    )
+    answer = answered(noted, b'data: {"id":"chatcmpl-7","choices":[]}\n\n')
     last = (
         b'data: {"id":"chatcmpl-7","choices":[{"delta":{"content":"\\"usage\\": {}"}}]}\n\n'
         b'data: {"id":"chatcmpl-7","choices":[],"usage":{"prompt_tokens":1000,'
@@ -190,14 +186,8 @@ def test_usage_is_read_from_the_last_frame_of_a_stream(tmp_path: Path) -> None:
 
 def test_a_count_of_tokens_that_is_none_is_left_out(tmp_path: Path) -> None:
     noted = event(tmp_path, "q")
-    call = Call(expert="good", backend="up", model="a", body={})
-    answer = Answer(
-        query=noted.query,
-        decision=Decision(),
-        plan=Plan(calls=(call,)),
-        call=call,
-        first=b'{"id":"c","usage":{"prompt_tokens":18446744073709551615,"completion_tokens":5}}',
-        frames=_none(),
+    answer = answered(
+        noted, b'{"id":"c","usage":{"prompt_tokens":18446744073709551615,"completion_tokens":5}}'
     )
     record = record_of(noted._replace(answer=answer), lambda _: "digest")
     assert (record.prompt_tokens, record.answer_tokens) == (None, 5)
