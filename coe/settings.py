@@ -70,6 +70,17 @@ class Settings(BaseSettings):
         "beside the composition file",
     )
 
+    redis_url: str = Field(
+        default="",
+        repr=False,
+        description="what several replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DB`, or "
+        "`rediss://` with TLS; empty where one process serves alone",
+    )
+    redis_prefix: str = Field(
+        default="coe:",
+        description="of every key there; gateways with the same one share their state",
+    )
+
     @property
     def state_folder(self) -> Path:
         """The folder for what cannot be made again without asking the experts."""

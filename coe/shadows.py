@@ -23,7 +23,7 @@ from coe.aggregators.fences import mark
 from coe.aggregators.judging import JUDGE_TOKENS, compared, names, transcript, winner
 from coe.asking import Reply, ask
 from coe.batching.desk import Held
-from coe.claim import Claim, key_of
+from coe.claim import behind
 from coe.composition import Experiment
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
@@ -187,13 +187,13 @@ class Shadows:
             at=self._clock(),
             query=query,
             composition=gateway.composition,
-            tenant=key_of(query.headers),
+            tenant=query.identity.tenant,
             status=200,
             took_s=0.0,
             endpoint=SHADOW,
         )
         started = time.perf_counter()
-        claim = Claim(lane="bulk")
+        claim = behind(query)
         try:
             answer = await pipeline.open_decided(gateway, query, decision, plan, claim=claim)
             await answer.frames.aclose()

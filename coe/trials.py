@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from coe import conversation
-from coe.claim import key_of
 from coe.composition import Composition, Experiment
 from coe.composition.values import Arms
 from coe.experiments.assign import PLACES, Split, arm_of, place_of, split
@@ -101,7 +100,7 @@ def unit_of(composition: Composition, query: Query, unit: str) -> str:
     if unit == "request":
         return query.id
     if unit == "key":
-        return key_of(query.headers)
+        return query.identity.tenant
     if unit == "user":
         named = (query.body.get(field) for field in _USERS)
         return next((name for name in named if isinstance(name, str) and name), "")

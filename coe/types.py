@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from coe.identity import ANONYMOUS, FREE, Identity, Permit
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -63,6 +65,8 @@ class Query:
         max_output: the client's limit on new tokens, if it named one.
         requires: capabilities without which an expert cannot answer (`tools`, `vision`, ...).
         headers: as ASGI has them, names in lower case; may name the session.
+        identity: who asks.
+        permit: which experts it may reach.
     """
 
     id: str
@@ -74,6 +78,8 @@ class Query:
     requires: frozenset[str] = frozenset()
     endpoint: Endpoint = "chat/completions"
     headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
+    identity: Identity = ANONYMOUS
+    permit: Permit = FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

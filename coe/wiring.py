@@ -20,11 +20,13 @@ from coe.composition import Composition
 from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
+from coe.door import Keeper
 from coe.errors import ConfigError
 from coe.learner import Learner, learner_of
 from coe.packing import parking_of, residency_of, setups
 from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
+from coe.premises import Premises
 from coe.programs.others import Others
 from coe.protocols import (
     Aggregator,
@@ -63,6 +65,7 @@ def wire(
     before: Gateway | None = None,
     *,
     of: Gateway | None = None,
+    premises: Premises | None = None,
 ) -> Gateway:
     """Build the gateway of a composition.
 
@@ -74,12 +77,15 @@ def wire(
             as it is, and shares them.
         of: the gateway that this one is to be a variant of: its parts are taken over likewise, and
             its encoders even before they are built.
+        premises: what the gateways of a process share; those of `before` or `of` where they have
+            some.
 
     Raises:
         ConfigError: a plugin is missing, or an option or an artefact is not what it should be.
     """
     registry = Registry()
     before = of or before
+    premises = premises or (before.premises if before is not None else None) or Premises()
     backends = {
         name: _backend_before(before, composition, name, settings)
         or build_backend(composition, registry, name, http_client=settings.http_client)
@@ -100,6 +106,7 @@ def wire(
         lender=of.encoders.workshop if of and isinstance(of.encoders, Encoders) else None,
     )
     encoders = Encoders(tuple(composition.encoders), workshop)
+    keepers = _keepers()
     others = Others(
         composition=composition,
         backends=backends,
@@ -107,6 +114,7 @@ def wire(
         telemetry=telemetry,
         encoders=encoders,
         cache_folder=settings.cache_folder,
+        keepers=keepers,
     )
     for name, backend in backends.items():
         _bind(backend, others, before.backends.get(name) if before is not None else None)
@@ -159,6 +167,8 @@ def wire(
         },
         rates=applied_rates(composition),
         learner=learner,
+        keepers=keepers,
+        premises=premises,
     )
 
     def vary(variant: Composition) -> Gateway:
@@ -175,6 +185,11 @@ def wire(
         if composition.experiments[arms[0][0]].is_shadow
     }
     return replace(gateway, trials=trials_of(composition, vary), shadows=shadows)
+
+
+def _keepers() -> tuple[Keeper, ...]:
+    """Return who lets calls in, in the order in which they are asked."""
+    return ()
 
 
 def _learner(

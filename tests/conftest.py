@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,3 +42,81 @@ def hermetic_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def root() -> Path:
     """The repository's folder."""
     return ROOT
+
+
+@dataclass
+class RedisServer:
+    """A real Redis of the test's own, on a free port of loopback, without persistence.
+
+    Attributes:
+        url: to give to clients; port: that it listens on.
+    """
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, empty, on the same port as before."""
+        words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        words += ["--appendonly", "no", "--dir", str(self.folder), "--daemonize", "no"]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(500):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as line:
+                line.sendall(b"PING\r\n")
+                if line.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.01)
+        raise RuntimeError("redis-server does not answer")
+
+    def freeze(self) -> None:
+        """Have it answer nothing, though connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it answer again."""
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Kill it; connections break, and new ones are refused."""
+        if self.process is not None:
+            self.process.kill()  # works on a frozen one, too
+            self.process.wait()
+            self.process = None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(b"FLUSHALL\r\n")
+            line.recv(16)
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+
+@pytest.fixture(scope="session")
+def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server here (`make redis` installs Debian's)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = RedisServer(tmp_path_factory.mktemp("redis"), port)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(_redis_server: RedisServer) -> Iterator[RedisServer]:
+    """A real Redis, empty, and there: whatever a test does to it is put right afterwards."""
+    if _redis_server.process is None or _redis_server.process.poll() is not None:
+        _redis_server.start()
+    _redis_server.clear()
+    yield _redis_server
+    _redis_server.thaw()

@@ -21,6 +21,7 @@ from coe.api import wire
 from coe.composition import Composition, load
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
+from coe.identity import Identity, tenant_of
 from coe.settings import Settings
 from coe.trials import Trials, trials_of
 from coe.types import Answer, Decision, Query, RankedCategory
@@ -96,7 +97,9 @@ def _query(number: int) -> Query:
     text = f"why does function {number} crash when the list is empty? " * 10
     body = {"model": "coe/auto", "messages": [{"role": "user", "content": text}]}
     headers = ((b"authorization", b"Bearer 1234567890abcdef"), (b"host", b"127.0.0.1"))
-    return wire.parse_chat(body, wire.new_id(), Settings(), headers)
+    return wire.parse_chat(
+        body, wire.new_id(), Settings(), wire.Sender(headers, Identity(tenant=tenant_of(headers)))
+    )
 
 
 async def _nothing() -> AsyncGenerator[bytes, None]:

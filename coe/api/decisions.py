@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from coe.api import wire
+from coe.api.access import identity_of
 from coe.api.body import read_json
-from coe.claim import key_of
 from coe.decisions import feedback as opinions
 from coe.decisions.log import DecisionLog
 from coe.errors import NotFound
@@ -32,7 +32,7 @@ def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
     async def find(name: str, request: Request) -> Record:
         """Return a decision of whoever asks; another one's is not there for them."""
         store = await asyncio.to_thread(log.store)
-        record = await asyncio.to_thread(store.find, name, key_of(request.headers.raw))
+        record = await asyncio.to_thread(store.find, name, identity_of(request.scope).tenant)
         if record is None:
             raise NotFound(
                 f"no decision `{name:.80}`: it is not known here, was made for another key, or is "

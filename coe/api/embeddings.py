@@ -18,10 +18,15 @@ from coe.settings import Settings
 from coe.types import Answer, Call, Decision, Plan, Query
 
 
-def parse(body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers) -> Query:
+def parse(
+    body: dict[str, Any],
+    query_id: str,
+    settings: Settings,
+    sender: wire.Sender,
+) -> Query:
     """Check an embeddings request."""
-    del settings, headers
-    return wire.parse_embeddings(body, query_id)
+    del settings
+    return wire.parse_embeddings(body, query_id, sender)
 
 
 async def open_answer(gateway: Gateway, query: Query, told: Told | None = None) -> Answer:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from coe.api import errors, explain, wire
+from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
-from coe.claim import key_of
 from coe.composition import Composition
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
@@ -32,7 +32,7 @@ from coe.types import Answer, Query
 logger = logging.getLogger(__name__)
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Parse = Callable[[dict[str, Any], str, Settings, wire.Headers], Query]
+Parse = Callable[[dict[str, Any], str, Settings, wire.Sender], Query]
 Open = Callable[[Gateway, Query, Told | None], Awaitable[Answer]]
 
 _WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
@@ -108,7 +108,8 @@ class Inference:
             raise QueueFull(detail, retry_after_s=1.0)
         body = wire.parse_json(raw, settings)
         exchange.size = len(raw)
-        query = self._parse(body, exchange.query_id, settings, scope["headers"])
+        sender = wire.Sender(scope["headers"], identity_of(scope))
+        query = self._parse(body, exchange.query_id, settings, sender)
         with self._live.current as gateway:
             exchange.begin(query, gateway.composition)
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
@@ -233,7 +234,7 @@ class Exchange:
                 at=self._at,
                 query=self._query,
                 composition=self._composition,
-                tenant=key_of(self._scope["headers"]),
+                tenant=self._query.identity.tenant,
                 status=self.status,
                 took_s=elapsed_s,
                 answer=self._answer,

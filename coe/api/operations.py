@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coe import pipeline, planner
 from coe.api import explain, wire
+from coe.api.access import identity_of
 from coe.api.body import read_json
 from coe.composition import Composition, Expert, VirtualModel
 from coe.composition.values import NO_PANEL
@@ -47,7 +48,8 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         if isinstance(text := body.pop("input", None), str):
             body.setdefault("messages", [{"role": "user", "content": text}])
         body.setdefault("model", planner.AUTO)
-        query = wire.parse_chat(body, query_id, settings, request.headers.raw)
+        sender = wire.Sender(request.headers.raw, identity_of(request.scope))
+        query = wire.parse_chat(body, query_id, settings, sender)
         with live.current as gateway:
             decision = await pipeline.route(gateway, query, explain=True)
             plan = planner.plan(

@@ -7,15 +7,26 @@ import re
 import time
 from collections.abc import Sequence
 from random import getrandbits
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from coe.errors import InvalidRequest
+from coe.identity import ANONYMOUS, Identity
 from coe.settings import Settings
 from coe.types import Query
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Sender(NamedTuple):
+    """Who sent a request, and its headers."""
+
+    headers: Headers = ()
+    identity: Identity = ANONYMOUS
+
+
+NOBODY = Sender()
 
 _SPACED_COLONS = (b" :", b"\t:", b"\n:", b"\r:")
 _CONTAINERS = frozenset({dict, list})
@@ -58,7 +69,10 @@ def parse_json(raw: bytes, settings: Settings) -> dict[str, Any]:
 
 
 def parse_chat(
-    body: dict[str, Any], query_id: str, settings: Settings, headers: Headers = ()
+    body: dict[str, Any],
+    query_id: str,
+    settings: Settings,
+    sender: Sender = NOBODY,
 ) -> Query:
     """Check the fields that the gateway acts on; every other one is passed on as it is.
 
@@ -95,11 +109,12 @@ def parse_chat(
         tokens=characters // 4 + 4 * len(messages),
         max_output=limit,
         requires=_requires(body, has_image=has_image),
-        headers=headers,
+        headers=sender.headers,
+        identity=sender.identity,
     )
 
 
-def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
+def parse_embeddings(body: dict[str, Any], query_id: str, sender: Sender = NOBODY) -> Query:
     """Check an embeddings request.
 
     Raises:
@@ -111,7 +126,14 @@ def parse_embeddings(body: dict[str, Any], query_id: str) -> Query:
         raise InvalidRequest("`input` must be a string or a list of strings", param="input")
     if body.get("encoding_format") not in (None, "float", "base64"):
         raise InvalidRequest("`encoding_format` must be float or base64", param="encoding_format")
-    return Query(id=query_id, model=_model(body), body=body, endpoint="embeddings")
+    return Query(
+        id=query_id,
+        model=_model(body),
+        body=body,
+        endpoint="embeddings",
+        headers=sender.headers,
+        identity=sender.identity,
+    )
 
 
 def _model(body: dict[str, Any]) -> str:

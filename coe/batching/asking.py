@@ -8,7 +8,7 @@ from coe import pipeline
 from coe.batching.desk import Desk
 from coe.batching.gate import sleep
 from coe.batching.lease import Lease
-from coe.claim import Claim
+from coe.claim import behind
 from coe.drafting.case import COSTS_NOTHING
 from coe.errors import CoEError
 from coe.pipeline import Gateway
@@ -56,7 +56,7 @@ class Asking:
 
     async def once(self, query: Query, decision: Decision, plan: Plan) -> Answer:
         """Return an answer. Raises CoEError where there is none."""
-        claim = Claim(lane="bulk")
+        claim = behind(query)
         answer = await pipeline.open_plan(self._gateway, query, decision, plan, claim=claim)
         await answer.frames.aclose()  # a call that is not streamed has one piece, and it is here
         return answer

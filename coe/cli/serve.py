@@ -22,6 +22,7 @@ from coe.applied import expect_map
 from coe.composition import Composition, load
 from coe.errors import CoEError, ConfigError
 from coe.live import Live
+from coe.premises import premises_of
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.wiring import wire
@@ -69,7 +70,7 @@ async def _serve(
     telemetry = Telemetry(
         log_requests=settings.log_level in {"debug", "info"}, defer=loop.call_later
     )
-    gateway = wire(composition, settings, telemetry)
+    gateway = wire(composition, settings, telemetry, premises=premises_of(settings))
     expect_map(composition, gateway.applied)
     for note in gateway.notes:
         logger.warning(note)

@@ -23,7 +23,7 @@ class Others:
     """See `coe.protocols.Others`.
 
     Attributes:
-        backends, slots, telemetry: see `coe.door.House`.
+        backends, slots, telemetry, keepers: see `coe.door.House`.
         encoders: by name, each built when it is first asked for.
         cache_folder: see `coe.protocols.Others`.
     """
@@ -34,6 +34,7 @@ class Others:
     telemetry: Telemetry
     encoders: Mapping[str, Encoder]
     cache_folder: str = ""
+    keepers: tuple[door.Keeper, ...] = ()
 
     async def open(
         self, expert: str, body: Mapping[str, Any], dispatch: Dispatch, *, stream: bool

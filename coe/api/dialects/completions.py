@@ -29,7 +29,7 @@ _MOST_LOGPROBS = 20
 
 
 def parse(
-    body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers
+    body: dict[str, Any], query_id: str, settings: Settings, sender: wire.Sender
 ) -> Translated:
     """Return the query of a body.
 
@@ -56,7 +56,7 @@ def parse(
             )
         chat["logprobs"], chat["top_logprobs"] = True, logprobs
     writer = _Writer(prompt if echo else "")
-    return translated(chat, query_id, settings, headers, writer=writer)
+    return translated(chat, query_id, settings, sender, writer=writer)
 
 
 def _prompt(given: Node) -> str:

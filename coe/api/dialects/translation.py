@@ -67,7 +67,7 @@ def translated(
     chat: dict[str, Any],
     query_id: str,
     settings: Settings,
-    headers: wire.Headers,
+    sender: wire.Sender,
     *,
     writer: Writer,
     left_out: tuple[str, ...] = (),
@@ -77,7 +77,7 @@ def translated(
     Raises:
         InvalidRequest: see `wire.parse_chat`.
     """
-    query = wire.parse_chat(chat, query_id, settings, headers)
+    query = wire.parse_chat(chat, query_id, settings, sender)
     known = {one.name: getattr(query, one.name) for one in fields(Query)}
     return Translated(writer=writer, left_out=left_out, **known)
 

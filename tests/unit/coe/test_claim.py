@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from coe.claim import Claim, claim_of
+from coe.claim import Claim, behind, claim_of
 from coe.errors import InvalidRequest
+from coe.identity import Identity, Permit
+from coe.types import Query
+
+
+def _query(*headers: tuple[bytes, bytes]) -> Query:
+    return Query(id="1", model="coe/auto", body={}, headers=headers)
 
 
 def test_nothing_is_asked_for_where_nothing_is_said() -> None:
-    assert claim_of([(b"host", b"here")]) == Claim()
+    assert claim_of(_query((b"host", b"here"))) == Claim()
     assert Claim().left_s() is None
 
 
 def test_the_lane_and_the_deadline_are_read() -> None:
-    claim = claim_of([(b"x-coe-lane", b" Bulk "), (b"x-coe-deadline-ms", b"5000")])
+    claim = claim_of(_query((b"x-coe-lane", b" Bulk "), (b"x-coe-deadline-ms", b"5000")))
 
     assert claim.lane == "bulk"
     left_s = claim.left_s()
@@ -22,20 +30,15 @@ def test_the_lane_and_the_deadline_are_read() -> None:
     assert 4 < left_s <= 5
 
 
-def test_the_key_tells_clients_apart_and_is_not_theirs() -> None:
-    one, other = (claim_of([(b"authorization", b"Bearer " + key)]).key for key in (b"a", b"b"))
+def test_who_asks_waits_as_their_tenant_and_takes_their_permit_along() -> None:
+    query = replace(
+        _query(), identity=Identity(tenant="a", team="t"), permit=Permit(barred={"x": ("r", "d")})
+    )
 
-    assert one != other
-    assert "Bearer" not in one
-    assert one == claim_of([(b"authorization", b"Bearer a")]).key
-
-
-def test_a_key_is_the_same_in_either_header_and_authorization_goes_first() -> None:
-    bearer, key = (b"authorization", b"Bearer a"), (b"x-api-key", b"a")
-
-    assert claim_of([key]).key == claim_of([bearer]).key
-    assert claim_of([(b"x-api-key", b"b"), bearer]).key == claim_of([bearer]).key
-    assert claim_of([(b"x-api-key", b"b")]).key != claim_of([bearer]).key
+    for claim, key in ((claim_of(query), "a"), (behind(query), "")):
+        assert claim.key == key
+        assert claim.identity is query.identity
+        assert claim.permit is query.permit
 
 
 @pytest.mark.parametrize(
@@ -53,4 +56,4 @@ def test_a_key_is_the_same_in_either_header_and_authorization_goes_first() -> No
 )
 def test_what_means_nothing_is_refused(name: bytes, value: bytes) -> None:
     with pytest.raises(InvalidRequest, match=name.decode()):
-        claim_of([(name, value)])
+        claim_of(_query((name, value)))

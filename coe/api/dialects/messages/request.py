@@ -51,7 +51,7 @@ _THINKS = ("enabled", "adaptive")
 
 
 def parse(
-    body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers
+    body: dict[str, Any], query_id: str, settings: Settings, sender: wire.Sender
 ) -> Translated:
     """Return the query of a body.
 
@@ -61,28 +61,28 @@ def parse(
     root = Node(body)
     if not root["max_tokens"].is_given:
         raise root["max_tokens"].wrong("is required: the most tokens that the answer may have")
-    return _query(root, query_id, settings, headers)
+    return _query(root, query_id, settings, sender)
 
 
 def parse_counting(
-    body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers
+    body: dict[str, Any], query_id: str, settings: Settings, sender: wire.Sender
 ) -> Translated:
     """Return the query whose prompt is to be counted; it needs no limit.
 
     Raises:
         InvalidRequest: it names the field.
     """
-    return _query(Node(body), query_id, settings, headers)
+    return _query(Node(body), query_id, settings, sender)
 
 
-def _query(root: Node, query_id: str, settings: Settings, headers: wire.Headers) -> Translated:
+def _query(root: Node, query_id: str, settings: Settings, sender: wire.Sender) -> Translated:
     tools, left_out = usable(root["tools"], (None, "custom"))
     chat = _chat(root, tools)
     if len(chat["messages"]) > settings.max_messages:
         detail = f"make {len(chat['messages'])} messages; the limit is {settings.max_messages}"
         raise root["messages"].wrong(f"{detail} (COE_MAX_MESSAGES)")
     writer = Writer(query_id, thinks=_thinks(root["thinking"]), stops=chat.get("stop", ()))
-    query = translated(chat, query_id, settings, headers, writer=writer, left_out=left_out)
+    query = translated(chat, query_id, settings, sender, writer=writer, left_out=left_out)
     writer.expect(query.model, query.tokens)
     return query
 

@@ -70,7 +70,7 @@ _ECHOED = (
 
 
 def parse(
-    body: dict[str, Any], query_id: str, settings: Settings, headers: wire.Headers
+    body: dict[str, Any], query_id: str, settings: Settings, sender: wire.Sender
 ) -> Translated:
     """Return the query of a body.
 
@@ -83,7 +83,7 @@ def parse(
     chat = _chat(root, settings, tools)
     skeleton = _skeleton(root, query_id) | {"tools": [tool.value for tool in tools]}
     writer = Writer(query_id, skeleton)
-    return translated(chat, query_id, settings, headers, writer=writer, left_out=left_out)
+    return translated(chat, query_id, settings, sender, writer=writer, left_out=left_out)
 
 
 def _chat(root: Node, settings: Settings, tools: list[Node]) -> dict[str, Any]:

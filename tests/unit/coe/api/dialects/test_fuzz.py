@@ -134,7 +134,7 @@ OWN = {
 def test_a_body_is_a_query_or_is_refused(parse: Any, fields: dict[str, Any]) -> None:
     usual = {name: USUAL[name] for name in OWN[parse]}
     try:
-        query = parse({**usual, **fields}, "q", SETTINGS, ())
+        query = parse({**usual, **fields}, "q", SETTINGS, wire.NOBODY)
     except InvalidRequest as error:
         place = error.param or ""
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from coe.api import wire
 from coe.api.dialects import completions, messages, responses
 from coe.errors import InvalidRequest
 from coe.settings import Settings
@@ -20,7 +21,7 @@ CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": 
 
 def chat(parse: Any, **fields: Any) -> dict[str, Any]:
     """Return the chat completion, less its model."""
-    body = dict(parse({"model": "m", **fields}, "q", SETTINGS, ()).body)
+    body = dict(parse({"model": "m", **fields}, "q", SETTINGS, wire.NOBODY).body)
     return {name: value for name, value in body.items() if name != "model"}
 
 

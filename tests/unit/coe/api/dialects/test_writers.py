@@ -16,6 +16,7 @@ from coe.api.dialects.completions import parse as parse_completion
 from coe.api.dialects.messages.writer import Writer as MessagesWriter
 from coe.api.dialects.responses.writer import Writer as ResponsesWriter
 from coe.api.dialects.speech import Reader, chunks
+from coe.api.wire import NOBODY
 from coe.errors import BackendProtocolError, BackendTimeout
 from coe.settings import Settings
 
@@ -268,7 +269,9 @@ def test_what_is_no_chunk_is_the_experts_failure(chunk: dict[str, Any]) -> None:
     [b"{", b"[]", b"{}", b'{"choices": []}', b'{"choices": [5]}', b'{"choices": [{"message": 5}]}'],
 )
 def test_what_is_no_completion_is_the_experts_failure(body: bytes) -> None:
-    older = parse_completion({"model": "m", "prompt": "hi"}, "q", Settings.model_construct(), ())
+    older = parse_completion(
+        {"model": "m", "prompt": "hi"}, "q", Settings.model_construct(), NOBODY
+    )
 
     for writer in (responses(), messages(), older.writer):
         with pytest.raises(BackendProtocolError):
