@@ -9,6 +9,7 @@ import orjson
 
 from coe import planner
 from coe.api import errors, wire
+from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
 from coe.api.dialects.messages import failures
 from coe.api.dialects.messages.request import parse_counting
@@ -59,7 +60,8 @@ class Counting:
     async def _count(self, scope: Scope, receive: Receive, query_id: str) -> int:
         raw = await read_body(scope, receive, self._settings.max_body_bytes)
         body = wire.parse_json(raw, self._settings)
-        query = parse_counting(body, query_id, self._settings, scope["headers"])
+        sender = wire.Sender(scope["headers"], identity_of(scope))
+        query = parse_counting(body, query_id, self._settings, sender)
         planner.pin(self._live.composition, query.model)  # says which names there are
         tools = len(orjson.dumps(body.get("tools") or []))
         calls = sum(
