@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 
 from coe.api.app import App
-from coe.composition import Composition, load
-from coe.settings import Settings
-from coe.telemetry import Telemetry
-from coe.wiring import wire
 from docs.generators import markdown
+from docs.generators.example import application
 
 INTRODUCTION = """\
 OpenAI's API, and what explains it. A running gateway shows the same as `GET /openapi.json` and
 `/docs`. Errors are in [errors](errors.md)."""
 
-# Any composition has the same endpoints: this one needs no weights and no server to be wired.
-SMALLEST = """\
-version: 1
-backends: {server: http://127.0.0.1:1}
-experts: {general: server/model}
-default: general
-"""
-
 
 def page() -> str:
     """Return the page."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "experts.yaml")
-        file.write_text(SMALLEST, encoding="utf-8")
-        document = asyncio.run(_openapi(load(file)))
+    document = asyncio.run(_openapi())
     parts = [
         _endpoint(method, path, operation)
         for path, operations in sorted(document["paths"].items(), key=_rank)
@@ -79,13 +63,9 @@ def _kind(field: dict[str, Any]) -> str:
     return str(field.get("type", ""))
 
 
-async def _openapi(composition: Composition) -> dict[str, Any]:
-    settings = Settings.model_construct()  # the defaults, whatever the environment says
-    gateway = wire(composition, settings, Telemetry(log_requests=False))
-    try:
-        return await _get(App(gateway, settings), "/openapi.json")
-    finally:
-        await gateway.aclose()
+async def _openapi() -> dict[str, Any]:
+    async with application() as app:
+        return await _get(app, "/openapi.json")
 
 
 async def _get(app: App, path: str) -> dict[str, Any]:

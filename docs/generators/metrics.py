@@ -1,11 +1,13 @@
-"""The page of the metrics, read from a `Telemetry` that has counted nothing."""
+"""The page of the metrics, read from an application that has served nothing."""
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client.metrics_core import Metric
 
-from coe.telemetry import Telemetry
 from docs.generators import markdown
+from docs.generators.example import application
 
 INTRODUCTION = """\
 `GET /metrics` returns these in Prometheus' text format. Labels hold names of the composition,
@@ -15,9 +17,19 @@ status codes and error classes: their number is bounded, and no prompt, answer o
 
 def page() -> str:
     """Return the page."""
-    rows = [_row(family) for family in Telemetry(log_requests=False).collect()]
+    rows = [_row(family) for family in families()]
     header = ("metric", "type", "labels", "meaning")
     return markdown.page("Metrics", INTRODUCTION, markdown.table(header, rows))
+
+
+def families() -> list[Metric]:
+    """Return every metric that an application has."""
+    return asyncio.run(_families())
+
+
+async def _families() -> list[Metric]:
+    async with application() as app:
+        return list(app.live.telemetry.collect())
 
 
 def _row(family: Metric) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from coe.telemetry import Telemetry
+from docs.generators import metrics
 
 promql = pytest.importorskip("promql_parser", reason="promql-parser is not installed")
 
@@ -25,7 +25,7 @@ SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_s
 def exposition() -> dict[str, set[str]]:
     """Return the labels of every series that the gateway has, by its name."""
     series: dict[str, set[str]] = {}
-    for family in Telemetry(log_requests=False).collect():
+    for family in metrics.families():
         for suffix in SUFFIXES[family.type]:
             bucket = {"le"} if suffix == "_bucket" else set()
             # prometheus-client shows them nowhere else

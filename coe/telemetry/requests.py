@@ -1,0 +1,101 @@
+"""Requests: what was decided of them, who answered, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import Metric
+
+from coe.errors import CoEError
+from coe.telemetry.lines import Lines
+from coe.telemetry.series import NONE, Spread, Tally
+from coe.types import Answer, Call, Decision, Plan
+
+
+class Requests:
+    """Counts and times requests, and has a line written for each."""
+
+    def __init__(self, lines: Lines | None) -> None:
+        """Store where lines are written; None where requests are not logged."""
+        self._lines = lines
+        self._requests = Tally(
+            "coe_requests",
+            "Requests by what came of them",
+            ("endpoint", "expert", "status"),
+        )
+        self._decisions = Tally(
+            "coe_route_decisions",
+            "Decisions by category, first expert and reason",
+            ("category", "expert", "reason"),
+        )
+        self._choices = Tally(
+            "coe_map_choices",
+            "Plans for which a fitted map was asked for, by what ranked the experts, and the first",
+            ("choose", "expert"),
+        )
+        self._failures = Tally(
+            "coe_backend_failures",
+            "Calls that failed before a first byte",
+            ("backend", "expert", "error"),
+        )
+        self._aborts = Tally(
+            "coe_stream_aborts",
+            "Answers that ended early, by the side that ended them",
+            ("side",),
+        )
+        self._overhead = Spread(
+            "coe_overhead_seconds",
+            "From the request's arrival to its headers, less the backend's time",
+            "endpoint",
+        )
+        self._first = Spread(
+            "coe_first_token_seconds", "From the request's arrival to its first content", "expert"
+        )
+        self._whole = Spread(
+            "coe_request_seconds", "From the request's arrival to its last byte", "endpoint"
+        )
+
+    def decided(self, decision: Decision, plan: Plan) -> None:
+        """Count a decision and the plan that it led to."""
+        expert = plan.calls[0].expert if plan.calls else NONE
+        self._decisions.counts[decision.category or NONE, expert, decision.reason] += 1
+        if plan.choice is not None:
+            self._choices.counts[plan.choice.choose, expert] += 1
+
+    def failed(self, call: Call, error: CoEError) -> None:
+        """Count a call that failed before its first byte."""
+        self._failures.counts[call.backend, call.expert, type(error).__name__] += 1
+
+    def aborted(self, side: str) -> None:
+        """Count an answer that ended early because of the `client` or the `upstream`."""
+        self._aborts.counts[side,] += 1
+
+    def opened(self, endpoint: str, answer: Answer, elapsed_s: float, overhead_s: float) -> None:
+        """Time an answer whose headers are about to be sent."""
+        self._overhead.observe(endpoint, seconds=overhead_s)
+        self._first.observe(answer.call.expert, seconds=elapsed_s)
+
+    def finished(
+        self,
+        endpoint: str,
+        request_id: str,
+        status: int,
+        elapsed_s: float,
+        answer: Answer | None,
+        error: CoEError | None = None,
+    ) -> None:
+        """Count, time and log a request that has ended, well or badly."""
+        expert = answer.call.expert if answer else NONE
+        self._requests.counts[endpoint, expert, str(status)] += 1
+        self._whole.observe(endpoint, seconds=elapsed_s)
+        if self._lines is not None:
+            self._lines.request(endpoint, request_id, status, elapsed_s, answer, error)
+
+    def families(self) -> Iterator[Metric]:
+        """Yield what was counted and timed."""
+        for tally in (
+            self._requests, self._decisions, self._choices, self._failures, self._aborts
+        ):  # fmt: skip
+            yield tally.family()
+        for spread in (self._overhead, self._first, self._whole):
+            yield spread.family()
