@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from fastapi import FastAPI
 
+from coe.api import schemas
 from coe.api.dialects.endpoints import PAGES
 from coe.types import Chosen, Reason
 
@@ -57,12 +58,7 @@ def describe(app: FastAPI) -> None:
                 "Fields that the gateway does not know are passed on. Where a panel answers, "
                 "`usage` is the sum over its calls, and `coe.provenance` says who wrote what, in "
                 "the body or in the last chunk of a stream.",
-                ["model", "messages"],
-                {
-                    "model": {"type": "string", "examples": ["coe/auto"]},
-                    "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-                    "stream": {"type": "boolean"},
-                },
+                schemas.CHAT,
             ),
         )
         document["paths"].setdefault(
@@ -70,12 +66,7 @@ def describe(app: FastAPI) -> None:
             _post(
                 "Embeddings",
                 "OpenAI's embeddings, by one of the composition's encoders or by an expert.",
-                ["model", "input"],
-                {
-                    "model": {"type": "string"},
-                    "input": {"anyOf": [{"type": "string"}, {"type": "array"}]},
-                    "encoding_format": {"enum": ["float", "base64"]},
-                },
+                schemas.EMBEDDINGS,
             ),
         )
         for path, page in PAGES.items():
@@ -85,10 +76,7 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _post(
-    summary: str, description: str, required: list[str], properties: dict[str, Any]
-) -> dict[str, Any]:
-    body = {"type": "object", "required": required, "properties": properties}
+def _post(summary: str, description: str, body: schemas.Schema) -> dict[str, Any]:
     return {
         "post": {
             "tags": ["inference"],
