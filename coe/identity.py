@@ -52,6 +52,9 @@ class Identity:
 ANONYMOUS = Identity()
 """Somebody without credentials, of a gateway without keys: they may do everything."""
 
+GATEWAY = Identity(name="gateway")
+"""The gateway itself, for what it asks and nobody asked for: known by identity, not by value."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:

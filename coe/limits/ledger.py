@@ -1,0 +1,52 @@
+"""Who keeps account of what is used: the interface, and what it is counted by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from coe.limits.rules import What
+from coe.limits.scopes import Kind
+from coe.limits.tally import Entry, Held, Refusal, Tally
+
+
+class Tolls:
+    """What limits did, for metrics. Nobody's name is in it, so that there are few series.
+
+    Attributes:
+        refused: requests and calls that were not let in, by whose limit and of what.
+        spent: money of calls that ended, by currency, in its billionths.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.refused: Counter[tuple[Kind, What]] = Counter()
+        self.spent: Counter[str] = Counter()
+
+
+class Ledger(Protocol):
+    """What was used of every account.
+
+    Attributes:
+        tally: as this process knows it.
+        tolls: what limits did.
+    """
+
+    tally: Tally
+    tolls: Tolls
+
+    async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+        """Set amounts aside, all of them or none; it never raises for want of a store.
+
+        Args:
+            entries: on different accounts.
+            now_s: seconds since the epoch.
+        """
+
+    def settle(self, held: Held, amount: int) -> None:
+        """Count an amount instead of the one that was set aside. Nobody waits for it."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Read what was used before, and keep what is used from now on, meanwhile."""

@@ -1,0 +1,209 @@
+"""What was used of every account, in memory: set aside before a call, put right after it. Pure.
+
+One event loop works on it, between two awaits, so that looking and counting are one step. Nothing
+is counted where one of several limits says no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from coe.limits.rules import MOST, Period
+from coe.limits.scopes import Account
+from coe.limits.windows import SLIDING, window
+
+BEYOND = 4 * MOST["money"]
+"""No counter goes further, whatever a backend says it used: it fits 64 bits."""
+
+_LITTLE_S = 0.001  # times are not exact
+_AGAIN_S = 1.0  # nobody knows when a call that is under way will end
+
+
+class Entry(NamedTuple):
+    """An amount that is asked of an account, as its rule counts."""
+
+    account: Account
+    amount: int
+
+
+class Held(NamedTuple):
+    """An amount that was set aside, and in which period."""
+
+    account: Account
+    amount: int
+    index: int
+
+
+class Refusal(NamedTuple):
+    """Why nothing was set aside.
+
+    Attributes:
+        account: whose limit says no.
+        amount: that was asked of it.
+        used: of it, by now.
+        wait_s: after so long it may be there; None where it never will be.
+    """
+
+    account: Account
+    amount: int
+    used: int
+    wait_s: float | None
+
+
+class State(NamedTuple):
+    """A counter as stores keep it: what was used in a period, and in the one before."""
+
+    key: str
+    period: Period | None
+    index: int
+    used: int
+    previous: int
+
+
+class Counter:
+    """What was used of an account in one period, and in the one before where that still counts."""
+
+    __slots__ = ("index", "period", "previous", "used")
+
+    def __init__(self, period: Period | None, index: int, used: int = 0, previous: int = 0) -> None:
+        self.period = period
+        self.index = index
+        self.used = used
+        self.previous = previous
+
+    def roll(self, index: int) -> None:
+        """Go on to a period; one that is over is not gone back to."""
+        if index > self.index:
+            is_next = index == self.index + 1 and self.period in SLIDING
+            self.previous = self.used if is_next else 0
+            self.used, self.index = 0, index
+
+    def add(self, index: int, amount: int) -> None:
+        """Count an amount, which may be less than nothing, in the period that it was taken in."""
+        if index == self.index:
+            self.used = min(max(self.used + amount, 0), BEYOND)
+        elif index == self.index - 1 and self.period in SLIDING:
+            self.previous = min(max(self.previous + amount, 0), BEYOND)
+
+
+class Tally:
+    """Counters by account.
+
+    Attributes:
+        changed: accounts whose counters changed since somebody took note of it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing used."""
+        self.changed: set[str] = set()
+        self._counters: dict[str, Counter] = {}
+
+    def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+        """Set amounts aside, all of them or none.
+
+        Args:
+            entries: on different accounts.
+            now_s: seconds since the epoch.
+        """
+        found: list[tuple[Counter, Entry]] = []
+        for entry in entries:
+            account, amount = entry
+            counter, used = self._at(account, now_s)
+            if used + amount > account.rule.most:
+                later_s = wait_s(account, amount, counter.used, counter.previous, now_s)
+                return Refusal(account, amount, used, later_s)
+            found.append((counter, entry))
+        held = []
+        for counter, (account, amount) in found:
+            counter.used += amount
+            self.changed.add(account.key)
+            held.append(Held(account, amount, counter.index))
+        return tuple(held)
+
+    def put(self, entries: Iterable[Entry], now_s: float) -> tuple[Held, ...]:
+        """Count amounts, whatever the limits say."""
+        held = []
+        for account, amount in entries:
+            counter, _ = self._at(account, now_s)
+            counter.add(counter.index, amount)
+            self.changed.add(account.key)
+            held.append(Held(account, amount, counter.index))
+        return tuple(held)
+
+    def settle(self, held: Held, amount: int) -> None:
+        """Count an amount instead of the one that was set aside."""
+        counter = self._counters.get(held.account.key)
+        if counter is not None and amount != held.amount:
+            counter.add(held.index, min(amount, BEYOND) - held.amount)
+            self.changed.add(held.account.key)
+
+    def used(self, account: Account, now_s: float) -> int:
+        """Return what counts against a limit now."""
+        return self._at(account, now_s)[1]
+
+    def learn(self, state: State) -> None:
+        """Take over a counter as somebody else has it."""
+        self._counters[state.key] = Counter(state.period, state.index, state.used, state.previous)
+
+    def states(self, keys: Iterable[str]) -> list[State]:
+        """Return the counters of accounts, as far as there are any."""
+        counters = ((key, self._counters.get(key)) for key in keys)
+        return [
+            State(key, one.period, one.index, one.used, one.previous)
+            for key, one in counters
+            if one is not None
+        ]
+
+    def forget(self, now_s: float) -> None:
+        """Drop counters of which nothing counts any more."""
+        for key, one in list(self._counters.items()):
+            index = window(one.period, now_s).index
+            is_over = one.index < index - 1 if one.period is not None else not one.used
+            if is_over:
+                del self._counters[key]
+
+    def __len__(self) -> int:
+        """How many counters there are."""
+        return len(self._counters)
+
+    def _at(self, account: Account, now_s: float) -> tuple[Counter, int]:
+        """Return an account's counter in the present period, and what counts against its limit."""
+        period = account.rule.period
+        now = window(period, now_s)
+        counter = self._counters.get(account.key)
+        if counter is None:
+            counter = self._counters[account.key] = Counter(period, now.index)
+        elif counter.index != now.index:
+            counter.roll(now.index)
+        if not counter.previous:
+            return counter, counter.used
+        weight = now.weight if counter.index == now.index else 1.0
+        return counter, counter.used + ceil(counter.previous * weight)
+
+
+def wait_s(account: Account, amount: int, used: int, previous: int, now_s: float) -> float | None:
+    """Return when an amount may fit that does not now, in seconds; None where it never will.
+
+    Args:
+        account: that it is asked of.
+        amount: how much.
+        used: in the present period.
+        previous: in the one before, as far as that slides.
+        now_s: seconds since the epoch.
+    """
+    rule = account.rule
+    if amount > rule.most:
+        return None
+    if rule.period is None:
+        return _AGAIN_S
+    now = window(rule.period, now_s)
+    length = SLIDING.get(rule.period)
+    if length is None:
+        return now.left_s
+    room = rule.most - amount - used
+    if room >= 0:  # what was used before slides out of the way
+        return max(now.weight - room / previous, 0.0) * length + _LITTLE_S if previous else 0.0
+    later = 1.0 - (rule.most - amount) / used
+    return now.left_s + max(later, 0.0) * length + _LITTLE_S
