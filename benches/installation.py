@@ -71,8 +71,8 @@ class Installation:
         return ""
 
 
-def install(say: Callable[[str], None]) -> Installation:
-    """Install what is not there yet.
+def install(say: Callable[[str], None], *, peers: bool = True) -> Installation:
+    """Install what is not there yet; without `peers`, the load generator and the upstream alone.
 
     Raises:
         Missing: no load generator or no upstream: then nothing can be measured.
@@ -91,8 +91,8 @@ def install(say: Callable[[str], None]) -> Installation:
     return Installation(
         wrk=_wrk(say),
         upstream=_upstream(),
-        python=optional("python peers", lambda: _python_peers(say)),
-        portkey=optional("portkey", lambda: _portkey(say)),
+        python=optional("python peers", lambda: _python_peers(say)) if peers else None,
+        portkey=optional("portkey", lambda: _portkey(say)) if peers else None,
         absent=absent,
     )
 

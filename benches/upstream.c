@@ -5,6 +5,7 @@
  * POST /v1/chat/completions   a completion of about 700 bytes, or, when the body says
  *                             "stream": true, 200 server-sent events of about 200 bytes and [DONE],
  *                             written in one go, each event in its own HTTP chunk
+ *                             Of those for the model "flaky", every 50th is answered by 500
  * GET  /...                   the list of models
  *
  * Keep-alive and pipelining; bodies with Content-Length or chunked. It measures gateways, so it
@@ -30,7 +31,8 @@ struct connection {
     struct answer pending;   /* what the socket did not take yet */
 };
 
-static struct answer completion, stream, models;
+static struct answer completion, stream, models, failure;
+static unsigned flaky_asked;
 static struct connection *connections[MAX_FD];
 
 static struct answer with_head(const char *type, const char *body, size_t length) {
@@ -69,6 +71,11 @@ static void build_answers(void) {
     n = snprintf(body, sizeof body, "{\"object\":\"list\",\"data\":[{\"id\":\"bench\","
                  "\"object\":\"model\",\"created\":1760000000,\"owned_by\":\"bench\"}]}");
     models = with_head("application/json", body, (size_t)n);
+
+    n = snprintf(body, sizeof body, "{\"error\":{\"message\":\"out of memory\",\"type\":"
+                 "\"server_error\",\"param\":null,\"code\":null}}");
+    failure = with_head("application/json", body, (size_t)n);
+    memcpy(failure.bytes + 9, "500", 3);
 
     stream.bytes = malloc(STREAM_EVENTS * 600);
     stream.length = (size_t)sprintf(stream.bytes,
@@ -110,6 +117,10 @@ static int wants_stream(const char *body, size_t length) {
     return end - at >= 4 && memcmp(at, "true", 4) == 0;
 }
 
+static int is_failing(const char *body, size_t length) {
+    return memmem(body, length, "\"flaky\"", 7) && ++flaky_asked % 50 == 0;
+}
+
 static void drop(int fd) {
     close(fd);
     free(connections[fd]);
@@ -132,6 +143,7 @@ static int answer_requests(int fd, struct connection *c) {
     char *body;
     while (!c->pending.length && (taken = request_length(c, &body))) {
         if (memcmp(c->inbox, "POST", 4) != 0) c->pending = models;
+        else if (is_failing(body, (size_t)(c->inbox + taken - body))) c->pending = failure;
         else if (wants_stream(body, (size_t)(c->inbox + taken - body))) c->pending = stream;
         else c->pending = completion;
         memmove(c->inbox, c->inbox + taken, c->filled - taken);
