@@ -43,6 +43,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from coe.types import Attempt, Decision, Plan
 
 
@@ -105,9 +107,11 @@ class CompositionError(ConfigError):
 
     code = "composition_error"
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], files: tuple[Path, ...] = ()) -> None:
+        """Args are what is wrong, and the files that it may be put right in."""
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.files = files
 
 
 class PluginError(ConfigError):

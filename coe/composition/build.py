@@ -68,10 +68,16 @@ class Source:
 
     Attributes:
         file: completed and without errors.
+        text: of the file.
+        files: with texts, that it names.
+        secrets: files behind its references.
         resolve: replaces the references in the value at a key path.
     """
 
     file: FileKeys
+    text: str
+    files: tuple[Path, ...]
+    secrets: tuple[Path, ...]
     texts: Mapping[str, CategoryTexts]
     programs: Mapping[str, Program]
     resolve: Callable[[Any, KeyPath], Any]
@@ -131,6 +137,9 @@ def build(source: Source) -> Composition:
         variants=MappingProxyType(dict(source.variants)),
         folder=source.folder,
         source=source.path,
+        text=source.text,
+        files=source.files,
+        secrets=source.secrets,
         fingerprint=source.fingerprint,
         canonical=_frozen(source.canonical),
         warnings=source.warnings,

@@ -221,6 +221,7 @@ class _Reader:
     def _text(self, file: str, path: KeyPath, hint: str) -> str | None:
         """Return the text of a file; None where it cannot be read, which is reported."""
         where = self.folder / file
+        self.report.files.append(where)
         try:
             if where.stat().st_size > MAX_BYTES:
                 message = f"the file {where} is larger than {MAX_BYTES:,} bytes"

@@ -45,12 +45,14 @@ class Document:
         content: dicts with text keys, lists, texts, numbers, booleans and None.
         keys: the place of each key, by key path.
         values: the place of each value, by key path.
+        text: as it was read.
     """
 
     file: str
     content: Any
     keys: dict[KeyPath, Place]
     values: dict[KeyPath, Place]
+    text: str = ""
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
         """Return where `path` stands, or the nearest value around it that is in the file.
@@ -119,7 +121,7 @@ def parse(text: str, file: str) -> Document:
     content = None if node is None else tree.value(node, ())
     if tree.problems:
         raise CompositionError(tuple(tree.problems))
-    return Document(file, content, tree.keys, tree.values)
+    return Document(file, content, tree.keys, tree.values, text)
 
 
 def compose(text: str, file: str) -> Node | None:

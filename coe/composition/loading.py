@@ -71,6 +71,18 @@ def check(path: Path, env: Mapping[str, str] | None = None) -> list[Problem]:
     return list(reading.report.ordered())
 
 
+def meaning(path: Path, text: str) -> dict[str, Any]:
+    """Return the canonical form of a text that a composition file had, to be compared.
+
+    It need not be one that can be served here: secrets and files that it names may be gone.
+
+    Raises:
+        CompositionError: it is no composition.
+    """
+    reading = _Reading(path, os.environ, secrets_required=False, text=text)
+    return reading.canonical
+
+
 def expand(composition: Composition) -> str:
     """Return the canonical YAML of a composition: no short forms, nothing implicit, no secrets."""
     yaml = YAML(pure=True)
@@ -108,10 +120,13 @@ class _Reading:
     def composition(self) -> Composition:
         """Return the value. Raises CompositionError where there are errors."""
         if errors := self.report.errors:
-            raise CompositionError(errors)
-        canonical = canonical_form(self.completed)
+            raise CompositionError(errors, self.files + self.secrets)
+        canonical = self.canonical
         return build.build(
             build.Source(
+                text=self.report.document.text,
+                files=self.files,
+                secrets=self.secrets,
                 file=self.completed,
                 texts=self.texts,
                 programs=self.programs,
@@ -127,6 +142,21 @@ class _Reading:
                 },
             )
         )
+
+    @property
+    def canonical(self) -> dict[str, Any]:
+        """The file's meaning, as plain values."""
+        return canonical_form(self.completed)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files with texts that the file names, each once."""
+        return tuple(dict.fromkeys(self.report.files))
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """The files behind its references, each once."""
+        return tuple(dict.fromkeys(self.report.secrets))
 
     def _variant(self, arms: Arms) -> _Reading:
         """Read the file as these arms change it. Raises ValueError for a path to nowhere."""

@@ -172,20 +172,29 @@ def _texts(category: Category) -> list[tuple[str, ...]]:
     return [category.utterances, category.negatives, category.keywords, category.patterns]
 
 
+def named_files(composition: Composition) -> tuple[Path, ...]:
+    """Return the files that the options of routers name, and those in folders that they name."""
+    return tuple(_named(composition.canonical.get("routers", {}), composition.folder))
+
+
 def _files(value: Any, folder: Path) -> dict[str, str]:
     """Return digests of the files that texts in a value name, by path."""
+    return {_short(path, folder): _content(path) for path in _named(value, folder)}
+
+
+def _named(value: Any, folder: Path) -> Iterator[Path]:
+    """Yield the files that texts in a value name."""
     if isinstance(value, str):
         named = folder / value
         # A word such as `minilm` may be the name of a folder, too; a path has a separator or a dot.
         is_path = any(mark in value for mark in "/\\.") and len(value) < 1000  # noqa: PLR2004
-        inside = [named] if is_path and named.is_file() else []
-        if is_path and named.is_dir():
-            inside = sorted(path for path in named.rglob("*") if path.is_file())
-        return {_short(path, folder): _content(path) for path in inside}
-    entries = value.values() if isinstance(value, Mapping) else value
-    if not isinstance(value, Mapping | list | tuple):
-        return {}
-    return {path: found for entry in entries for path, found in _files(entry, folder).items()}
+        if is_path and named.is_file():
+            yield named
+        elif is_path and named.is_dir():
+            yield from sorted(path for path in named.rglob("*") if path.is_file())
+    elif isinstance(value, Mapping | list | tuple):
+        for entry in value.values() if isinstance(value, Mapping) else value:
+            yield from _named(entry, folder)
 
 
 def _short(path: Path, folder: Path) -> str:

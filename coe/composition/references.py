@@ -120,6 +120,7 @@ class References:
 
     def _file(self, name: str, path: KeyPath) -> str | None:
         file = self._folder / name
+        self._report.secrets.append(file)
         try:
             with file.open(encoding="utf-8") as stream:
                 text = stream.read(MAX_BYTES).strip()

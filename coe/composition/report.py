@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 from coe.composition.document import Document, KeyPath, Place, dotted
 from coe.errors import Problem
@@ -37,10 +38,16 @@ class Report:
     A check that looks at something which is already known to be broken would only repeat the
     first problem in other words, so what is reported inside a broken value, or about the whole of
     it, is dropped once `seal` was called.
+
+    Attributes:
+        files: with texts, that the document names, and that were looked for to check it.
+        secrets: files behind references, likewise.
     """
 
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.files: list[Path] = []
+        self.secrets: list[Path] = []
         self.problems: list[Problem] = []
         self._broken: list[KeyPath] = []
         self._sealed: tuple[KeyPath, ...] = ()

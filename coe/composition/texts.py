@@ -78,6 +78,7 @@ def _texts(
 
 
 def _lines(file: Path, path: KeyPath, report: Report) -> Iterator[PlacedText]:
+    report.files.append(file)
     try:
         if file.stat().st_size > MAX_BYTES:
             report.error(path, f"the file {file} is larger than {MAX_BYTES:,} bytes", "shorten it")

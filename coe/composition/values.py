@@ -479,6 +479,9 @@ class Composition:
             arms that change nothing are in no key.
         folder: relative paths are relative to it.
         source: the file.
+        text: of the file, as it was read.
+        files: with texts, that it names.
+        secrets: files behind its references.
         fingerprint: of the canonical form and the utterance files; changes with the meaning.
         canonical: the file without its short forms; references are not resolved in it.
         warnings: what was doubtful, though usable.
@@ -506,6 +509,9 @@ class Composition:
     )
     folder: Path
     source: Path
+    text: str = field(default="", repr=False, compare=False)
+    files: tuple[Path, ...] = ()
+    secrets: tuple[Path, ...] = ()
     fingerprint: str
     canonical: Mapping[str, Any] = field(repr=False)
     warnings: tuple[Problem, ...] = field(default=(), repr=False)
