@@ -24,7 +24,8 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         (b"x-coe-overhead-ms", b"%.2f" % (overhead_s * 1000)),
         (
             b"server-timing",
-            b"route;dur=%.2f, upstream;dur=%.2f" % (answer.routed_s * 1000, answer.opened_s * 1000),
+            b"route;dur=%.2f, queue;dur=%.2f, upstream;dur=%.2f"
+            % (answer.routed_s * 1000, answer.queued_s * 1000, answer.opened_s * 1000),
         ),
     ]
     if answer.swap_s is not None:

@@ -26,7 +26,7 @@ from coe.scheduler.loop import Told
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import LEFT
-from coe.telemetry import Telemetry
+from coe.telemetry import Telemetry, names
 from coe.types import Answer, Query
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Exchange:
         """Send the headers and the body, streamed or whole."""
         self._answer = answer
         self._first_s = elapsed_s = perf_counter() - self.started
-        overhead_s = elapsed_s - answer.opened_s - answer.queued_s
+        overhead_s = elapsed_s - answer.opened_s
         self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
         self.status = 200
@@ -220,7 +220,15 @@ class Exchange:
         """Report the request as ended."""
         elapsed_s = perf_counter() - self.started
         self._telemetry.finished(
-            self._endpoint, self.request_id, self.status, elapsed_s, self._answer, self._error
+            self._endpoint,
+            self.request_id,
+            self.status,
+            elapsed_s,
+            self._answer,
+            self._error,
+            provider=self._provider(),
+            first_s=self._first_s,
+            last=self._last,
         )
         if self._composition is not None and self._composition.observe.decisions:
             self._note(elapsed_s)
@@ -231,6 +239,13 @@ class Exchange:
         assert self._composition is not None  # noqa: S101
         self._log.add(
             Event(
+    def _provider(self) -> str:
+        """Return what kind of backend answered; the gateway itself where none did."""
+        if self._answer is None or self._composition is None:
+            return names.SYSTEM
+        backend = self._composition.backends.get(self._answer.call.backend)
+        return names.SYSTEM if backend is None else backend.type
+
                 at=self._at,
                 query=self._query,
                 composition=self._composition,

@@ -38,8 +38,10 @@ _EXPLAIN = {
         "streamed, all; absent where no price in USD is known",
         "x-coe-left-out": "types of tools that were offered to /v1/responses or /v1/messages and "
         "that no expert can use; absent where there are none",
-        "x-coe-overhead-ms": "time to the headers less the backend's",
-        "server-timing": "route, upstream",
+        "x-coe-overhead-ms": "time to the headers less that of the backend that answers; waits for "
+        "a slot, loads, and calls that failed before are in it",
+        "server-timing": "milliseconds of `route`: deciding and planning; `queue`: waits for a slot "
+        "and loads; `upstream`: the call that answers, to its first content",
     }.items()
 }
 

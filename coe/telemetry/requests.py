@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from coe.errors import CoEError
+from coe.telemetry import names
+from coe.telemetry.genai import GenAI, used
 from coe.telemetry.lines import Lines
 from coe.telemetry.series import NONE, Spread, Tally
 from coe.types import Answer, Call, Decision, Plan
@@ -45,7 +47,8 @@ class Requests:
         )
         self._overhead = Spread(
             "coe_overhead_seconds",
-            "From the request's arrival to its headers, less the backend's time",
+            "From the request's arrival to its headers, less the time of the backend that answers:"
+            " waits for a slot, loads, and calls that failed before are in it",
             "endpoint",
         )
         self._first = Spread(
@@ -54,6 +57,7 @@ class Requests:
         self._whole = Spread(
             "coe_request_seconds", "From the request's arrival to its last byte", "endpoint"
         )
+        self._genai = GenAI()
 
     def decided(self, decision: Decision, plan: Plan) -> None:
         """Count a decision and the plan that it led to."""
@@ -75,7 +79,7 @@ class Requests:
         self._overhead.observe(endpoint, seconds=overhead_s)
         self._first.observe(answer.call.expert, seconds=elapsed_s)
 
-    def finished(
+    def finished(  # noqa: PLR0913 - all that is known of it in the end
         self,
         endpoint: str,
         request_id: str,
@@ -83,11 +87,31 @@ class Requests:
         elapsed_s: float,
         answer: Answer | None,
         error: CoEError | None = None,
+        *,
+        provider: str = names.SYSTEM,
+        first_s: float | None = None,
+        last: bytes = b"",
     ) -> None:
-        """Count, time and log a request that has ended, well or badly."""
+        """Count, time and log a request that has ended, well or badly.
+
+        Args:
+            endpoint: which; one of ours.
+            request_id: that the client knows it by.
+            status: that it was sent.
+            elapsed_s: of the whole request, in seconds.
+            answer: None where nobody answered.
+            error: what went wrong, if something did.
+            provider: the type of the backend that answered.
+            first_s: until the first content; None where there was none.
+            last: the last piece of a stream, which tells its usage.
+        """
         expert = answer.call.expert if answer else NONE
         self._requests.counts[endpoint, expert, str(status)] += 1
         self._whole.observe(endpoint, seconds=elapsed_s)
+        told = used(last or answer.first) if answer else None
+        failure = type(error).__name__ if error else ""
+        who = names.operation(endpoint), provider, expert, failure
+        self._genai.answered(who, elapsed_s, first_s, told, streamed=bool(last))
         if self._lines is not None:
             self._lines.request(endpoint, request_id, status, elapsed_s, answer, error)
 
@@ -99,3 +123,4 @@ class Requests:
             yield tally.family()
         for spread in (self._overhead, self._first, self._whole):
             yield spread.family()
+        yield from self._genai.families()

@@ -46,14 +46,20 @@ class Spread:
         """Add an observation."""
         series = self._series.get(values)
         if series is None:
-            series = self._series[values] = [0.0] * (len(self.bounds) + 2)
+            series = self.series(*values)
         series[bisect_left(self.bounds, seconds)] += 1
         series[-1] += seconds
+
+    def series(self, *values: str) -> list[float]:
+        """Return the counts of each bucket, and the sum, for one set of labels: add to them."""
+        return self._series.setdefault(values, [0.0] * (len(self.bounds) + 2))
 
     def family(self) -> Metric:
         """Return it as Prometheus has it: cumulative buckets, and the sum."""
         family = HistogramMetricFamily(self.name, self.help_text, labels=self.labels)
         for values, series in self._series.items():
+            if not any(series):
+                continue  # nothing was ever added
             total, buckets = 0.0, []
             for bound, count in zip((*map(str, self.bounds), "+Inf"), series[:-1], strict=True):
                 total += count

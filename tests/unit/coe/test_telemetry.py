@@ -3,8 +3,12 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncGenerator
 
+import orjson
+import pytest
+
 from coe.errors import BackendRejected
 from coe.telemetry import Telemetry
+from coe.telemetry.genai import Used, used
 from coe.types import Answer, Attempt, Call, Choice, Decision, Plan, Query
 
 
@@ -98,3 +102,56 @@ def test_counts_what_ranked_the_experts_where_a_map_was_asked_for() -> None:
     assert 'coe_map_choices_total{choose="fitted",expert="coder"} 1.0' in text
     assert "coe_map_flagged 1.0" in text
     assert "coe_map_stale 0.0" in text
+
+
+def answered(**usage: object) -> bytes:
+    message = {"role": "assistant", "content": 'so "usage": {"prompt_tokens": 9}'}
+    return orjson.dumps({"choices": [{"message": message}], "usage": usage, "coe": {"calls": 2}})
+
+
+@pytest.mark.parametrize(
+    ("piece", "told"),
+    [
+        (answered(prompt_tokens=3, completion_tokens=5), Used(3, 5)),
+        (answered(prompt_tokens=3, total_tokens=8, completion_tokens=5), Used(3, 5)),
+        (answered(prompt_tokens=3, total_tokens=3), Used(3, 0)),
+        (answered(prompt_tokens=-1, completion_tokens=5), None),
+        (answered(prompt_tokens=10**12, completion_tokens=5), None),
+        (answered(prompt_tokens=1.5, completion_tokens=5), None),
+        (
+            b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}',
+            Used(3, 5),
+        ),
+        (b'{"usage":null,"coe":{"prompt_tokens":7,"completion_tokens":7}}', None),
+        (b"", None),
+    ],
+)
+def test_reads_the_usage_that_an_answer_tells(piece: bytes, told: Used | None) -> None:
+    assert used(piece) == told
+
+
+def test_the_standard_metrics_count_tokens_and_time_answers_by_expert() -> None:
+    telemetry = Telemetry(log_requests=False)
+    last = b'data: {"usage": {"prompt_tokens": 16, "completion_tokens": 11}}'
+    error = BackendRejected("no", backend_status=500)
+
+    telemetry.finished(
+        "chat/completions", "r", 200, 2.0, an_answer(), provider="vllm", first_s=1.0, last=last
+    )
+    telemetry.finished("chat/completions", "r", 502, 0.5, None, error)
+    rows = telemetry.exposition().decode().splitlines()
+
+    model = 'gen_ai_operation_name="chat",gen_ai_provider_name="vllm",gen_ai_request_model="coder"'
+    usage, duration = "gen_ai_client_token_usage", "gen_ai_server_request_duration"
+    assert f'{usage}_sum{{{model},gen_ai_token_type="input"}} 16.0' in rows
+    assert f'{usage}_bucket{{{model},gen_ai_token_type="input",le="4.0"}} 0.0' in rows
+    assert f'{usage}_bucket{{{model},gen_ai_token_type="input",le="16.0"}} 1.0' in rows
+    assert f'{usage}_sum{{{model},gen_ai_token_type="output"}} 11.0' in rows
+    assert f'{duration}_sum{{error_type="",{model}}} 2.0' in rows
+    assert f"gen_ai_server_time_to_first_token_sum{{{model}}} 1.0" in rows
+    assert f"gen_ai_server_time_per_output_token_sum{{{model}}} 0.1" in rows
+    assert any(
+        row.startswith(f'{duration}_count{{error_type="BackendRejected"')
+        and 'gen_ai_provider_name="coe",gen_ai_request_model="none"' in row
+        for row in rows
+    )
