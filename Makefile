@@ -9,6 +9,7 @@
 #                bench-experiments, bench-panels: the other tables
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
+#   make sbom    build/sbom/coe.cdx.json: every package of the image, as CycloneDX
 
 PYTHON ?= python3
 PORT   ?= 8088
@@ -18,12 +19,12 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser redis
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser redis ray sbom
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
 
-test: setup-dev browser redis
+test: setup-dev browser redis ray sbom
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
 check: setup-dev
@@ -80,13 +81,19 @@ docs: setup-dev
 LOCK := $(BIN)/uv pip compile -q -c requirements/constraints.txt --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-header
 
+# Into a folder beside the virtual environment, by digest.
+BESIDE := $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --only-binary :all: \
+  --require-hashes --target
+
 lock: $(VENV)/bin/python
 	$(PIP) uv==0.13.9
-	$(LOCK) pyproject.toml -o requirements/serve.lock
+	$(LOCK) pyproject.toml --extra redis -o requirements/serve.lock
 	$(LOCK) requirements/image-build.in --no-deps -o requirements/image-build.lock
 	$(LOCK) requirements/deploy-checks.in -o requirements/deploy-checks.lock
+	$(LOCK) requirements/ray.in -o requirements/ray.lock
+	$(LOCK) requirements/sbom.in -o requirements/sbom.lock
 
-nightly: setup-dev browser redis
+nightly: setup-dev browser redis ray sbom
 	$(BIN)/python -m pytest -m "slow or not slow" -n 2
 
 clean:
@@ -132,6 +139,23 @@ redis:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends redis-server >/dev/null; \
 	} || echo "NO REDIS: the tests of several replicas are skipped"
+
+# Ray, for the test of deploy/ray: 470 MB that nothing else needs, so in a folder of its own.
+ray: build/ray/installed
+build/ray/installed: requirements/ray.lock | $(VENV)/installed-dev
+	@echo "installing Ray into build/ray ..."
+	rm -rf build/ray
+	$(BESIDE) build/ray -r requirements/ray.lock
+	@touch $@
+
+# The parts of the image, from the lock that it is installed by.
+sbom: build/sbom/coe.cdx.json
+build/sbom/coe.cdx.json: requirements/sbom.lock requirements/serve.lock pyproject.toml | $(VENV)/installed-dev
+	rm -rf build/sbom
+	$(BESIDE) build/sbom/tool -r requirements/sbom.lock
+	PYTHONPATH=build/sbom/tool $(BIN)/python -m cyclonedx_py requirements requirements/serve.lock \
+	  --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-format JSON -o $@
 
 # The router's encoder, built once from the weights that a package of the index carries.
 $(ENCODER): routers/encoders/export.py routers/encoders/graph.py | $(VENV)/installed
