@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from coe.access.ring import Keyring
 from coe.settings import Settings
+from coe.stores.keys import FileKeys
 from coe.stores.redis import Redis
+from coe.stores.shared_keys import RedisKeys
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,15 +19,17 @@ class Premises:
 
     Attributes:
         redis: what several replicas share; None where this process is alone.
+        keys: who may ask; None where nobody made any place for them, as in tests.
     """
 
     redis: Redis | None = None
+    keys: Keyring | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have the parts do their work in the background meanwhile."""
         async with AsyncExitStack() as stack:
-            for part in (self.redis,):
+            for part in (self.redis, self.keys):
                 if part is not None:
                     await stack.enter_async_context(part.running())
             yield
@@ -39,4 +44,9 @@ def premises_of(settings: Settings) -> Premises:
     redis = None
     if settings.redis_url:
         redis = Redis(settings.redis_url, prefix=settings.redis_prefix)
-    return Premises(redis=redis)
+    return Premises(redis=redis, keys=keyring(settings, redis))
+
+
+def keyring(settings: Settings, redis: Redis | None) -> Keyring:
+    """Return the keys: those that all replicas share, or those of the state folder."""
+    return Keyring(RedisKeys(redis) if redis is not None else FileKeys(settings.state_folder))

@@ -52,8 +52,18 @@ class Settings(BaseSettings):
     router_wait_s: float = Field(default=2.0, gt=0, description="then the default expert answers")
     admin: Literal["off", "loopback"] = Field(
         default="off",
-        description="who may change the composition over HTTP (`/v1/experts`): nobody, or "
-        "whoever is on this machine",
+        description="who may change the composition and the keys over HTTP where no keys are asked "
+        "for: nobody, or whoever is on this machine. Where they are, the scope `admin` may",
+    )
+    unsafe_open: Literal["", "anyone-who-reaches-this-address-may-use-it"] = Field(
+        default="",
+        description="with exactly this value no keys are asked for though the gateway listens "
+        "beyond loopback: for a network of which you know who is on it",
+    )
+    metrics_listen: str = Field(
+        default="",
+        description="`HOST:PORT` that serves `/metrics` and `/health/` without keys, and nothing "
+        "else; a port alone means 127.0.0.1",
     )
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
     blas_threads: int = Field(

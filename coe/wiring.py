@@ -26,7 +26,7 @@ from coe.learner import Learner, learner_of
 from coe.packing import parking_of, residency_of, setups
 from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
-from coe.premises import Premises
+from coe.premises import Premises, premises_of
 from coe.programs.others import Others
 from coe.protocols import (
     Aggregator,
@@ -77,15 +77,15 @@ def wire(
             as it is, and shares them.
         of: the gateway that this one is to be a variant of: its parts are taken over likewise, and
             its encoders even before they are built.
-        premises: what the gateways of a process share; those of `before` or `of` where they have
-            some.
+        premises: what the gateways of a process share; None: those of `before` or `of`, or, where
+            they have none, what the settings say.
 
     Raises:
         ConfigError: a plugin is missing, or an option or an artefact is not what it should be.
     """
     registry = Registry()
     before = of or before
-    premises = premises or (before.premises if before is not None else None) or Premises()
+    premises = premises or (before and before.premises) or premises_of(settings)
     backends = {
         name: _backend_before(before, composition, name, settings)
         or build_backend(composition, registry, name, http_client=settings.http_client)

@@ -1,11 +1,32 @@
-"""Who sent a request: found out once, in front of every endpoint, before a body is read."""
+"""Who sent a request, and whether they may: found out once, before a body is read.
+
+Every request passes here first, the hot endpoints' too. What decides is the method and the path
+that the server parsed, the table of `coe.access.rules`, and the key: never a URL or the Host
+header, which a client can make say anything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Literal
+
+from fastapi import Request
+
+from coe.access.ring import Keyring
+from coe.access.rules import scopes_of
 from coe.api.body import Scope
-from coe.identity import ANONYMOUS, Identity, tenant_of
+from coe.errors import Forbidden, StoreUnavailable, Unauthorized
+from coe.identity import ANONYMOUS, Identity, credentials, tenant_of
 
 _IDENTITY = "coe.identity"
+
+Reach = Literal["loopback", "network", "unguarded"]
+"""Who can reach the gateway: who is on this machine, others too, or others who need no key because
+the operator says so."""
+
+HOW = "start the gateway with COE_ADMIN=loopback"
 
 
 def identity_of(scope: Scope) -> Identity:
@@ -15,3 +36,103 @@ def identity_of(scope: Scope) -> Identity:
         tenant = tenant_of(scope["headers"])
         found = scope[_IDENTITY] = Identity(tenant=tenant) if tenant else ANONYMOUS
     return found
+
+
+class Guard:
+    """Lets requests in."""
+
+    def __init__(self, keys: Keyring | None, reach: Reach, wants_keys: Callable[[], bool]) -> None:
+        """Store the parts.
+
+        Args:
+            keys: who may ask; None: nobody has a key.
+            reach: who can reach the gateway.
+            wants_keys: whether the composition asks for keys whoever can.
+        """
+        self._keys = keys
+        self._reach = reach
+        self._wants_keys = wants_keys
+
+    def needs_key(self, scope: Scope) -> bool:
+        """Whether who sent a request needs a key.
+
+        On loopback that is seen by the address that the connection came to, too: an application
+        that somebody serves elsewhere by a server of their own is not open by mistake.
+        """
+        if self._wants_keys() or self._reach == "network":
+            return True
+        return self._reach == "loopback" and not _came_to_loopback(scope)
+
+    def admit(self, scope: Scope) -> None:
+        """Let a request in, and note who sent it.
+
+        Raises:
+            Unauthorized: it shows no key that works.
+            Forbidden: the key is not for this.
+            StoreUnavailable: no key is known yet, as the store does not answer.
+        """
+        if not self.needs_key(scope):
+            return
+        needed = scopes_of(scope["method"], scope["path"])
+        if not needed:
+            return
+        shown = credentials(scope["headers"])
+        identity = self._keys.identify(shown) if self._keys is not None else None
+        if identity is None:
+            raise self._unknown(shown)
+        if needed.isdisjoint(identity.scopes):
+            wanted, has = " or ".join(sorted(needed)), ", ".join(sorted(identity.scopes))
+            raise Forbidden(
+                f"{scope['method']} {scope['path'][:120]} needs a key with the scope {wanted}; "
+                f"this one has {has}"
+            )
+        scope[_IDENTITY] = identity
+
+    def _unknown(self, shown: bytes) -> Unauthorized | StoreUnavailable:
+        if self._keys is not None and not self._keys.is_known:
+            return StoreUnavailable("the keys cannot be read yet: try again", retry_after_s=1.0)
+        if not shown:
+            return Unauthorized(
+                "no key: send `authorization: Bearer coe-...`, or `x-api-key: coe-...`"
+            )
+        return Unauthorized("the key is not one of this gateway's, was revoked, or has expired")
+
+
+def only_admins(admin: str, request: Request) -> None:
+    """Let in who may change what is served: a key's scope says so, or who is on this machine.
+
+    Where no keys are asked for, the setting has to allow it. A web page that somebody visits on
+    this machine is not let in: its requests have an origin, or reach us by a name that is not ours.
+    Neither is who comes through a proxy on this machine.
+
+    Raises:
+        Forbidden: says what is in the way.
+    """
+    if identity_of(request.scope).key:
+        return  # the table let it pass: its key has the scope
+    if admin != "loopback":
+        raise Forbidden(f"the endpoints that change what is served are off: {HOW}")
+    peer = request.client.host if request.client is not None else ""
+    if not is_loopback(peer):
+        raise Forbidden("what is served is changed from this machine alone (COE_ADMIN=loopback)")
+    for header in ("forwarded", "x-forwarded-for", "x-real-ip", "via"):
+        if header in request.headers:
+            raise Forbidden("what is served is not changed through a proxy: ask the gateway itself")
+    host = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    if "origin" in request.headers or not (host == "localhost" or is_loopback(host)):
+        raise Forbidden("what is served is not changed by a web page")
+
+
+@lru_cache(maxsize=64)  # the addresses of this machine, asked for with every request
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of loopback; a name is not."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _came_to_loopback(scope: Scope) -> bool:
+    """Whether a connection came to an address of loopback; the server says so, not the client."""
+    server = scope.get("server")
+    return server is not None and is_loopback(server[0])

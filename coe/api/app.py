@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,8 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import decisions, embeddings, errors, experts, scheduling, wire
-from coe.api.body import Receive, Scope
+from coe.api import decisions, embeddings, errors, experts, keys, scheduling, wire
+from coe.api.access import Guard, Reach
+from coe.api.body import Receive, Scope, header
 from coe.api.bulk import Bulk
 from coe.api.dialects.endpoints import endpoints as dialects
 from coe.api.inference import After, Inference, Send
@@ -24,7 +26,7 @@ from coe.api.openapi import describe
 from coe.api.operations import endpoints
 from coe.composition.edit import set_key
 from coe.decisions.log import DecisionLog
-from coe.errors import CoEError, ConfigError, InvalidRequest
+from coe.errors import CoEError, ConfigError, InvalidRequest, NotFound
 from coe.learner import rewards_of
 from coe.live import Live
 from coe.pipeline import Gateway
@@ -34,6 +36,8 @@ from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
 
 logger = logging.getLogger(__name__)
+
+_OPERATIONS = {("GET", "/metrics"), ("GET", "/health/live"), ("GET", "/health/ready")}
 
 
 class App:
@@ -48,9 +52,20 @@ class App:
         gateway: Gateway,
         settings: Settings,
         on_failure: Callable[[ConfigError], None] | None = None,
+        *,
+        reach: Reach = "loopback",
     ) -> None:
-        """Args are what is served; `on_failure` is told when loading shows a config error."""
+        """Store the parts.
+
+        Args:
+            gateway: what is served first.
+            settings: of the process.
+            on_failure: told when loading shows a config error.
+            reach: who can reach the address that it will be served on.
+        """
         self.live = live = Live(gateway, settings, on_failure)
+        ring = gateway.premises.keys if gateway.premises is not None else None
+        self._guard = Guard(ring, reach, lambda: live.composition.server.auth == "keys")
         log = DecisionLog(settings.state_folder)
         shadows = Shadows(lambda: live.current, log)
         after = After(log, shadows)
@@ -67,9 +82,12 @@ class App:
             **dialects(live, settings, after),
         }
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
+        self._spoken = endpoints
         watch = Watch(lambda: live.composition, log, partial(_pause, live))
         live.telemetry.watch = watch
         self._rest = _rest(live, settings, after, watch)
+        if ring is not None:
+            self._rest.include_router(keys.endpoints(ring, live, settings))
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -78,11 +96,39 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
+            try:
+                self._guard.admit(scope)
+            except CoEError as error:
+                await self._refuse(error, scope, send)
+                return
             hot = self._hot.get((scope["method"], scope["path"]))
             if hot is not None:
                 await hot(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
+
+    async def operations(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection to the port for those who run the gateway: they show no key there.
+
+        What the port has is metrics and health, and nothing else.
+        """
+        if (scope["method"], scope["path"]) in _OPERATIONS:
+            await self._rest(scope, receive, send)
+        else:
+            await self._refuse(NotFound(f"{scope['path'][:120]} is not on this port"), scope, send)
+
+    async def _refuse(self, error: CoEError, scope: Scope, send: Send) -> None:
+        """Say no, in the words of the API that was asked."""
+        endpoint = self._spoken.get(scope["path"])
+        if endpoint is not None:
+            await endpoint.refuse(error, scope, send)
+            return
+        logger.info("%s %.200r: %s", scope["method"], scope["path"], error.message)
+        request_id = wire.request_id(header(scope, b"x-request-id"), wire.new_id())
+        payload = orjson.dumps(errors.body(error))
+        rows = [*errors.headers(error, request_id), (b"content-length", b"%d" % len(payload))]
+        await send({"type": "http.response.start", "status": error.status, "headers": rows})
+        await send({"type": "http.response.body", "body": payload, "more_body": False})
 
 
 def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI:
@@ -104,7 +150,9 @@ def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI
             if (learner := live.current.gateway.learner) is not None:
                 learner.save("the gateway ended")
 
-    app = FastAPI(title="CoE gateway", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="CoE gateway", version=__version__, lifespan=lifespan, redirect_slashes=False
+    )
     app.include_router(endpoints(live, settings))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))

@@ -40,6 +40,8 @@ def headers(error: CoEError, request_id: str) -> Headers:
         (b"x-request-id", request_id.encode()),
         (b"x-coe-error-origin", error.origin.encode()),
     ]
+    if error.status == 401:  # noqa: PLR2004 - RFC 9110, 11.6.1: says how to prove who one is
+        rows.append((b"www-authenticate", b"Bearer"))
     wait_s = error.retry_after_s
     if wait_s is None and error.origin == "gateway" and error.status in {429, 503}:
         wait_s = 1.0

@@ -1,27 +1,26 @@
 """/v1/experts: experts are registered and removed while the gateway serves.
 
-The composition file is edited and the gateway follows it, so that a restart changes nothing. Until
-there are keys, this is for whoever is on the same machine, and only where a setting allows it.
+The composition file is edited and the gateway follows it, so that a restart changes nothing. It
+is for keys with the scope `admin`; where no keys are asked for, see `coe.api.access.only_admins`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from coe.api.access import only_admins
 from coe.api.body import read_json
 from coe.composition import Composition
 from coe.composition.edit import Change, add_expert, remove_expert, set_expert
 from coe.composition.expert_keys import ExpertKeys
-from coe.errors import ConfigError, Forbidden, InvalidRequest, UnknownModel
+from coe.errors import ConfigError, InvalidRequest, UnknownModel
 from coe.live import Live
 from coe.settings import Settings
 
-HOW = "start the gateway with COE_ADMIN=loopback"
 STATUS = "canary"  # of an expert that is registered without one
 _PLACES = ("first", "last")
 
@@ -31,7 +30,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
     table = APIRouter(
         prefix="/v1/experts",
         tags=["experts"],
-        dependencies=[Depends(partial(_admit, settings.admin))],
+        dependencies=[Depends(partial(only_admins, settings.admin))],
     )
 
     async def follow(change: Change) -> Composition:
@@ -106,37 +105,6 @@ def _body(extra: Mapping[str, Any], required: list[str]) -> dict[str, Any]:
             "4XX": {"description": "OpenAI's error object; file and gateway are as they were"}
         },
     }
-
-
-def _admit(admin: str, request: Request) -> None:
-    """Let in who is on this machine, where the setting allows it.
-
-    A web page that somebody visits on this machine is not let in: its requests have an origin, or
-    reach us by a name that is not ours. Neither is who comes through a proxy on this machine.
-
-    Raises:
-        Forbidden: says what is in the way.
-    """
-    if admin != "loopback":
-        raise Forbidden(f"the endpoints that change the composition are off: {HOW}")
-    peer = request.client.host if request.client is not None else ""
-    if not _is_loopback(peer):
-        raise Forbidden("the composition is changed from this machine alone (COE_ADMIN=loopback)")
-    for header in ("forwarded", "x-forwarded-for", "x-real-ip", "via"):
-        if header in request.headers:
-            raise Forbidden(
-                "the composition is not changed through a proxy: ask the gateway itself"
-            )
-    host = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
-    if "origin" in request.headers or not (host == "localhost" or _is_loopback(host)):
-        raise Forbidden("the composition is not changed by a web page")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _addition(body: Mapping[str, Any]) -> Change:

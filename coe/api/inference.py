@@ -100,6 +100,12 @@ class Inference:
             self._telemetry.in_flight -= 1
             exchange.finish()
 
+    async def refuse(self, error: CoEError, scope: Scope, send: Send) -> None:
+        """Say no to a request of which nothing is read."""
+        exchange = self._exchange(self._name, scope, send, self._telemetry, self._after.log)
+        await exchange.fail(error)
+        exchange.finish()
+
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         settings = self._settings
         raw = await read_body(scope, receive, settings.max_body_bytes)
@@ -233,12 +239,6 @@ class Exchange:
         if self._composition is not None and self._composition.observe.decisions:
             self._note(elapsed_s)
 
-    def _note(self, elapsed_s: float) -> None:
-        """Put the decision into the log; only references are kept until it is written."""
-        assert self._query is not None  # noqa: S101 - both begin together
-        assert self._composition is not None  # noqa: S101
-        self._log.add(
-            Event(
     def _provider(self) -> str:
         """Return what kind of backend answered; the gateway itself where none did."""
         if self._answer is None or self._composition is None:
@@ -246,6 +246,12 @@ class Exchange:
         backend = self._composition.backends.get(self._answer.call.backend)
         return names.SYSTEM if backend is None else backend.type
 
+    def _note(self, elapsed_s: float) -> None:
+        """Put the decision into the log; only references are kept until it is written."""
+        assert self._query is not None  # noqa: S101 - both begin together
+        assert self._composition is not None  # noqa: S101
+        self._log.add(
+            Event(
                 at=self._at,
                 query=self._query,
                 composition=self._composition,

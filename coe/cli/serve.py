@@ -10,16 +10,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 
+from coe.access.ring import Keyring
+from coe.api.access import Reach, is_loopback
 from coe.api.app import App
 from coe.applied import expect_map
 from coe.composition import Composition, load
+from coe.composition.check_backends import split_address
 from coe.errors import CoEError, ConfigError
 from coe.live import Live
 from coe.premises import premises_of
@@ -41,6 +45,7 @@ def run(config: Path | None, host: str | None, port: int | None) -> None:
     composition = load(settings.config)
     host = settings.host or composition.server.host
     listener = bind(host, composition.server.port if settings.port is None else settings.port)
+    operations = _operations_listener(settings.metrics_listen)
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -50,7 +55,7 @@ def run(config: Path | None, host: str | None, port: int | None) -> None:
     # looks for cycles among them every few requests, which is a tenth of our CPU (measured).
     gc.set_threshold(20_000, 50, 100)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        failure = runner.run(_serve(settings, composition, listener))
+        failure = runner.run(_serve(settings, composition, listener, operations))
     if failure is not None:
         raise failure
 
@@ -63,14 +68,18 @@ def _pin_blas(threads: int) -> None:
 
 
 async def _serve(
-    settings: Settings, composition: Composition, listener: socket.socket
+    settings: Settings,
+    composition: Composition,
+    listener: socket.socket,
+    operations: socket.socket | None,
 ) -> ConfigError | None:
     """Run the server; return the config error that stopped it, if one did."""
     loop = asyncio.get_running_loop()
     telemetry = Telemetry(
         log_requests=settings.log_level in {"debug", "info"}, defer=loop.call_later
     )
-    gateway = wire(composition, settings, telemetry, premises=premises_of(settings))
+    premises = premises_of(settings)
+    gateway = wire(composition, settings, telemetry, premises=premises)
     expect_map(composition, gateway.applied)
     for note in gateway.notes:
         logger.warning(note)
@@ -80,7 +89,9 @@ async def _serve(
         failures.append(error)
         server.should_exit = True
 
-    app = App(gateway, settings, on_failure=stop)
+    host, port = listener.getsockname()[:2]
+    reach = reach_of(host, settings)
+    app = App(gateway, settings, on_failure=stop, reach=reach)
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -104,7 +115,6 @@ async def _serve(
             timeout_graceful_shutdown=int(settings.drain_s),
         )
     )
-    host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(
         f"CoE gateway: http://{shown}:{port}/v1  "
@@ -112,12 +122,9 @@ async def _serve(
         f"composition {composition.fingerprint})",
         file=sys.stderr,
     )
-    if not host.startswith("127.") and host != "::1":
-        print(
-            f"warning: listening on {host} without keys: anyone who reaches it can use it",
-            file=sys.stderr,
-        )
-    await server.serve(sockets=[listener])
+    print(await _who_is_let_in(composition, reach, premises.keys), file=sys.stderr)
+    async with _operations(app, operations):
+        await server.serve(sockets=[listener])
     return failures[0] if failures else None
 
 
@@ -129,6 +136,83 @@ async def _reload(live: Live) -> None:
         logger.error("the composition was not replaced: %s", error.message)  # noqa: TRY400
     else:
         logger.info("serving composition %s", composition.fingerprint)
+
+
+def reach_of(host: str, settings: Settings) -> Reach:
+    """Return who can reach a gateway that listens on an address of this machine."""
+    if is_loopback(host):
+        return "loopback"
+    return "unguarded" if settings.unsafe_open else "network"
+
+
+async def _who_is_let_in(composition: Composition, reach: Reach, ring: Keyring | None) -> str:
+    """Say who may use the gateway, and how to be one of them."""
+    if composition.server.auth != "keys":
+        if reach == "loopback":
+            return (
+                "open to everybody on this machine, as it listens on loopback alone; "
+                "`server: {auth: keys}` asks them for keys"
+            )
+        if reach == "unguarded":
+            return (
+                "WARNING: COE_UNSAFE_OPEN is set: no keys are asked for, and ANYONE WHO REACHES "
+                "THIS ADDRESS CAN USE IT, spend its money and read its metrics"
+            )
+    try:
+        if ring is not None:
+            await ring.refresh()
+    except CoEError as error:
+        return f"keys are asked for, and cannot be read now: {error.message}"
+    if ring is not None and ring.has_any:
+        return "keys are asked for"
+    return (
+        "keys are asked for, and there is none yet: NOBODY IS LET IN. Make one on this machine: "
+        f"coe keys add NAME --config {composition.source}"
+    )
+
+
+def _operations_listener(text: str) -> socket.socket | None:
+    """Return a socket for COE_METRICS_LISTEN; None where that is not set. Raises ConfigError."""
+    if not text:
+        return None
+    try:
+        host, port = split_address(f"127.0.0.1:{text}" if text.isdecimal() else text)
+    except ValueError as error:
+        raise ConfigError(
+            f"COE_METRICS_LISTEN: {error}; such as `9090` or `10.0.0.5:9090`"
+        ) from None
+    return bind(host, port, "COE_METRICS_LISTEN")
+
+
+@asynccontextmanager
+async def _operations(app: App, listener: socket.socket | None) -> AsyncIterator[None]:
+    """Serve metrics and health on a port of their own meanwhile, in the same loop."""
+    if listener is None:
+        yield
+        return
+    config = uvicorn.Config(
+        app.operations,
+        interface="asgi3",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    # Not `serve`: it would take over the signals, which are the other server's.
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    host, port = listener.getsockname()[:2]
+    print(f"metrics and health, without keys: http://{host}:{port}/metrics", file=sys.stderr)
+    try:
+        yield
+    finally:
+        await server.shutdown([listener])
 
 
 def read_settings(config: Path | None, host: str | None, port: int | None) -> Settings:
@@ -145,8 +229,10 @@ def read_settings(config: Path | None, host: str | None, port: int | None) -> Se
         raise ConfigError("; ".join(rows)) from None
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on the address.
+def bind(
+    host: str, port: int, said_by: str = "--port N, COE_PORT or server.listen"
+) -> socket.socket:
+    """Return a socket that listens on the address; `said_by` names what it is from.
 
     Raises:
         ConfigError: the address is in use, or is not one of this machine's.
@@ -162,7 +248,7 @@ def bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"{host}:{port} is in use: stop what listens there, or choose another port "
-                "(--port N, COE_PORT or server.listen)"
+                f"({said_by})"
             ) from None
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listener

@@ -104,7 +104,7 @@ def build(source: Source) -> Composition:
         if expert.is_eligible
     )
     return Composition(
-        server=Server(host=host, port=port),
+        server=Server(host=host, port=port, auth=file.server.auth),
         backends=_frozen(backends),
         experts=_frozen(experts),
         categories=_frozen(categories),

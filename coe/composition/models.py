@@ -28,10 +28,15 @@ from coe.composition.routing_keys import (
 class ServerKeys(Keys):
     """Where the gateway listens."""
 
-    LATER = frozenset({"auth", "state"})
+    LATER = frozenset({"state"})
     SHORT: ClassVar[JsonObject] = {"type": "string", "description": "the address to listen on"}
 
     listen: Text = Field("127.0.0.1:8088", description="Address and port, `HOST:PORT`.")
+    auth: Literal["auto", "keys"] = Field(
+        "auto",
+        description="`auto`: who asks needs a key, unless the gateway listens on loopback alone;"
+        " `keys`: always.",
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:

@@ -38,10 +38,14 @@ def _nothing() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where the gateway listens."""
+    """Where the gateway listens, and who needs a key: everybody, or whoever is not on this machine.
+
+    The latter, `auto`, asks nobody for one while the gateway listens on loopback alone.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8088
+    auth: Literal["auto", "keys"] = "auto"
 
     @property
     def listen(self) -> str:

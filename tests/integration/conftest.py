@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import uvicorn
 
+from coe.api.access import Reach
 from coe.api.app import App
 from coe.cli import main
 from coe.composition import load
@@ -35,6 +36,7 @@ class Running:
     gateway: Gateway
     session: aiohttp.ClientSession
     live: Live
+    app: App
     responses: list[aiohttp.ClientResponse] = field(default_factory=list)
 
     async def request(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
@@ -98,13 +100,15 @@ def serve(tmp_path: Path) -> Serve:
     """Return a context manager that serves a composition given as text."""
 
     @asynccontextmanager
-    async def serving(text: str, **settings: Any) -> AsyncIterator[Running]:
+    async def serving(
+        text: str, *, reach: Reach = "loopback", **settings: Any
+    ) -> AsyncIterator[Running]:
         file = tmp_path / "experts.yaml"
         file.write_text(text)
         configured = Settings(config=file, **settings)
         gateway = wire(load(file), configured, Telemetry(log_requests=False))
         listener = socket.create_server(("127.0.0.1", 0))
-        app = App(gateway, configured)
+        app = App(gateway, configured, reach=reach)
         config = uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=0)
         server = _Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -112,7 +116,7 @@ def serve(tmp_path: Path) -> Serve:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         try:
             async with aiohttp.ClientSession() as session:
-                client = Running(url=url, gateway=gateway, session=session, live=app.live)
+                client = Running(url=url, gateway=gateway, session=session, live=app.live, app=app)
                 yield client
                 for response in client.responses:
                     response.close()

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import typer
 
-from coe.cli.commands import exp, experts, gateway, learn, maps, panel, router, scheduling, scoring
+from coe.cli.commands import (
+    exp,
+    experts,
+    gateway,
+    keys,
+    learn,
+    maps,
+    panel,
+    router,
+    scheduling,
+    scoring,
+)
 
 app = typer.Typer(
     name="coe",
@@ -42,3 +53,4 @@ app.add_typer(panel.app, name="panel")
 app.add_typer(exp.app, name="exp")
 app.add_typer(learn.app, name="learn")
 app.add_typer(experts.app, name="experts")
+app.add_typer(keys.app, name="keys")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -34,28 +35,25 @@ class Counting:
         """Answer one request."""
         query_id = wire.new_id()
         request_id = wire.request_id(header(scope, b"x-request-id"), query_id)
-        status, rows = (
-            200,
-            [
-                (b"content-type", b"application/json"),
-                (b"x-request-id", request_id.encode()),
-            ],
-        )
         try:
             count = await self._count(scope, receive, query_id)
             body: dict[str, Any] = {"input_tokens": count}
         except CoEError as error:
-            status, rows = error.status, errors.headers(error, request_id)
-            body = failures.body(error, request_id)
+            await self.refuse(error, scope, send)
+            return
         except Exception:  # the HTTP boundary: a bug is a 500, not a broken connection
             logger.exception("request %s failed", query_id)
             bug = CoEError("internal error; the gateway's log has the details")
-            status, rows = bug.status, errors.headers(bug, request_id)
-            body = failures.body(bug, request_id)
-        payload = orjson.dumps(body)
-        rows += [(b"request-id", request_id.encode()), (b"content-length", b"%d" % len(payload))]
-        await send({"type": "http.response.start", "status": status, "headers": rows})
-        await send({"type": "http.response.body", "body": payload, "more_body": False})
+            await self.refuse(bug, scope, send)
+            return
+        rows = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+        await _answer(send, 200, rows, body, request_id)
+
+    async def refuse(self, error: CoEError, scope: Scope, send: Send) -> None:
+        """Say no."""
+        request_id = wire.request_id(header(scope, b"x-request-id"), wire.new_id())
+        rows = errors.headers(error, request_id)
+        await _answer(send, error.status, rows, failures.body(error, request_id), request_id)
 
     async def _count(self, scope: Scope, receive: Receive, query_id: str) -> int:
         raw = await read_body(scope, receive, self._settings.max_body_bytes)
@@ -70,3 +68,12 @@ class Counting:
             if "tool_calls" in message
         )
         return max(1, query.tokens + (tools + calls - 2) // _CHARS_PER_TOKEN)
+
+
+async def _answer(
+    send: Send, status: int, rows: errors.Headers, body: Mapping[str, object], request_id: str
+) -> None:
+    payload = orjson.dumps(body)
+    more = [(b"request-id", request_id.encode()), (b"content-length", b"%d" % len(payload))]
+    await send({"type": "http.response.start", "status": status, "headers": [*rows, *more]})
+    await send({"type": "http.response.body", "body": payload, "more_body": False})
