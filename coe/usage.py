@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
 NONE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """The usage of an answer that no model was asked for."""
+
+_KEY = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_LONGEST = 4096
+_read = JSONDecoder().raw_decode
 
 
 def summed(usages: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
@@ -22,6 +28,29 @@ def summed(usages: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
         if usage is not None:
             total = _plus(total or {}, usage)
     return total
+
+
+def found_in(piece: bytes) -> tuple[int, int] | None:
+    """Return the tokens of prompt and answer that a body, or the end of a stream, tells last.
+
+    Only the object itself is parsed. Quotes inside of a JSON string are escaped, so the bare key is
+    the answer's own. None where it tells none, or what are no numbers.
+
+    Example:
+        >>> found_in(b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}')
+        (3, 5)
+    """
+    at = piece.rfind(b'"usage"')
+    key = _KEY.match(piece, at) if at >= 0 else None
+    if key is None:
+        return None
+    try:
+        usage, _ = _read(piece[key.end() : key.end() + _LONGEST].decode("utf-8", "replace"))
+    except (JSONDecodeError, RecursionError):
+        return None
+    prompt, answer = tokens(usage.get("prompt_tokens")), usage.get("completion_tokens", 0)
+    answer = tokens(answer)
+    return None if prompt is None or answer is None else (prompt, answer)
 
 
 def tokens(value: object) -> int | None:

@@ -92,7 +92,7 @@ def streamed(call: Call, grant: Grant) -> Call:
 
 def limited(body: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
     """Return a body whose answer costs no more than what was set aside for it."""
-    if grant.limit is None or _limit(body) is not None:
+    if grant.limit is None or limit_of(body) is not None:
         return dict(body)
     return {**body, "max_tokens": grant.limit}
 
@@ -100,12 +100,10 @@ def limited(body: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
 def offer_of(call: Call, expert: Expert) -> Offer:
     """Return what a call may cost at most.
 
-    No token stands for less than a byte of the body, which holds all that the model is shown, but
-    for what a prompt program adds to each of its calls.
+    What a prompt program adds to each of its calls counts too.
     """
-    cost, body = expert.cost or Cost(), call.body
-    messages: Sequence[Any] = body.get("messages") or ()
-    sent = len(orjson.dumps(body)) + sum(_around(message) for message in messages) + expert.added
+    cost = expert.cost or Cost()
+    sent = longest_prompt(call.body) + expert.added
     prompt, token = cost.of(sent, 0), cost.of(0, 1)
     if prompt is None or token is None:
         return Offer(prompt=float("inf"))
@@ -114,9 +112,24 @@ def offer_of(call: Call, expert: Expert) -> Offer:
     return Offer(
         prompt=prompt * expert.calls,
         token=token * expert.calls,
-        limit=_limit(body),
+        limit=limit_of(call.body),
         ceiling=max(min(most), LEAST_TOKENS) if most else None,
     )
+
+
+def longest_prompt(body: Mapping[str, Any]) -> int:
+    """Return the most tokens that a body's prompt can have.
+
+    No token stands for less than a byte of the body, which holds all that the model is shown.
+    """
+    messages: Sequence[Any] = body.get("messages") or ()
+    return len(orjson.dumps(body)) + sum(_around(message) for message in messages)
+
+
+def limit_of(body: Mapping[str, Any]) -> int | None:
+    """Return the most new tokens of one answer that a body asks for; None where it does not say."""
+    limits = [value for key in planner.LIMITS if isinstance(value := body.get(key), int)]
+    return min(limits) if limits else None
 
 
 def _around(message: Any) -> int:
@@ -126,8 +139,3 @@ def _around(message: Any) -> int:
         isinstance(part, Mapping) and part.get("type") == "image_url" for part in parts
     )
     return PER_MESSAGE + _PER_PICTURE * pictures
-
-
-def _limit(body: Mapping[str, Any]) -> int | None:
-    limits = [value for key in planner.LIMITS if isinstance(value := body.get(key), int)]
-    return min(limits) if limits else None

@@ -32,10 +32,13 @@ class Ledger(Protocol):
     Attributes:
         tally: as this process knows it.
         tolls: what limits did.
+        is_running: whether anything is counted: a command that asks experts by itself has limits
+            of its own.
     """
 
     tally: Tally
     tolls: Tolls
+    is_running: bool
 
     async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
         """Set amounts aside, all of them or none; it never raises for want of a store.

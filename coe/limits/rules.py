@@ -7,7 +7,8 @@ are exact, and none of them is a NaN or an infinity, so that every comparison me
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import Decimal
+from math import ceil
 from typing import Literal, NamedTuple
 
 from coe.errors import ConfigError
@@ -145,10 +146,8 @@ def nano(amount: float) -> int:
     """
     if not 0 <= amount < MOST["money"] / NANO:
         return MOST["money"]
-    try:
-        return int((Decimal(repr(amount)) * NANO).to_integral_value(rounding=ROUND_CEILING))
-    except InvalidOperation:  # pragma: no cover - the comparison has let finite numbers through
-        return MOST["money"]
+    # What a product of two prices has too much in its last digits is no part of the amount.
+    return ceil(round(amount * NANO, 6))
 
 
 def plain(amount: int) -> str:

@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
     account: Account
     amount: int
-    index: int
+    number: int
 
 
 class Refusal(NamedTuple):
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
     key: str
     period: Period | None
-    index: int
+    number: int
     used: int
     previous: int
 
@@ -65,26 +65,28 @@ class State(NamedTuple):
 class Counter:
     """What was used of an account in one period, and in the one before where that still counts."""
 
-    __slots__ = ("index", "period", "previous", "used")
+    __slots__ = ("number", "period", "previous", "used")
 
-    def __init__(self, period: Period | None, index: int, used: int = 0, previous: int = 0) -> None:
+    def __init__(
+        self, period: Period | None, number: int, used: int = 0, previous: int = 0
+    ) -> None:
         self.period = period
-        self.index = index
+        self.number = number
         self.used = used
         self.previous = previous
 
-    def roll(self, index: int) -> None:
+    def roll(self, number: int) -> None:
         """Go on to a period; one that is over is not gone back to."""
-        if index > self.index:
-            is_next = index == self.index + 1 and self.period in SLIDING
+        if number > self.number:
+            is_next = number == self.number + 1 and self.period in SLIDING
             self.previous = self.used if is_next else 0
-            self.used, self.index = 0, index
+            self.used, self.number = 0, number
 
-    def add(self, index: int, amount: int) -> None:
+    def add(self, number: int, amount: int) -> None:
         """Count an amount, which may be less than nothing, in the period that it was taken in."""
-        if index == self.index:
+        if number == self.number:
             self.used = min(max(self.used + amount, 0), BEYOND)
-        elif index == self.index - 1 and self.period in SLIDING:
+        elif number == self.number - 1 and self.period in SLIDING:
             self.previous = min(max(self.previous + amount, 0), BEYOND)
 
 
@@ -119,7 +121,7 @@ class Tally:
         for counter, (account, amount) in found:
             counter.used += amount
             self.changed.add(account.key)
-            held.append(Held(account, amount, counter.index))
+            held.append(Held(account, amount, counter.number))
         return tuple(held)
 
     def put(self, entries: Iterable[Entry], now_s: float) -> tuple[Held, ...]:
@@ -127,16 +129,16 @@ class Tally:
         held = []
         for account, amount in entries:
             counter, _ = self._at(account, now_s)
-            counter.add(counter.index, amount)
+            counter.add(counter.number, amount)
             self.changed.add(account.key)
-            held.append(Held(account, amount, counter.index))
+            held.append(Held(account, amount, counter.number))
         return tuple(held)
 
     def settle(self, held: Held, amount: int) -> None:
         """Count an amount instead of the one that was set aside."""
         counter = self._counters.get(held.account.key)
         if counter is not None and amount != held.amount:
-            counter.add(held.index, min(amount, BEYOND) - held.amount)
+            counter.add(held.number, min(amount, BEYOND) - held.amount)
             self.changed.add(held.account.key)
 
     def used(self, account: Account, now_s: float) -> int:
@@ -145,13 +147,13 @@ class Tally:
 
     def learn(self, state: State) -> None:
         """Take over a counter as somebody else has it."""
-        self._counters[state.key] = Counter(state.period, state.index, state.used, state.previous)
+        self._counters[state.key] = Counter(state.period, state.number, state.used, state.previous)
 
     def states(self, keys: Iterable[str]) -> list[State]:
         """Return the counters of accounts, as far as there are any."""
         counters = ((key, self._counters.get(key)) for key in keys)
         return [
-            State(key, one.period, one.index, one.used, one.previous)
+            State(key, one.period, one.number, one.used, one.previous)
             for key, one in counters
             if one is not None
         ]
@@ -159,8 +161,8 @@ class Tally:
     def forget(self, now_s: float) -> None:
         """Drop counters of which nothing counts any more."""
         for key, one in list(self._counters.items()):
-            index = window(one.period, now_s).index
-            is_over = one.index < index - 1 if one.period is not None else not one.used
+            number = window(one.period, now_s).number
+            is_over = one.number < number - 1 if one.period is not None else not one.used
             if is_over:
                 del self._counters[key]
 
@@ -174,12 +176,12 @@ class Tally:
         now = window(period, now_s)
         counter = self._counters.get(account.key)
         if counter is None:
-            counter = self._counters[account.key] = Counter(period, now.index)
-        elif counter.index != now.index:
-            counter.roll(now.index)
+            counter = self._counters[account.key] = Counter(period, now.number)
+        elif counter.number != now.number:
+            counter.roll(now.number)
         if not counter.previous:
             return counter, counter.used
-        weight = now.weight if counter.index == now.index else 1.0
+        weight = now.weight if counter.number == now.number else 1.0
         return counter, counter.used + ceil(counter.previous * weight)
 
 

@@ -23,12 +23,12 @@ class Window(NamedTuple):
     """One period.
 
     Attributes:
-        index: the number of the period; the next one has the next number.
+        number: the number of the period; the next one has the next number.
         weight: how much of the period before counts, in [0, 1].
         left_s: until the next one begins.
     """
 
-    index: int
+    number: int
     weight: float
     left_s: float
 
@@ -48,16 +48,16 @@ def window(period: Period | None, now_s: float) -> Window:
         return NOW
     length = SLIDING.get(period)
     if length is not None:
-        index, past_s = divmod(now_s, length)
-        return Window(int(index), 1.0 - past_s / length, length - past_s)
+        number, past_s = divmod(now_s, length)
+        return Window(int(number), 1.0 - past_s / length, length - past_s)
     if period == "day":
-        index, past_s = divmod(now_s, _DAY_S)
-        return Window(int(index), 0.0, _DAY_S - past_s)
+        number, past_s = divmod(now_s, _DAY_S)
+        return Window(int(number), 0.0, _DAY_S - past_s)
     now = datetime.fromtimestamp(now_s, tz=UTC)
-    index = now.year * 12 + now.month - 1
-    year, month = divmod(index + 1, 12)
+    number = now.year * 12 + now.month - 1
+    year, month = divmod(number + 1, 12)
     end = datetime(year, month + 1, 1, tzinfo=UTC)
-    return Window(index, 0.0, end.timestamp() - now_s)
+    return Window(number, 0.0, end.timestamp() - now_s)
 
 
 def length_s(period: Period | None) -> float:

@@ -58,7 +58,7 @@ class LedgerStore(Store):
     def save(self, states: Iterable[State], now_s: float) -> None:
         """Keep counters as they are now."""
         rows = [
-            (one.key, one.period, one.index, one.used, one.previous, _until(one, now_s))
+            (one.key, one.period, one.number, one.used, one.previous, _until(one, now_s))
             for one in states
             if one.period is not None
         ]
@@ -89,6 +89,7 @@ class LocalLedger:
         """
         self.tally = Tally()
         self.tolls = Tolls()
+        self.is_running = False
         self._path = folder / FILE
         self._interval_s = interval_s
         self._clock = clock
@@ -114,9 +115,11 @@ class LocalLedger:
             for state in await asyncio.to_thread(self._load):
                 self.tally.learn(state)
         task = asyncio.create_task(self._work())
+        self.is_running = True
         try:
             yield
         finally:
+            self.is_running = False
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task

@@ -125,13 +125,13 @@ def test_sec_22_no_period_has_more_set_aside_than_the_limit(
     now_s, used = NOON, {}
     for step_s, amount, actual in calls:
         now_s += step_s
-        index = window(limit.rule.period, now_s).index
+        number = window(limit.rule.period, now_s).number
         held = tally.reserve([Entry(limit, amount)], now_s)
         if isinstance(held, Refusal):
             continue
-        assert used.get(index, 0) + amount <= most
+        assert used.get(number, 0) + amount <= most
         tally.settle(held[0], min(actual, amount))
-        used[index] = used.get(index, 0) + min(actual, amount)
+        used[number] = used.get(number, 0) + min(actual, amount)
 
 
 @given(st.integers(0, 10**40))
@@ -152,7 +152,7 @@ def test_periods_follow_each_other_without_a_gap(period: str, now_s: float) -> N
 
     assert now.left_s > 0
     assert 0 <= now.weight <= 1
-    assert window(kind, now_s + now.left_s + 0.001).index == now.index + 1
+    assert window(kind, now_s + now.left_s + 0.001).number == now.number + 1
 
 
 CI = Identity(tenant="t1", key="k1", name="ci", team="research", limits=("5 requests/min",))

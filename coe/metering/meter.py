@@ -1,0 +1,84 @@
+"""Counts requests and calls against the limits of those who make them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from coe.claim import Claim
+from coe.composition import Composition
+from coe.identity import GATEWAY, Identity
+from coe.limits.ledger import Ledger
+from coe.limits.scopes import accounts_of
+from coe.limits.tally import Entry
+from coe.metering.accounts import Accounts, sorted_out
+from coe.metering.payment import Payment, most_of
+from coe.metering.quota import Quota
+from coe.metering.refusals import reserved, unpriced
+from coe.types import Call
+
+_MOST_KNOWN = 4096  # people whose accounts are found without looking
+
+
+class Meter:
+    """The limits of one composition. See `coe.door.Keeper`."""
+
+    def __init__(
+        self, composition: Composition, ledger: Ledger, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Store the parts; `clock` is seconds since the epoch."""
+        self.ledger = ledger
+        self.clock = clock
+        self._composition = composition
+        self._known: dict[object, Accounts] = {}
+        self._own = sorted_out(accounts_of(composition.limits, GATEWAY))
+
+    def quota(self, identity: Identity) -> Quota:
+        """Return what somebody's request is counted on."""
+        return Quota(self.ledger, self.clock, self.accounts(identity))
+
+    def accounts(self, identity: Identity) -> Accounts:
+        """Return what is counted of somebody.
+
+        Raises:
+            ConfigError: the limits of the key cannot be read: nothing is let through then.
+        """
+        if identity is GATEWAY:
+            return self._own
+        who = (identity.key, identity.tenant, identity.name, identity.team, identity.limits)
+        found = self._known.get(who)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = sorted_out(accounts_of(self._composition.limits, identity))
+            self._known[who] = found
+        return found
+
+    async def admit(self, call: Call, claim: Claim | None) -> Payment | None:
+        """See `Keeper.admit`.
+
+        Raises:
+            RateLimited, BudgetExceeded: it could take an account over its limit.
+        """
+        accounts = self.accounts(GATEWAY if claim is None else claim.identity)
+        if not (accounts.tokens or accounts.money) or not self.ledger.is_running:
+            return None
+        expert = self._composition.experts[call.expert]
+        if expert.program is not None:
+            return None
+        most = most_of(call, expert)
+        entries = [
+            Entry(one, most.tokens if most.is_known else min(most.tokens, one.rule.most))
+            for one in accounts.tokens
+        ]
+        for one in accounts.money:
+            cost = most.cost
+            if cost is None or expert.cost is None or expert.cost.currency != one.rule.currency:
+                if one.unpriced == "free":
+                    continue
+                raise unpriced(self.ledger, one, expert.name)
+            entries.append(Entry(one, cost))
+        if not entries:
+            return None
+        held = await reserved(self.ledger, entries, self.clock())
+        return Payment(self.ledger, held, expert, is_streamed=call.stream)

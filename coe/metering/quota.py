@@ -1,0 +1,87 @@
+"""What one request is counted on, and what its sender is told of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from coe.limits.ledger import Ledger
+from coe.limits.rules import NANO
+from coe.limits.scopes import Account
+from coe.limits.tally import Held
+from coe.limits.windows import window
+from coe.metering.accounts import Accounts
+from coe.metering.refusals import reserved
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Quota:
+    """What one request is counted on, from its beginning to its end."""
+
+    __slots__ = ("_accounts", "_clock", "_held", "_ledger")
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], accounts: Accounts) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._accounts = accounts
+        self._held: tuple[Held, ...] = ()
+
+    async def enter(self) -> None:
+        """Count the request.
+
+        Raises:
+            RateLimited: it is one too many, for now.
+        """
+        if self._accounts.requests and self._ledger.is_running:
+            self._held = await reserved(self._ledger, self._accounts.requests, self._clock())
+
+    def leave(self) -> None:
+        """Take note that it is not under way any more."""
+        for held in self._held:
+            if held.account.rule.period is None:
+                self._ledger.settle(held, 0)
+        self._held = ()
+
+    def headers(self) -> Headers:
+        """Return how much is left of the limits that are nearest to their end."""
+        rows: Headers = []
+        for name, accounts in self._accounts.shown:
+            now_s, tally = self._clock(), self._ledger.tally
+            left, most, period = min(
+                (max(one.rule.most - tally.used(one, now_s), 0), one.rule.most, one.rule.period)
+                for one in accounts
+            )
+            reset_s = math.ceil(window(period, now_s).left_s)
+            rows.append((b"x-ratelimit-limit-" + name, b"%d" % most))
+            rows.append((b"x-ratelimit-remaining-" + name, b"%d" % left))
+            rows.append((b"x-ratelimit-reset-" + name, b"%ds" % reset_s))
+        return rows
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield each limit, and what was used of it, for people to read."""
+        accounts, tally = self._accounts, self._ledger.tally
+        now_s = self._clock()
+        for one in (*(e.account for e in accounts.requests), *accounts.tokens, *accounts.money):
+            yield row_of(one, tally.used(one, now_s), now_s)
+
+
+def row_of(account: Account, used: int, now_s: float) -> dict[str, Any]:
+    """Return a limit, and what was used of it, for people to read. Money is in its own units."""
+    rule = account.rule
+    unit = NANO if rule.what == "money" else 1
+    most, taken, left = (
+        one / unit if unit > 1 else one for one in (rule.most, used, max(rule.most - used, 0))
+    )
+    return {
+        "scope": account.kind,
+        "who": account.who,
+        "what": rule.what,
+        "limit": str(rule),
+        "most": most,
+        "used": taken,
+        "remaining": left,
+        "currency": rule.currency or None,
+        "reset_s": round(window(rule.period, now_s).left_s, 3) if rule.period else None,
+    }
