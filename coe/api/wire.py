@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from coe.api import destination
 from coe.errors import InvalidRequest
 from coe.identity import ANONYMOUS, Identity
 from coe.settings import Settings
@@ -79,6 +80,7 @@ def parse_chat(
     Raises:
         InvalidRequest: with `param` naming the field.
     """
+    destination.refuse(body)
     model = _model(body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -120,6 +122,7 @@ def parse_embeddings(body: dict[str, Any], query_id: str, sender: Sender = NOBOD
     Raises:
         InvalidRequest: with `param` naming the field.
     """
+    destination.refuse(body)
     given = body.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts:

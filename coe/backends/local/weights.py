@@ -333,7 +333,7 @@ class Weights:
     def _open(self, model: Any, source: str) -> Base:
         device = _device(self.options.device)
         model = model.to(device).eval().requires_grad_(requires_grad=False)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         config = model.config.get_text_config()
         context = getattr(config, "max_position_embeddings", None)
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
@@ -371,7 +371,10 @@ def _found(place: Place, parked: Parked, base: Base) -> Found:
 
 def _read_model(source: str, options: Options) -> Any:
     model, report = AutoModelForCausalLM.from_pretrained(
-        source, dtype=getattr(torch, options.dtype), output_loading_info=True
+        source,
+        dtype=getattr(torch, options.dtype),
+        output_loading_info=True,
+        trust_remote_code=False,
     )
     lacking = [*report["missing_keys"], *report["mismatched_keys"]]
     if lacking:
@@ -403,7 +406,7 @@ def _own_tokenizer(adapter: str) -> Any:
     """Return the tokenizer that an adapter brings (a chat template of its own), if it does."""
     if not (Path(adapter) / "tokenizer_config.json").is_file():
         return None
-    return AutoTokenizer.from_pretrained(adapter)
+    return AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
 
 
 def _device(wanted: str) -> torch.device:
