@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from coe.errors import InvalidRequest
 from coe.identity import ANONYMOUS, FREE, Identity, Permit
@@ -11,7 +11,10 @@ from coe.scheduler.events import LANES, Lane
 from coe.scheduler.loop import Told
 from coe.types import Query
 
-LANE, DEADLINE = b"x-coe-lane", b"x-coe-deadline-ms"
+Cold = Literal["wait", "reroute"]
+
+LANE, DEADLINE, COLD = b"x-coe-lane", b"x-coe-deadline-ms", b"x-coe-cold"
+_COLD: dict[bytes, Cold] = {b"wait": "wait", b"reroute": "reroute"}
 _MOST_MS = 86_400_000
 
 
@@ -24,6 +27,7 @@ class Claim(NamedTuple):
         told: told in a sentence what is waited for, now and then; None where nobody listens.
         identity: who asks, and pays.
         permit: which experts may be asked; nobody asks another one on the request's behalf.
+        insists: whether an expert is asked though it failed too often: nobody else is left.
     """
 
     key: str = ""
@@ -32,6 +36,7 @@ class Claim(NamedTuple):
     told: Told | None = None
     identity: Identity = ANONYMOUS
     permit: Permit = FREE
+    insists: bool = False
 
     def left_s(self) -> float | None:
         """Return the seconds until then; None for whenever."""
@@ -59,6 +64,21 @@ def claim_of(query: Query, told: Told | None = None) -> Claim:
             due_s = time.monotonic() + _milliseconds(value) / 1000
     identity = query.identity
     return Claim(identity.tenant, lane or "interactive", due_s, told, identity, query.permit)
+
+
+def cold_of(query: Query) -> Cold | None:
+    """Return what a request wants where its expert is not in memory; None where it does not say.
+
+    Raises:
+        InvalidRequest: it says something else.
+    """
+    for name, value in query.headers:
+        if name == COLD:
+            wanted = _COLD.get(value.strip().lower())
+            if wanted is None:
+                raise InvalidRequest("x-coe-cold is wait or reroute", param="x-coe-cold")
+            return wanted
+    return None
 
 
 def behind(query: Query) -> Claim:

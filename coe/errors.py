@@ -23,6 +23,7 @@
         RateLimited                   429, retry
         BudgetExceeded                429
         Overloaded                    503, retry
+        BreakerOpen                   503, retry
         DeadlineExceeded              504, retry
         ExpertLoadFailed              503, retry
       BackendError                    502
@@ -253,6 +254,12 @@ class Overloaded(CapacityError):
     """More is asked than can be answered in time: what would come too late is refused at once."""
 
     code = "overloaded"
+
+
+class BreakerOpen(CapacityError):
+    """The expert failed too often of late, and is not asked for a while."""
+
+    code = "expert_unwell"
 
 
 class DeadlineExceeded(CapacityError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from coe import door, planner
+from coe import door, opening, planner
 from coe.applied import AppliedMap
 from coe.claim import Claim, claim_of
 from coe.classify import Classifier
@@ -22,15 +22,17 @@ from coe.composition import Composition
 from coe.composition.programs import PROGRAM
 from coe.composition.values import Arms
 from coe.drafting import sitting
-from coe.errors import CapacityError, CoEError, ContextTooLong
+from coe.errors import CoEError
 from coe.learner import LearnedChooser, Learner
 from coe.planner import Ranker
 from coe.protocols import Aggregator, Backend, Encoder
+from coe.resilience.kinds import why_not
+from coe.resilience.standing import Standing
 from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
 from coe.trials import Trials
 from coe.turns import Turns
-from coe.types import Answer, Attempt, Decision, PanelPlan, Plan, Query
+from coe.types import Answer, Decision, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:
     from coe.panels.rates import Rates
@@ -49,7 +51,8 @@ class Gateway:
     answer beside it, by experiment and arm. `aggregators` make one answer of a panel's drafts, by
     the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
     `learner` holds what was learnt from answers; None where nothing is to be. `keepers` let calls
-    in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process.
+    in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process, and
+    so is `standing`: how well their experts are.
     """
 
     composition: Composition
@@ -68,6 +71,7 @@ class Gateway:
     learner: Learner | None = None
     keepers: tuple[door.Keeper, ...] = ()
     premises: Premises | None = None
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def family(self) -> tuple[Gateway, ...]:
@@ -170,7 +174,7 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     """Route, plan and open a query. Raises as `answer` does."""
     started = perf_counter()
     decision = await route(gateway, query)
-    plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
+    plan = plan_of(gateway, query, decision)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
     claim = claim_of(query, told) if gateway.minds_claims else None
@@ -225,6 +229,22 @@ async def route(
     return await gateway.turns.decide(query, explain=explain)
 
 
+def plan_of(gateway: Gateway, query: Query, decision: Decision) -> Plan:
+    """Return whom to ask, as things stand now.
+
+    Raises:
+        InvalidRequest: a header means nothing.
+    """
+    return planner.plan(
+        gateway.composition,
+        query,
+        decision,
+        gateway.chooser,
+        gateway.rates,
+        opening.set_back(gateway, query),
+    )
+
+
 async def open_plan(
     gateway: Gateway,
     query: Query,
@@ -250,31 +270,19 @@ async def open_plan(
         raise planner.refusal(plan.excluded)
     if gateway.minds_claims and claim is None:
         claim = claim_of(query)
-    attempts: list[Attempt] = []
-    for call in plan.calls:
-        try:
-            slot = await door.schedule(gateway, call, claim) if claim is not None else None
-            started = perf_counter()
-            first, frames = await door.enter(gateway, query.id, call, slot, claim)
-        except CoEError as error:
-            attempts.append(Attempt(expert=call.expert, error=error.message))
-            if call is plan.calls[-1] or not may_fall_back(error):
-                error.attempts = tuple(attempts)
-                raise
-        else:
-            return Answer(
-                query=query,
-                decision=decision,
-                plan=plan,
-                call=call,
-                first=first,
-                frames=frames,
-                attempts=tuple(attempts),
-                opened_s=perf_counter() - started,
-                queued_s=0.0 if slot is None else slot.queued_s,
-                swap_s=None if slot is None else slot.swap_s,
-            )
-    raise AssertionError("the last call returns or raises")
+    opened = await opening.open_in_turn(gateway, query, plan.calls, claim)
+    return Answer(
+        query=query,
+        decision=decision,
+        plan=plan,
+        call=opened.call,
+        first=opened.first,
+        frames=opened.frames,
+        attempts=opened.attempts,
+        opened_s=opened.opened_s,
+        queued_s=opened.queued_s,
+        swap_s=opened.swap_s,
+    )
 
 
 async def _open_panel(
@@ -292,13 +300,14 @@ async def _open_panel(
     Raises:
         CoEError: there is no answer; `attempts` says who was asked.
     """
+    claim = opening.insisting(gateway, panel.calls + plan.calls, claim)
     try:
         return await sitting.open_panel(gateway, query, decision, plan, claim)
     except CoEError as error:
         asked = {attempt.expert for attempt in error.attempts}
         others = tuple(call for call in plan.calls if call.expert not in asked)
         is_capped = gateway.composition.aggregation[panel.panel].max_cost is not None
-        if not others or is_capped or not may_fall_back(error):
+        if not others or is_capped or not may_fall_back(gateway, error):
             raise
         attempts = error.attempts
     try:
@@ -311,6 +320,7 @@ async def _open_panel(
     return opened
 
 
-def may_fall_back(error: CoEError) -> bool:
-    """Whether another expert could do better; a request that is wrong is wrong everywhere."""
-    return error.retryable or isinstance(error, ContextTooLong | CapacityError)
+def may_fall_back(gateway: Gateway, error: CoEError) -> bool:
+    """Whether another expert is asked after an error, by what the composition says."""
+    rules = gateway.composition.fallbacks
+    return not why_not(error, rules.retry_on, rules.never_retry)

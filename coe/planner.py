@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from coe import lots, seating
@@ -43,6 +44,8 @@ class Ranker(Protocol):
     def choose(self, decision: Decision, dial: Dial, barred: Collection[str] = ()) -> Choice:
         """See `coe.mapping.choose.Chooser.choose`."""
 
+
+NOBODY: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 _BY_HAND = Dial(choose="ranked")
 _WITHOUT_MAP = frozenset({"ranked", "random", "best_single"})
@@ -131,6 +134,7 @@ def plan(
     decision: Decision,
     chooser: Ranker | None = None,
     rates: Rates | None = None,
+    later: Mapping[str, tuple[str, str]] = NOBODY,
 ) -> Plan:
     """Turn a decision into calls, the first of which is to be asked, and perhaps a panel's.
 
@@ -140,6 +144,7 @@ def plan(
         decision: on it.
         chooser: by the fitted map; None where there is none.
         rates: what was measured of panels; None where nothing was.
+        later: who is asked after all others for now, each with a rule and why.
 
     Every excluded expert is named with the first rule against it; where all are excluded, the plan
     has no calls and `refusal` says why.
@@ -153,10 +158,6 @@ def plan(
         if chooser is not None:
             barred = _barred(composition, chooser.experts, query, decision)
             chosen = chooser.choose(decision, dial, barred)
-    calls: list[Call] = []
-    excluded: list[Exclusion] = []
-    attempts = composition.fallbacks.attempts
-    too_many = f"fallbacks.attempts is {attempts}"
     order = ranking(composition, decision, chosen, barred)
     chances: Mapping[str, float] = chosen.chances if chosen is not None else {}
     if dial.choose == "random":
@@ -164,19 +165,50 @@ def plan(
     elif dial.choose == "best_single":
         best = composition.default if chooser is None else chooser.best_single
         order = tuple(dict.fromkeys((best, *order)))
+    last_resort = composition.fallbacks.last_resort
+    if last_resort is not None and decision.pinned_expert is None:
+        order = (*(name for name in order if name != last_resort), last_resort)
+    asked = tuple(sorted(order, key=later.__contains__)) if later else order
+    calls, excluded = _called(composition, query, decision, asked, barred)
+    single = Plan(calls=calls, excluded=excluded, choice=chosen, chances=chances)
+    if asked != order:
+        single = _put_off(single, order, later)
+    if composition.aggregation:
+        return _with_panel(composition, query, decision, single, rates)
+    return single
+
+
+def _called(
+    composition: Composition,
+    query: Query,
+    decision: Decision,
+    order: Iterable[str],
+    barred: Mapping[str, tuple[str, str]],
+) -> tuple[tuple[Call, ...], tuple[Exclusion, ...]]:
+    """Return the calls of those who may answer, as many as may be asked, and who is left out."""
+    calls: list[Call] = []
+    excluded: list[Exclusion] = []
+    rules = composition.fallbacks
     for name in order:
         expert = composition.experts[name]
         rule = barred.get(name) or _first_rule_against(expert, query, decision)
         if rule is not None:
             excluded.append(Exclusion(name, *rule))
-        elif len(calls) < attempts:
+        elif len(calls) < rules.attempts or name == rules.last_resort:
             calls.append(call_of(composition, name, expert, query))
         else:
-            excluded.append(Exclusion(name, "attempts", too_many))
-    single = Plan(calls=tuple(calls), excluded=tuple(excluded), choice=chosen, chances=chances)
-    if composition.aggregation:
-        return _with_panel(composition, query, decision, single, rates)
-    return single
+            excluded.append(Exclusion(name, "attempts", f"fallbacks.attempts is {rules.attempts}"))
+    return tuple(calls), tuple(excluded)
+
+
+def _put_off(plan: Plan, ranked: Iterable[str], later: Mapping[str, tuple[str, str]]) -> Plan:
+    """Return the plan with who is asked later than ranked, and who would be the first."""
+    may_not = {row.expert for row in plan.excluded if row.rule != "attempts"}
+    may = [name for name in ranked if name not in may_not]
+    if not may or may[0] == plan.calls[0].expert:
+        return plan
+    rows = tuple(Exclusion(name, *later[name]) for name in may if name in later)
+    return replace(plan, set_back=rows, instead_of=may[0])
 
 
 def _drawn(
@@ -235,9 +267,16 @@ def _with_panel(
         alone = found.detail
         ranked = [*members, *ranked]
     first = seating.owners(panel, ranked, experts, decision) if not members else ranked
-    names = tuple(dict.fromkeys(first))[: composition.fallbacks.attempts]
+    names = _within(composition, tuple(dict.fromkeys(first)))
     calls = tuple(call_of(composition, name, experts[name], query) for name in names)
     return replace(single, calls=calls, excluded=excluded, alone=alone)
+
+
+def _within(composition: Composition, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return who is asked of those that may be: as many as attempts, and the last resort."""
+    rules = composition.fallbacks
+    rest = names[rules.attempts :]
+    return names[: rules.attempts] + ((rules.last_resort,) if rules.last_resort in rest else ())
 
 
 def _eligible(

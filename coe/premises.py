@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coe.access.ring import Keyring
+from coe.resilience.standing import Standing
 from coe.settings import Settings
 from coe.stores.keys import FileKeys
 from coe.stores.redis import Redis
@@ -20,10 +21,12 @@ class Premises:
     Attributes:
         redis: what several replicas share; None where this process is alone.
         keys: who may ask; None where nobody made any place for them, as in tests.
+        standing: what is known of the experts' health.
     """
 
     redis: Redis | None = None
     keys: Keyring | None = None
+    standing: Standing = field(default_factory=Standing)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

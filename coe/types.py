@@ -393,6 +393,8 @@ class Plan:
         alone: why one expert answers though a panel is there for such requests; else empty.
         chances: how likely each expert was to be the first, by name, where that was drawn; empty
             where it was certain.
+        set_back: who is asked after all others for now, each with the reason.
+        instead_of: who of those would be the first; empty where it is none of them.
     """
 
     calls: tuple[Call, ...]
@@ -401,6 +403,8 @@ class Plan:
     panel: PanelPlan | None = None
     alone: str = ""
     chances: Mapping[str, float] = field(default_factory=dict)
+    set_back: tuple[Exclusion, ...] = ()
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,10 +427,20 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at a call that failed before its first byte."""
+    """One try at a call that failed before its first byte.
+
+    Attributes:
+        kind: of the failure, see `coe.resilience.kinds`; `overtaken` where another expert began
+            first.
+        then: what was done about it, and by which rule.
+        is_beside: whether it was asked beside others, which went on.
+    """
 
     expert: str
     error: str
+    kind: str = ""
+    then: str = ""
+    is_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -482,4 +496,9 @@ class Answer:
     @property
     def reason(self) -> Reason:
         """Why this expert answers: the decision's reason, or that a better one failed."""
-        return "fallback" if self.attempts else self.decision.reason
+        if not self.attempts and not self.plan.instead_of:
+            return self.decision.reason
+        who = self.call.expert
+        has_failed = any(row.expert != who and not row.is_beside for row in self.attempts)
+        is_instead = self.plan.instead_of not in {"", who}
+        return "fallback" if has_failed or is_instead else self.decision.reason

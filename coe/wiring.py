@@ -40,6 +40,7 @@ from coe.protocols import (
     RouterSpec,
 )
 from coe.registry import Registry
+from coe.resilience.breakers import BreakerKeeper
 from coe.scheduler.loop import Setup, Slots
 from coe.sessions import Sessions
 from coe.settings import Settings
@@ -106,7 +107,7 @@ def wire(
         lender=of.encoders.workshop if of and isinstance(of.encoders, Encoders) else None,
     )
     encoders = Encoders(tuple(composition.encoders), workshop)
-    keepers = _keepers()
+    keepers = _keepers(composition, premises)
     others = Others(
         composition=composition,
         backends=backends,
@@ -169,6 +170,7 @@ def wire(
         learner=learner,
         keepers=keepers,
         premises=premises,
+        standing=premises.standing,
     )
 
     def vary(variant: Composition) -> Gateway:
@@ -187,9 +189,12 @@ def wire(
     return replace(gateway, trials=trials_of(composition, vary), shadows=shadows)
 
 
-def _keepers() -> tuple[Keeper, ...]:
+def _keepers(composition: Composition, premises: Premises) -> tuple[Keeper, ...]:
     """Return who lets calls in, in the order in which they are asked."""
-    return ()
+    keepers: list[Keeper] = []
+    if (breaker := composition.fallbacks.breaker) is not None:
+        keepers.append(BreakerKeeper(premises.standing.breakers, breaker))
+    return tuple(keepers)
 
 
 def _learner(

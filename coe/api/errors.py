@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import orjson
 
 from coe.errors import CoEError
+from coe.types import Attempt
 
 Headers = list[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json")
@@ -22,6 +24,11 @@ def body(error: CoEError) -> dict[str, object]:
             "code": error.code,
         }
     }
+
+
+def tried(attempts: Iterable[Attempt]) -> bytes:
+    """Return who was asked without success, and what kind of failure it was."""
+    return ", ".join(f"{row.expert}={row.kind or 'failed'}" for row in attempts).encode()
 
 
 def frame(error: CoEError) -> bytes:
@@ -52,4 +59,5 @@ def headers(error: CoEError, request_id: str) -> Headers:
         rows.append((b"x-should-retry", b"false"))
     if error.attempts:
         rows.append((b"x-coe-attempts", str(len(error.attempts)).encode()))
+        rows.append((b"x-coe-tried", tried(error.attempts)))
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from coe.api.errors import tried
 from coe.pipeline import Gateway
 from coe.scheduler.memory import LoadTimes
 from coe.types import Answer, Choice, Decision, PanelReport, Plan, Query, SessionEffect
@@ -28,9 +29,8 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
             % (answer.routed_s * 1000, answer.queued_s * 1000, answer.opened_s * 1000),
         ),
     ]
-    if answer.swap_s is not None:
-        rows.append((b"x-coe-wait-ms", b"%.2f" % (answer.queued_s * 1000)))
-        rows.append((b"x-coe-swap", b"%.2f" % (answer.swap_s * 1000) if answer.swap_s else b"none"))
+    if answer.attempts or answer.swap_s is not None:
+        rows += _before(answer)
     if decision.category is not None:
         rows.append((b"x-coe-category", decision.category.encode()))
     if decision.router:
@@ -49,6 +49,17 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows += _expected(choice, answer.call.expert)
     if (panel := answer.panel) is not None:
         rows += _panel_headers(panel)
+    return rows
+
+
+def _before(answer: Answer) -> Headers:
+    """Return what happened before it began: who failed, and how long it waited."""
+    rows: Headers = []
+    if answer.attempts:
+        rows.append((b"x-coe-tried", tried(answer.attempts)))
+    if answer.swap_s is not None:
+        rows.append((b"x-coe-wait-ms", b"%.2f" % (answer.queued_s * 1000)))
+        rows.append((b"x-coe-swap", b"%.2f" % (answer.swap_s * 1000) if answer.swap_s else b"none"))
     return rows
 
 
@@ -180,6 +191,8 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "backend": first.backend if first else None,
         "fallbacks": [call.expert for call in plan.calls[1:]],
         "excluded": [row._asdict() for row in plan.excluded],
+        "set_back": [row._asdict() for row in plan.set_back],
+        "instead_of": plan.instead_of or None,
         "panel": _panel(plan),
         "scheduling": _scheduling(gateway, plan),
         "prompt_tokens_estimate": query.tokens,

@@ -52,9 +52,7 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         query = wire.parse_chat(body, query_id, settings, sender)
         with live.current as gateway:
             decision = await pipeline.route(gateway, query, explain=True)
-            plan = planner.plan(
-                gateway.composition, query, decision, gateway.chooser, gateway.rates
-            )
+            plan = pipeline.plan_of(gateway, query, decision)
             return explain.document(gateway, query, decision, plan)
 
     @table.get("/health/live", tags=["health"])

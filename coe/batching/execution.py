@@ -179,7 +179,7 @@ class Execution:
         try:
             return await self._asking.patiently(query, decision, first)
         except CoEError as error:
-            if len(plan.calls) == 1 or not pipeline.may_fall_back(error):
+            if len(plan.calls) == 1 or not pipeline.may_fall_back(self._gateway, error):
                 raise
         return await self._asking.once(query, decision, plan)
 

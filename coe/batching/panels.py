@@ -191,7 +191,7 @@ class Panels:
         asked = {attempt.expert for attempt in error.attempts}
         others = tuple(name for name in line.experts if name not in asked)
         is_capped = case is None or case.panel.max_cost is not None
-        if not others or is_capped or not pipeline.may_fall_back(error):
+        if not others or is_capped or not pipeline.may_fall_back(self._gateway, error):
             return None
         first = self._gateway.composition.root(others[0])
         return Placement(

@@ -50,7 +50,10 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"expert    {facts['expert'] or '(nobody answered)'}",
         f"reason    {facts['reason'] or '(none)'}" + _by(facts),
     ]
-    said += [f"tried     {row['expert']}: {row['error']}" for row in facts.get("attempts", ())]
+    said += [
+        f"tried     {row['expert']}: {row['error']}{_then(row)}"
+        for row in facts.get("attempts", ())
+    ]
     said += [
         f"candidate {row['expert']}  asked first with {row['propensity']:.3g}"
         for row in facts.get("candidates", ())[:_MOST]
@@ -71,6 +74,10 @@ def lines(facts: dict[str, Any]) -> list[str]:
         comment = f": {one['comment']}" if "comment" in one else ""
         said.append(f"feedback  {one['source']}{value}{comment}")
     return said
+
+
+def _then(row: dict[str, Any]) -> str:
+    return f" ({row['then']})" if "then" in row else ""
 
 
 def _by(facts: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, CostKeys, ExpertKeys, TimeoutKeys
+from coe.composition.fallback_keys import BreakerKeys, FallbackKeys, HedgeKeys
 from coe.composition.learning_keys import LearningKeys
 from coe.composition.models import FileKeys
 from coe.composition.observe_keys import ObserveKeys
@@ -40,7 +41,6 @@ from coe.composition.values import (
     Cost,
     Experiment,
     Expert,
-    Fallbacks,
     Learning,
     Observe,
     Panel,
@@ -52,11 +52,13 @@ from coe.composition.values import (
 from coe.composition.variants import changes
 from coe.errors import Problem
 from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
+from coe.resilience.rules import BreakerRules, Fallbacks, Hedge
 from coe.types import Category, Choose, Dial, Timeouts
 
 DEFAULT_TTL_S = Stickiness().ttl_s
 DEFAULTS = Batching()
 SAMPLE = 0.05  # of the requests, for a shadow experiment
+RETRY_BUDGET = 0.2  # calls beyond one a request, where there is a breaker
 TEN_POINTS = 0.1  # of quality: what `willingness_to_pay` is the price of
 
 _V = TypeVar("_V")
@@ -126,7 +128,7 @@ def build(source: Source) -> Composition:
         models=_frozen({name: _model(name, keys, file) for name, keys in file.models.items()}),
         default=file.default or "",
         timeouts=timeouts,
-        fallbacks=Fallbacks(attempts=file.fallbacks.attempts),
+        fallbacks=_fallbacks(file.fallbacks),
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe),
@@ -267,6 +269,37 @@ def _currency(file: FileKeys) -> str:
     """Return the currency of the file's prices, so that what is free does not bring another."""
     costs = (_cost(keys.cost) for keys in file.experts.values())
     return next((cost.currency for cost in costs if cost is not None), Cost().currency)
+
+
+def _fallbacks(keys: FallbackKeys) -> Fallbacks:
+    hedge, breaker = keys.hedge, keys.breaker
+    budget = RETRY_BUDGET if keys.retry_budget is None and breaker else keys.retry_budget
+    return Fallbacks(
+        attempts=keys.attempts,
+        retry_on=None if keys.retry_on is None else frozenset(keys.retry_on),
+        never_retry=frozenset(keys.never_retry),
+        last_resort=keys.last_resort,
+        total_s=keys.total,
+        retry_after_s=keys.retry_after,
+        retry_budget=budget,
+        breaker=_breaker(breaker) if breaker else None,
+        hedge=_hedge(hedge) if hedge else None,
+        cold=keys.cold,
+        shed_after_s=keys.shed_after,
+    )
+
+
+def _hedge(keys: HedgeKeys) -> Hedge:
+    return Hedge(after_s=keys.after, most=keys.most, tools=keys.tools)
+
+
+def _breaker(keys: BreakerKeys) -> BreakerRules:
+    return BreakerRules(
+        failures=keys.failures,
+        window_s=keys.window,
+        open_s=keys.open,
+        error_rate=keys.error_rate,
+    )
 
 
 def _batching(keys: BatchingKeys) -> Batching:

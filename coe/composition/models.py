@@ -13,7 +13,8 @@ from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
-from coe.composition.keys import BackendName, Count, JsonObject, Keys, Name, Text
+from coe.composition.fallback_keys import FallbackKeys
+from coe.composition.keys import BackendName, JsonObject, Keys, Name, Text
 from coe.composition.learning_keys import LearningKeys
 from coe.composition.observe_keys import ObserveKeys
 from coe.composition.routing_keys import (
@@ -42,25 +43,6 @@ class ServerKeys(Keys):
     def from_short(cls, value: Any) -> Any:
         """`127.0.0.1:8088` is the address."""
         return {"listen": value} if isinstance(value, str) else value
-
-
-class FallbackKeys(Keys):
-    """What happens when an expert fails before its first byte."""
-
-    LATER = frozenset(
-        {
-            "after_first_byte",
-            "breaker",
-            "first_byte",
-            "last_resort",
-            "never_retry",
-            "retry_on",
-            "total",
-            "use",
-        }
-    )
-
-    attempts: Count = Field(3, le=20, description="Most experts that one request tries.")
 
 
 class FileKeys(Keys):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from coe.composition.programs import Program, over
 from coe.errors import Problem
 from coe.protocols import EncoderSpec, RouterSpec
+from coe.resilience.rules import Fallbacks
 from coe.types import Category, Dial, Timeouts
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
@@ -333,13 +334,6 @@ class Panel:
     draft_deadline_s: float | None = None
     max_cost: float | None = None
     options: Mapping[str, Any] = field(default_factory=_nothing)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fallbacks:
-    """What happens when an expert fails before its first byte."""
-
-    attempts: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from coe.composition import Composition
 from coe.errors import CoEError
 from coe.stores.decisions import Record
 from coe.trials import arms_of, unit_of
-from coe.types import Answer, Decision, Plan, Query, RankedCategory
+from coe.types import Answer, Attempt, Decision, Plan, Query, RankedCategory
 from coe.usage import tokens
 
 _MOST_RANKED = 8
@@ -209,7 +209,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         ("x", choice and choice.features),
         ("note", decision.detail),
         ("pinned", decision.pinned_expert),
-        ("attempts", attempts and [{"expert": a.expert, "error": a.error} for a in attempts]),
+        ("attempts", attempts and [_attempt(row) for row in attempts]),
         ("panel", plan.panel and plan.panel.panel),
         ("alone", plan.alone),
         ("provenance", said.provenance),
@@ -218,6 +218,11 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
     if answer is not None and answer.swap_s is not None:
         facts["swap_s"] = answer.swap_s
     return facts
+
+
+def _attempt(row: Attempt) -> dict[str, str]:
+    rules = {key: value for key, value in (("kind", row.kind), ("then", row.then)) if value}
+    return {"expert": row.expert, "error": row.error, **rules}
 
 
 def _ranked(row: RankedCategory) -> dict[str, Any]:

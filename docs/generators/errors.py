@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from coe import pipeline
 from coe.errors import BackendRejected, CoEError, ConfigError
+from coe.resilience.kinds import another_may_do_better
 from docs.generators import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,6 @@ def _row(error: type[CoEError], depth: int) -> tuple[str, ...]:
         return (name, "`coe` exits with 2", "", "", "", when)
     if error is BackendRejected:
         return (name, "the backend's, or 502", "the backend's", "the backend's", "see below", when)
-    moves_on = "yes" if pipeline.may_fall_back(error("")) else "no"
+    moves_on = "yes" if another_may_do_better(error("")) else "no"
     fields = (str(error.status), markdown.code(error.code), markdown.code(error.type), moves_on)
     return (name, *fields, when)
