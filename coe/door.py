@@ -15,6 +15,7 @@ from coe.errors import BackendError, BackendProtocolError, CoEError
 from coe.protocols import Backend
 from coe.scheduler.loop import Slot, Slots
 from coe.telemetry import Telemetry
+from coe.telemetry.trace import CURRENT
 from coe.types import Call, Dispatch
 
 
@@ -79,13 +80,16 @@ async def schedule(house: House, call: Call, claim: Claim) -> Slot | None:
     slots = house.slots.get(call.backend)
     if slots is None or not slots.manages(call.expert):
         return None
-    return await slots.take(
+    slot = await slots.take(
         call.expert,
         key=claim.key,
         lane=claim.lane,
         deadline_s=claim.left_s(),
         told=claim.told,
     )
+    if (trace := CURRENT.get()) is not None:
+        trace.waited(call.expert, slot.queued_s, slot.swap_s)
+    return slot
 
 
 async def enter(

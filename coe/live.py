@@ -104,6 +104,7 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._tell_of_map()
+        self.telemetry.tracing.follow(self.composition)
 
     @property
     def composition(self) -> Composition:
@@ -130,6 +131,7 @@ class Live:
         gateways = [self.current.gateway, *(hold.gateway for hold in self._leaving)]
         await _close(part for gateway in gateways for part in _parts(gateway))
         self.telemetry.flush()
+        await asyncio.to_thread(self.telemetry.tracing.close)
 
     async def edit(self, change: Change = unchanged) -> Composition:
         """Edit the composition file and serve what it then holds: both happen, or neither.
@@ -183,6 +185,7 @@ class Live:
     def _swap(self, gateway: Gateway, prepared: dict[str, str]) -> None:
         leaving, self.current = self.current, Hold(gateway)
         self._tell_of_map()
+        self.telemetry.tracing.follow(self.composition)
         if gateway.learner is not None and leaving.gateway.learner is not None:
             gateway.learner.follow(leaving.gateway.learner)  # it has learnt on meanwhile
         then, now = leaving.gateway.loads(), gateway.loads()

@@ -45,6 +45,7 @@ from coe.scheduler.loop import Setup, Slots
 from coe.sessions import Sessions
 from coe.settings import Settings
 from coe.telemetry import Telemetry
+from coe.telemetry.calls import CallTracer
 from coe.trials import trials_of
 from coe.turns import Turns
 from coe.types import Decision, Query
@@ -194,6 +195,8 @@ def _keepers(composition: Composition, premises: Premises) -> tuple[Keeper, ...]
     keepers: list[Keeper] = []
     if (breaker := composition.fallbacks.breaker) is not None:
         keepers.append(BreakerKeeper(premises.standing.breakers, breaker))
+    if composition.observe.traces:
+        keepers.append(CallTracer())
     return tuple(keepers)
 
 

@@ -15,6 +15,7 @@ import orjson
 from coe.api import errors, explain, wire
 from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
+from coe.api.traced import Served, ended
 from coe.composition import Composition
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
@@ -27,6 +28,8 @@ from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import LEFT
 from coe.telemetry import Telemetry, names
+from coe.telemetry.trace import HEADER as TRACEPARENT
+from coe.telemetry.trace import Trace
 from coe.types import Answer, Query
 
 logger = logging.getLogger(__name__)
@@ -151,6 +154,9 @@ class Exchange:
         self._send = send
         self._telemetry = telemetry
         self._headers_sent = False
+        self._trace: Trace | None = None
+        if telemetry.tracing.share:
+            self._trace = telemetry.tracing.begin(header(scope, TRACEPARENT), self._at)
         given = header(scope, b"x-request-id")
         self.request_id = wire.request_id(given, self.query_id)
 
@@ -236,8 +242,25 @@ class Exchange:
             first_s=self._first_s,
             last=self._last,
         )
+        if self._trace is not None:
+            self._telemetry.tracing.end(ended(self._trace, self._served()))
         if self._composition is not None and self._composition.observe.decisions:
             self._note(elapsed_s)
+
+    def _served(self) -> Served:
+        return Served(
+            self._endpoint,
+            self._scope["path"],
+            self.status,
+            self.request_id,
+            self.query_id,
+            self._query,
+            self._composition,
+            self._answer,
+            self._error,
+            self._last,
+            self._first_s,
+        )
 
     def _provider(self) -> str:
         """Return what kind of backend answered; the gateway itself where none did."""

@@ -10,6 +10,7 @@ from coe.backends.http import MAX_BODY_BYTES, MAX_HEADER_BYTES, PAUSE_BYTES, Ori
 from coe.backends.lean import unreachable
 from coe.backends.limits import Limits
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
+from coe.telemetry.trace import HEADER, OUTGOING
 from coe.types import PART, Timeouts
 
 _LARGE_BYTES = 1 << 20
@@ -31,6 +32,8 @@ class AiohttpClient:
         headers = {"content-type": "application/json"}
         if is_part:
             headers[PART.decode()] = "1"
+        if parent := OUTGOING.get():
+            headers[HEADER.decode()] = parent.decode()
         return await self._request("POST", path, body, timeouts, streamed=streamed, headers=headers)
 
     async def get(self, path: str, timeouts: Timeouts) -> AiohttpResponse:

@@ -71,7 +71,8 @@ class Client(Protocol):
     ) -> Response:
         """Send a JSON body to `path` under the base address; return once headers are here.
 
-        With `is_part`, the header `coe.types.PART` says that a panel asks.
+        With `is_part`, the header `coe.types.PART` says that a panel asks. Where the request is
+        traced, `coe.telemetry.trace.OUTGOING` goes with it.
 
         Where the answer is not streamed, the whole body may be awaited too; of the limits, then,
         `connect_s` and `total_s` apply (a server that does not stream is silent until it is done).

@@ -19,6 +19,7 @@ from coe.backends.exchange import Exchange
 from coe.backends.http import MAX_HEADER_BYTES, Origin, late
 from coe.errors import BackendError, BackendProtocolError, BackendUnreachable
 from coe.grace import Grace
+from coe.telemetry.trace import HEADER, OUTGOING
 from coe.types import PART, Timeouts
 
 GRACE_S = 0.02
@@ -48,6 +49,8 @@ class LeanClient:
             )
         if is_part:
             head = head.replace(b"content-type", PART + b": 1\r\ncontent-type", 1)
+        if parent := OUTGOING.get():
+            head = head.replace(b"content-type", b"%b: %b\r\ncontent-type" % (HEADER, parent), 1)
         request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         return await self._exchange(request, timeouts, streamed=streamed)
 

@@ -13,6 +13,7 @@ from coe.composition.batching_keys import BatchingKeys
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experiments import WORTH, worth_of
 from coe.composition.check_experts import is_lora
+from coe.composition.check_observe import TRACES, collector_url
 from coe.composition.complete import BEST, CHEAP
 from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
@@ -131,7 +132,7 @@ def build(source: Source) -> Composition:
         fallbacks=_fallbacks(file.fallbacks),
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
-        observe=_observe(file.observe),
+        observe=_observe(file.observe, source.resolve),
         learning=_learning(file.learning),
         experiments=_frozen(
             {name: _experiment(name, keys) for name, keys in file.experiments.items()}
@@ -396,12 +397,16 @@ def _learning(keys: LearningKeys) -> Learning:
     )
 
 
-def _observe(keys: ObserveKeys) -> Observe:
+def _observe(keys: ObserveKeys, resolve: Callable[[Any, KeyPath], Any]) -> Observe:
+    collector = resolve(keys.traces or "", TRACES)
+    sample = keys.trace_sample
     return Observe(
         decisions=keys.decisions,
         decisions_for_s=keys.decisions_for or Observe().decisions_for_s,
         keep_prompts=keys.keep_prompts,
         prompts_for_s=keys.prompts_for or Observe().prompts_for_s,
+        traces=collector_url(collector) if collector else "",
+        trace_sample=Observe().trace_sample if sample is None else sample,
     )
 
 

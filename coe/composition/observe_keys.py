@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from coe.composition.keys import Duration, Keys
+from coe.composition.keys import Duration, Keys, Share, Text
 
 
 class ObserveKeys(Keys):
     """What is remembered of requests. It stays in the state folder, on this machine."""
 
-    LATER = frozenset({"metrics", "traces"})
+    LATER = frozenset({"metrics"})
 
     decisions: bool = Field(
         default=True,
@@ -29,4 +29,15 @@ class ObserveKeys(Keys):
     )
     prompts_for: Duration | None = Field(
         None, description="After so long the texts of prompts are forgotten. Default `7d`."
+    )
+    traces: Text | None = Field(
+        None,
+        description="Address of a collector that takes OpenTelemetry's spans by OTLP over HTTP,"
+        " such as `http://127.0.0.1:4318`; `/v1/traces` is added where it has no path. Needs"
+        " `coe-gateway[otel]`. No prompt, no answer and no key is in them.",
+    )
+    trace_sample: Share | None = Field(
+        None,
+        description="Of the requests that bring no `traceparent`, so many are traced; the others"
+        " are where that says so. Default `10%`.",
     )

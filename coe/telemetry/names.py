@@ -27,15 +27,12 @@ PROVIDER: Final = "gen_ai.provider.name"
 CONVERSATION: Final = "gen_ai.conversation.id"
 REQUEST_MODEL: Final = "gen_ai.request.model"
 REQUEST_STREAM: Final = "gen_ai.request.stream"
-REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
-CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
-REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a name
 ERROR: Final = "error.type"
 ADDRESS: Final = "server.address"
@@ -51,6 +48,8 @@ SAMPLING: Final = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "seed": "gen_ai.request.seed",
     "n": "gen_ai.request.choice.count",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
 }
 """Numbers of a request's body that are told, by their names there."""
 
@@ -80,6 +79,7 @@ BACKEND: Final = "coe.backend"
 COMPOSITION: Final = "coe.composition"
 PANEL: Final = "coe.panel"
 EXPERIMENTS: Final = "coe.experiments"
+EXPERTS: Final = "coe.experts"
 EXCLUDED: Final = "coe.excluded"
 QUEUED: Final = "coe.queued_s"
 SWAPPED: Final = "coe.swap_s"

@@ -11,6 +11,7 @@ from coe.telemetry import names
 from coe.telemetry.genai import GenAI, used
 from coe.telemetry.lines import Lines
 from coe.telemetry.series import NONE, Spread, Tally
+from coe.telemetry.trace import CURRENT
 from coe.types import Answer, Call, Decision, Plan
 
 
@@ -45,6 +46,7 @@ class Requests:
             "Answers that ended early, by the side that ended them",
             ("side",),
         )
+        self._route = Spread("coe_route_seconds", "What deciding and planning took")
         self._overhead = Spread(
             "coe_overhead_seconds",
             "From the request's arrival to its headers, less the time of the backend that answers:"
@@ -59,8 +61,11 @@ class Requests:
         )
         self._genai = GenAI()
 
-    def decided(self, decision: Decision, plan: Plan) -> None:
-        """Count a decision and the plan that it led to."""
+    def decided(self, decision: Decision, plan: Plan, took_s: float = 0.0) -> None:
+        """Count a decision and the plan that it led to; time both, in seconds."""
+        if (trace := CURRENT.get()) is not None:
+            trace.decided(decision, plan, took_s)
+        self._route.observe(seconds=took_s)
         expert = plan.calls[0].expert if plan.calls else NONE
         self._decisions.counts[decision.category or NONE, expert, decision.reason] += 1
         if plan.choice is not None:
@@ -121,6 +126,6 @@ class Requests:
             self._requests, self._decisions, self._choices, self._failures, self._aborts
         ):  # fmt: skip
             yield tally.family()
-        for spread in (self._overhead, self._first, self._whole):
+        for spread in (self._route, self._overhead, self._first, self._whole):
             yield spread.family()
         yield from self._genai.families()

@@ -18,6 +18,7 @@ from coe.telemetry.lines import Defer, Lines
 from coe.telemetry.panels import Panels
 from coe.telemetry.requests import Requests
 from coe.telemetry.scheduling import Scheduling, residency
+from coe.telemetry.tracing import Tracing
 
 Source = Callable[[], Iterable[Metric]]
 
@@ -39,6 +40,7 @@ class Telemetry(Collector):
         log: who writes decisions down; None where nobody does.
         shadows: who answers beside, for experiments; None where nobody does.
         watch: who watches experiments; None where nobody does.
+        tracing: which requests are traced, and who is told.
         sources: what yields the families of everything else that counts, in this order.
     """
 
@@ -85,6 +87,7 @@ class Telemetry(Collector):
         panels = Panels()
         self.panelled = panels.sat
 
+        self.tracing = Tracing()
         self.flush = self._lines.flush
         self.sources: list[Source] = [
             self._now,
@@ -93,6 +96,7 @@ class Telemetry(Collector):
             batches.families,
             scheduling.families,
             panels.families,
+            self.tracing.families,
         ]
         self._registry = CollectorRegistry()
         self._registry.register(self)

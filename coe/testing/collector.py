@@ -1,0 +1,135 @@
+"""A collector that takes OpenTelemetry's spans by OTLP over HTTP, and one that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+Mood = Literal["ok", "refuses", "frozen"]
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+_NO = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
+
+
+class TakenSpan(NamedTuple):
+    """A span as it was received; ids are hexadecimal, times nanoseconds since the epoch.
+
+    Attributes:
+        kind: `SERVER`, `CLIENT` or `INTERNAL`.
+        service: the name of whose it is.
+    """
+
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    started_ns: int
+    ended_ns: int
+    has_failed: bool
+    attributes: dict[str, Any]
+    service: str
+
+
+class Collector:
+    """Listens on a free port of loopback. Start it with `async with`.
+
+    Args:
+        mood: `refuses` answers 400; `frozen` takes a request and never answers.
+
+    Attributes:
+        url: its address, without a path.
+        spans: those that were taken.
+        bodies: what was received, as it came.
+        asked: set once a request has arrived.
+    """
+
+    def __init__(self, mood: Mood = "ok") -> None:
+        self.url = ""
+        self.spans: list[TakenSpan] = []
+        self.bodies: list[bytes] = []
+        self.asked = asyncio.Event()
+        self.mood: Mood = mood
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop listening, and cut every connection."""
+        if self._server is not None:
+            self._server.close()
+        for writer in tuple(self._writers):
+            writer.close()
+
+    def named(self, start: str) -> list[TakenSpan]:
+        """Return the spans whose name starts so."""
+        return [span for span in self.spans if span.name.startswith(start)]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+                body = await reader.readexactly(int(length))
+                self.bodies.append(body)
+                self.asked.set()
+                if self.mood == "frozen":
+                    await reader.read()  # until whoever waits has gone
+                    return
+                if self.mood == "ok":
+                    self.spans += _spans(body)
+                writer.write(_OK if self.mood == "ok" else _NO)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+def _spans(body: bytes) -> list[TakenSpan]:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+    )
+
+    request = ExportTraceServiceRequest.FromString(body)
+    return [
+        TakenSpan(
+            name=span.name,
+            kind=span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+            trace_id=span.trace_id.hex(),
+            span_id=span.span_id.hex(),
+            parent_id=span.parent_span_id.hex(),
+            started_ns=span.start_time_unix_nano,
+            ended_ns=span.end_time_unix_nano,
+            has_failed=span.status.code == span.status.STATUS_CODE_ERROR,
+            attributes={one.key: _value(one.value) for one in span.attributes},
+            service=next(
+                (
+                    one.value.string_value
+                    for one in row.resource.attributes
+                    if one.key == "service.name"
+                ),
+                "",
+            ),
+        )
+        for row in request.resource_spans
+        for scope in row.scope_spans
+        for span in scope.spans
+    ]
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(one) for one in value.array_value.values]
+    return getattr(value, kind)
