@@ -11,8 +11,9 @@ A new one that cannot be built or loaded changes nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -22,7 +23,7 @@ from coe.applied import expect_map
 from coe.classify import Classifier
 from coe.composition import Composition
 from coe.composition.edit import Change, Rewrite, rewriting, unchanged
-from coe.errors import CoEError, ConfigError, ExpertLoadFailed
+from coe.errors import CoEError, ConfigError, Conflict, ExpertLoadFailed
 from coe.pipeline import Gateway, Load
 from coe.premises import Premises
 from coe.protocols import Backend
@@ -33,8 +34,10 @@ from coe.wiring import wire
 logger = logging.getLogger(__name__)
 
 Part = Classifier | Backend | Slots
+Swapped = Callable[[Composition, Composition, str], Awaitable[None]]
 
 _ROUTER = "router"
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY})
 
 
 class Hold:
@@ -76,6 +79,8 @@ class Live:
     Attributes:
         current: enter it to serve a request; asked for anew by each.
         readiness: `loading`, `ready` or what went wrong, by the name of what is loaded.
+        when_swapped: told what was served, what is from now on, and why; before who asked for it
+            goes on. None where nobody listens.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Live:
         """
         self.current = Hold(gateway)
         self.readiness: dict[str, str] = {}
+        self.when_swapped: Swapped | None = None
         self.telemetry = gateway.telemetry
         self.telemetry.managed = gateway.slots
         self._settings = settings
@@ -133,10 +139,14 @@ class Live:
         self.telemetry.flush()
         await asyncio.to_thread(self.telemetry.tracing.close)
 
-    async def edit(self, change: Change = unchanged) -> Composition:
+    async def edit(self, change: Change = unchanged, why: str = "edit") -> Composition:
         """Edit the composition file and serve what it then holds: both happen, or neither.
 
-        Edits follow each other. Without a change, the file is served as it is now.
+        Edits follow each other.
+
+        Args:
+            change: the edit; without one, the file is served as it is now.
+            why: in a word or two.
 
         Raises:
             RequestError: as `change` raises.
@@ -148,17 +158,17 @@ class Live:
             with ExitStack() as stack:
                 path = self.composition.source
                 edit = await asyncio.to_thread(stack.enter_context, rewriting(path, change))
-                async with self.replacing(edit.composition):
+                async with self.replacing(edit.composition, why):
                     await asyncio.to_thread(_commit, edit)
                 return edit.composition
 
-    async def replace(self, composition: Composition) -> None:
+    async def replace(self, composition: Composition, why: str = "edit") -> None:
         """Serve another composition from now on. Raises as `replacing`; nothing changes then."""
-        async with self.replacing(composition):
+        async with self.replacing(composition, why):
             pass
 
     @asynccontextmanager
-    async def replacing(self, composition: Composition) -> AsyncIterator[None]:
+    async def replacing(self, composition: Composition, why: str = "edit") -> AsyncIterator[None]:
         """Have another composition ready to be served: it is, once the block ends without error.
 
         One at a time; who comes meanwhile waits.
@@ -181,6 +191,8 @@ class Live:
             self._swap(new, prepared)
             for note in new.notes:
                 logger.warning(note)
+            if self.when_swapped is not None:
+                await self.when_swapped(old.composition, composition, why)
 
     def _swap(self, gateway: Gateway, prepared: dict[str, str]) -> None:
         leaving, self.current = self.current, Hold(gateway)
@@ -242,6 +254,10 @@ def _commit(edit: Rewrite) -> None:
     try:
         edit.commit()
     except ConfigError as error:  # that the disk does not take it says nothing of the composition
+        if isinstance(cause := error.__cause__, OSError) and cause.errno in _FORBIDDEN:
+            raise Conflict(
+                f"{error.message}; it is not the gateway's to write: change it where it comes from"
+            ) from error
         raise CoEError(error.message) from error
 
 

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         description="`HOST:PORT` that serves `/metrics` and `/health/` without keys, and nothing "
         "else; a port alone means 127.0.0.1",
     )
+    reload: Literal["on", "off"] = Field(
+        default="on",
+        description="whether an edit of the composition file, or of a file that it names, is served"
+        " at once; `off`: when the process is sent SIGHUP",
+    )
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
     blas_threads: int = Field(
         default=1, ge=1, description="of one matrix product of a router; encoders have `threads`"

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import decisions, embeddings, errors, experts, keys, scheduling, wire
+from coe.api import composition, decisions, embeddings, errors, experts, keys, scheduling, wire
 from coe.api.access import Guard, Reach
 from coe.api.body import Receive, Scope, header
 from coe.api.bulk import Bulk
@@ -27,6 +27,7 @@ from coe.api.operations import endpoints
 from coe.composition.edit import set_key
 from coe.decisions.log import DecisionLog
 from coe.errors import CoEError, ConfigError, InvalidRequest, NotFound
+from coe.following import Following
 from coe.learner import rewards_of
 from coe.live import Live
 from coe.pipeline import Gateway
@@ -34,6 +35,7 @@ from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
+from coe.versions import Versions
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,10 @@ class App:
         shadows = Shadows(lambda: live.current, log)
         after = After(log, shadows)
         live.telemetry.log, live.telemetry.shadows = log, shadows
+        self.following = Following(
+            live, Versions(settings.state_folder), follows=settings.reload == "on"
+        )
+        live.telemetry.sources.append(self.following.families)
         chat = Inference(
             "chat/completions", live, settings, wire.parse_chat, pipeline.answer, after
         )
@@ -85,7 +91,7 @@ class App:
         self._spoken = endpoints
         watch = Watch(lambda: live.composition, log, partial(_pause, live))
         live.telemetry.watch = watch
-        self._rest = _rest(live, settings, after, watch)
+        self._rest = _rest(live, settings, after, watch, self.following)
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
         # Here too, so that another method is 405 and says which one is allowed.
@@ -131,7 +137,9 @@ class App:
         await send({"type": "http.response.body", "body": payload, "more_body": False})
 
 
-def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI:
+def _rest(
+    live: Live, settings: Settings, after: After, watch: Watch, following: Following
+) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
 
@@ -142,7 +150,13 @@ def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI
         after.log.listen = lambda rows: _pass_on(loop, live, rows)
         after.log.start()
         try:
-            async with live.running(), bulk.running(), after.shadows.running(), watch.running():
+            async with (
+                live.running(),
+                bulk.running(),
+                after.shadows.running(),
+                watch.running(),
+                following.running(),
+            ):
                 yield
         finally:
             await asyncio.to_thread(after.log.close)
@@ -153,8 +167,9 @@ def _rest(live: Live, settings: Settings, after: After, watch: Watch) -> FastAPI
     app = FastAPI(
         title="CoE gateway", version=__version__, lifespan=lifespan, redirect_slashes=False
     )
-    app.include_router(endpoints(live, settings))
+    app.include_router(endpoints(live, settings, following))
     app.include_router(experts.endpoints(live, settings))
+    app.include_router(composition.endpoints(live, following, settings))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
     app.include_router(scheduling.endpoints(live))
     for table in bulk.endpoints():

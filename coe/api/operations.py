@@ -14,12 +14,13 @@ from coe.api.body import read_json
 from coe.composition import Composition, Expert, VirtualModel
 from coe.composition.values import NO_PANEL
 from coe.errors import UnknownModel
+from coe.following import Following
 from coe.live import Live
 from coe.pipeline import Gateway
 from coe.settings import Settings
 
 
-def endpoints(live: Live, settings: Settings) -> APIRouter:
+def endpoints(live: Live, settings: Settings, following: Following) -> APIRouter:
     """Return the endpoints over the gateway that serves now."""
     table = APIRouter()
 
@@ -61,16 +62,20 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         return PlainTextResponse("ok")
 
     @table.get("/health/ready", tags=["health"])
-    async def is_ready() -> JSONResponse:
+    async def is_ready(*, strict: bool = False) -> JSONResponse:
         """200 once the router and the embedded engine are loaded; 503 before, or where they failed.
 
-        Requests are answered all the same: without a router by the default expert.
+        Requests are answered all the same: without a router by the default expert. With `strict`,
+        it is 503 also while the composition file cannot be served as it is now, and what was
+        served before still is: for a pipeline that waits for its edit.
         """
         ready = all(state == "ready" for state in live.readiness.values())
+        ready = ready and not (strict and following.is_stale)
         state = {
             "ready": ready,
             "parts": live.readiness,
             "composition": live.composition.fingerprint,
+            "stale": following.is_stale,
         }
         return JSONResponse(state, status_code=200 if ready else 503)
 

@@ -25,7 +25,6 @@ from coe.applied import expect_map
 from coe.composition import Composition, load
 from coe.composition.check_backends import split_address
 from coe.errors import CoEError, ConfigError
-from coe.live import Live
 from coe.premises import premises_of
 from coe.settings import Settings
 from coe.telemetry import Telemetry
@@ -92,10 +91,10 @@ async def _serve(
     host, port = listener.getsockname()[:2]
     reach = reach_of(host, settings)
     app = App(gateway, settings, on_failure=stop, reach=reach)
-    reloads: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[bool]] = set()
 
     def reload() -> None:
-        task = loop.create_task(_reload(app.live))
+        task = loop.create_task(app.following.read("signal"))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
@@ -126,16 +125,6 @@ async def _serve(
     async with _operations(app, operations):
         await server.serve(sockets=[listener])
     return failures[0] if failures else None
-
-
-async def _reload(live: Live) -> None:
-    """Serve the composition file as it is now; go on with the old one where that cannot be."""
-    try:
-        composition = await live.edit()
-    except CoEError as error:
-        logger.error("the composition was not replaced: %s", error.message)  # noqa: TRY400
-    else:
-        logger.info("serving composition %s", composition.fingerprint)
 
 
 def reach_of(host: str, settings: Settings) -> Reach:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from coe.cli.commands import (
+    config,
     exp,
     experts,
     gateway,
@@ -53,4 +54,5 @@ app.add_typer(panel.app, name="panel")
 app.add_typer(exp.app, name="exp")
 app.add_typer(learn.app, name="learn")
 app.add_typer(experts.app, name="experts")
+app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")
