@@ -14,6 +14,7 @@ LINES = {
     "LICENSE": "Apache-2.0",
     "Makefile": "run, test, check, bench, experts, docs: each does its own set-up",
     "README.md": "this page",
+    "SECURITY.md": "who is trusted with what, what to harden, how to report a vulnerability",
     "benches": "the gateway, the encoder and the experts measured, beside their peers",
     "deploy": "image, compose file, systemd unit, Helm chart, dashboard; what of it was run",
     "experts": "the small real experts that ship, with the recipe that trained them",

@@ -414,3 +414,50 @@ async def test_sec_13_an_encoders_key_follows_no_redirect(trap: Trap, status: in
 
     assert received
     assert trap.calls == 0
+
+
+# SEC-25: what was checked is what is sent on, and nothing can be read two ways
+
+TWICE = [
+    b'{"model": "good", "model": "other", %b}',
+    b'{"model": "good", "\\u006dodel": "other", %b}',
+    b'{"model" : "good", %b, "x": {"a": [{"b": 1, "b": 2}]}}',
+    b'{"model": "good", %b, "metadata": {"k": "v", "\\u006B": "w", "k": "x"}}',
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_sec_25_a_key_that_stands_twice_is_refused_everywhere(
+    gateway: Running, upstream: FakeUpstream, route: str
+) -> None:
+    url = gateway.url.removesuffix("/v1") + route
+    fields = {name: value for name, value in ROUTES[route].items() if name != "model"}
+    rest = json.dumps(fields).encode()[1:-1]
+    for text in TWICE:
+        response = await gateway.request("POST", url, data=text % rest)
+        said = await response.text()
+        assert response.status == 400, said
+        assert "stands twice" in said
+
+    assert upstream.received == 0
+
+
+async def test_sec_25_what_was_checked_is_what_is_sent_and_case_is_not_folded(
+    gateway: Running, upstream: FakeUpstream
+) -> None:
+    odd = {
+        "Model": "another",
+        "MESSAGES": [],
+        "max_tokens": 7,
+        "Max_Tokens": 10**6,
+        "x": {"Ä": "\u00e9", "A\u0308": "e\u0301", "n": 2**53 - 1, "f": 0.1},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"A": 1, "a": 2}}}],
+    }
+    response = await gateway.chat("good", **odd)
+
+    assert response.status == 200
+    assert upstream.requests[-1].json == {
+        **odd,
+        "model": "ok",
+        "messages": [{"role": "user", "content": "hello"}],
+    }
