@@ -62,18 +62,23 @@ class Permit:
 
     Attributes:
         barred: the first rule against each expert that it may not reach, and the rule's words, by
-            the expert's name.
+            the expert's name; and against encoders, by `encoder NAME`.
+        unlisted: of them, those that are only not on a list of who is allowed: a program that is
+            on it may stand on them.
         data: the data class of what it says; empty where there are no classes.
         found: names of the detectors that found something, for explanations; never what they found.
         max_cost: most money that it may cost; None for any.
+        cost_rule: the rule that says so.
         is_thrifty: whether the cheapest expert that is good enough answers, whatever was asked for:
             a budget is at its limit.
     """
 
     barred: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unlisted: frozenset[str] = frozenset()
     data: str = ""
     found: tuple[str, ...] = ()
     max_cost: float | None = None
+    cost_rule: str = ""
     is_thrifty: bool = False
 
 

@@ -23,9 +23,11 @@ from coe.composition.fallback_keys import BreakerKeys, FallbackKeys, HedgeKeys
 from coe.composition.learning_keys import LearningKeys
 from coe.composition.models import FileKeys
 from coe.composition.observe_keys import ObserveKeys
+from coe.composition.policies import policies_of
 from coe.composition.programs import PROGRAM, Program, Recipe, over
 from coe.composition.references import Resolved
 from coe.composition.routing_keys import CategoryKeys, ModelKeys
+from coe.composition.sites import sites_of, trust_of_backend
 from coe.composition.texts import CategoryTexts
 from coe.composition.values import (
     CANARY_SHARE,
@@ -133,6 +135,8 @@ def build(source: Source) -> Composition:
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe, source.resolve),
+        policies=policies_of(file.policies),
+        sites=_frozen(sites_of(file, source.resolve)),
         learning=_learning(file.learning),
         experiments=_frozen(
             {name: _experiment(name, keys) for name, keys in file.experiments.items()}
@@ -172,6 +176,7 @@ def _backend(name: str, keys: BackendKeys, source: Source, timeouts: Timeouts) -
         host_memory=keys.host_memory,
         max_loras=keys.max_loras,
         timeouts=_timeouts(timeouts, keys.timeouts),
+        trust=trust_of_backend(name, keys, source.resolve),
         options=_frozen(source.resolve(keys.options, (*at, "options"))),
     )
 
@@ -448,6 +453,7 @@ def _category(name: str, source: Source) -> CategoryEntry:
             skills=_frozen(keys.skills),
         ),
         experts=tuple(route.experts) if route else (),
+        data=keys.data or "",
     )
 
 

@@ -21,6 +21,7 @@ from coe.composition.keys import (
     Tokens,
 )
 from coe.composition.program_keys import CachedKeys, RecipeKeys
+from coe.composition.trust import Trust
 from coe.composition.units import DURATION_PATTERN
 
 Status = Literal["live", "canary", "shadow", "draining", "retired"]
@@ -44,7 +45,7 @@ class TimeoutKeys(Keys):
 class BackendKeys(Keys):
     """A server, or the engine in this process, that runs experts."""
 
-    LATER = frozenset({"health", "limits", "max_resident", "proxy", "trust", "warm"})
+    LATER = frozenset({"health", "limits", "max_resident", "proxy", "warm"})
     SHORT: ClassVar[JsonObject] = {
         "type": "string",
         "description": "the URL of an OpenAI-compatible server, or a type",
@@ -86,6 +87,11 @@ class BackendKeys(Keys):
     )
     timeouts: TimeoutKeys | None = Field(
         None, description="Limits for its calls; what is not given is as in `timeouts`."
+    )
+    trust: Trust | None = Field(
+        None,
+        description="How far away it is, for rules of `policies`: `local`, `private` or `external`."
+        " Default: `local` in this process and on loopback, else `external`.",
     )
     options: dict[str, Any] = Field({}, description="Keys that only this type of backend knows.")
 
@@ -214,7 +220,9 @@ class ExpertKeys(Keys):
     skills: dict[Name, Fraction] = Field(
         {}, description="How good it is, 0 to 1, by skill; shown on its card."
     )
-    tags: Texts = Field([], description="Free labels, shown on its card.")
+    tags: Texts = Field(
+        [], description="Free labels, shown on its card; rules and clients may name them."
+    )
     status: Status = Field(
         "live",
         description="`live` answers; `canary` answers its `share` of conversations, and who names"

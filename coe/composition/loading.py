@@ -19,6 +19,7 @@ from coe.composition.check_experiments import check_experiments
 from coe.composition.check_experts import check_experts
 from coe.composition.check_fallbacks import check_fallbacks
 from coe.composition.check_observe import check_observe
+from coe.composition.check_policies import check_policies
 from coe.composition.check_programs import check_programs, check_reserved, content
 from coe.composition.check_routing import (
     check_models,
@@ -215,6 +216,7 @@ class _Reading:
         check_models(self.file, self.report)
         check_aggregation(self.file, self.report)
         check_fallbacks(self.file, self.report)
+        check_policies(self.file, self.completed, self.report, self.references.resolve)
         check_observe(self.file, self.report, self.references)
         check_names(self.file, self.report)
         check_experiments(self.file, self.report)

@@ -17,6 +17,7 @@ from coe.composition.fallback_keys import FallbackKeys
 from coe.composition.keys import BackendName, JsonObject, Keys, Name, Text
 from coe.composition.learning_keys import LearningKeys
 from coe.composition.observe_keys import ObserveKeys
+from coe.composition.policy_keys import PolicyKeys
 from coe.composition.routing_keys import (
     CategoryKeys,
     EncoderKeys,
@@ -54,7 +55,6 @@ class FileKeys(Keys):
             "include",
             "migrate",
             "permissions",
-            "policies",
             "residency",
             "sessions",
         }
@@ -100,6 +100,9 @@ class FileKeys(Keys):
         LearningKeys(), description="What is learnt from what is said of answers."
     )
     observe: ObserveKeys = Field(ObserveKeys(), description="What is remembered of requests.")
+    policies: PolicyKeys | None = Field(
+        None, description="Who may be sent what: data classes, detectors and rules."
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:

@@ -18,6 +18,7 @@ from coe.composition.keys import (
     Text,
     Texts,
 )
+from coe.composition.trust import Trust
 
 
 class KeywordKeys(Keys):
@@ -46,7 +47,7 @@ def _with_other_spelling(schema: JsonObject) -> None:
 class CategoryKeys(Keys):
     """What people ask: the label that a router predicts."""
 
-    LATER = frozenset({"data", "permissions"})
+    LATER = frozenset({"permissions"})
     SHORT: ClassVar[JsonObject] = {
         "type": "array",
         "items": {"type": "string"},
@@ -85,6 +86,9 @@ class CategoryKeys(Keys):
     skills: dict[Name, Fraction] = Field(
         {}, description="What its texts need, 0 to 1 by skill; read by routers of type `skill`."
     )
+    data: Text | None = Field(
+        None, description="The data class of its requests, one of `policies.data_classes`."
+    )
 
     @classmethod
     def from_short(cls, value: Any) -> Any:
@@ -113,6 +117,12 @@ class PluginKeys(Keys):
 
 class EncoderKeys(PluginKeys):
     """Text to vector: a `coe.encoders` plugin and its options."""
+
+    trust: Trust | None = Field(
+        None,
+        description="How far away it is, for rules of `policies`. Default: as of a backend with its"
+        " `url`; `local` without one.",
+    )
 
 
 class RouterKeys(PluginKeys):

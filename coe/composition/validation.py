@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from coe.composition.document import KeyPath
@@ -83,7 +84,7 @@ def model_at(path: KeyPath) -> type[Keys]:
     kind: Any = FileKeys
     for part in path:
         model = _model_in(kind)
-        kind = model.model_fields[str(part)].annotation if model else get_args(kind)[1]
+        kind = _field_of(model, str(part)).annotation if model else get_args(kind)[-1]
     return _model_in(kind) or FileKeys
 
 
@@ -172,6 +173,18 @@ def _remove(content: Any, path: KeyPath) -> None:
     for part in path[:-1]:
         content = content[part]
     del content[path[-1]]
+
+
+def _field_of(model: type[Keys], key: str) -> FieldInfo:
+    """Return the field that a key of a mapping is read into."""
+    if key in model.model_fields:
+        return model.model_fields[key]
+    return next(
+        field
+        for field in model.model_fields.values()
+        if isinstance(field.validation_alias, AliasChoices)
+        and key in field.validation_alias.choices
+    )
 
 
 def _model_in(kind: Any) -> type[Keys] | None:

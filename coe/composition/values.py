@@ -8,7 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from coe.composition.barring import Sites
+from coe.composition.policy_values import Policies
 from coe.composition.programs import Program, over
+from coe.composition.trust import Trust
 from coe.errors import Problem
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.resilience.rules import Fallbacks
@@ -67,6 +70,7 @@ class Backend:
         host_memory: bytes of host memory for those that leave; None where nobody is parked.
         max_loras: adapters that may be in memory at once, of one base; None for all.
         timeouts: the composition's own, with this backend's on top.
+        trust: how far away it is.
         options: keys that only this type knows.
     """
 
@@ -81,6 +85,7 @@ class Backend:
     host_memory: int | None = None
     max_loras: int | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    trust: Trust = "local"
     options: Mapping[str, Any] = field(default_factory=_nothing)
 
 
@@ -187,10 +192,12 @@ class CategoryEntry:
 
     Attributes:
         experts: ranked; empty where only `routing.none` and the default answer.
+        data: the data class of its requests; empty where the file does not say.
     """
 
     category: Category
     experts: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def name(self) -> str:
@@ -477,6 +484,8 @@ class Composition:
 
     Attributes:
         default: the expert that answers when nothing else is decided.
+        policies: who may be sent what; None where the file does not say.
+        sites: experts and encoders as its rules see them.
         variants: the composition as arms of running experiments change it, by experiment and arm;
             arms that change nothing are in no key.
         folder: relative paths are relative to it.
@@ -504,6 +513,8 @@ class Composition:
     batching: Batching = field(default_factory=Batching)
     aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
     observe: Observe = field(default_factory=Observe)
+    policies: Policies | None = None
+    sites: Sites = field(default_factory=_nothing, repr=False)
     learning: Learning = field(default_factory=Learning)
     experiments: Mapping[str, Experiment] = field(default_factory=_nothing)
     variants: Mapping[Arms, Composition] = field(
