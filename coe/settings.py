@@ -30,11 +30,19 @@ class Settings(BaseSettings):
         default="lean", description="the client that talks to backends"
     )
     max_body_bytes: int = Field(default=8 * _MIB, ge=1024, description="of a request")
+    max_header_bytes: int = Field(
+        default=32 * 1024, ge=4096, description="of a request's head, give or take a packet"
+    )
     max_depth: int = Field(default=64, ge=4, le=512, description="nesting of a request's JSON")
     max_messages: int = Field(default=2048, ge=1, description="in one request")
     max_choices: int = Field(default=16, ge=1, description="largest `n`")
     max_tools: int = Field(default=256, ge=1, description="in one request")
-    max_in_flight: int = Field(default=2048, ge=1, description="more than this is refused (429)")
+    max_output_tokens: int = Field(
+        default=1_000_000, ge=1, description="largest `max_tokens` that is taken"
+    )
+    max_in_flight: int = Field(
+        default=2048, ge=1, description="more than this is refused (503), bulk from four fifths on"
+    )
     max_file_bytes: int = Field(
         default=200 * _MIB, ge=1024, description="of a file for /v1/batches"
     )
@@ -71,6 +79,12 @@ class Settings(BaseSettings):
         " at once; `off`: when the process is sent SIGHUP",
     )
     drain_s: float = Field(default=20.0, ge=0, description="for requests in flight at shutdown")
+    drain_notice_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="before that, after SIGTERM: requests are still taken, and `/health/ready` is"
+        " 503, so that load balancers look elsewhere",
+    )
     blas_threads: int = Field(
         default=1, ge=1, description="of one matrix product of a router; encoders have `threads`"
     )

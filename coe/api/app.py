@@ -113,6 +113,16 @@ class App:
                 return
         await self._rest(scope, receive, send)
 
+    def leave(self) -> None:
+        """Say that the gateway is about to end: it is not ready, and batches begin no line."""
+        self.live.readiness["gateway"] = "it is about to end"
+        self._rest.state.bulk.runner.close()
+
+    def cut(self) -> int:
+        """End every request in flight with an error; return how many there were."""
+        spoken = self._spoken.values()
+        return sum(endpoint.cut() for endpoint in spoken if isinstance(endpoint, Inference))
+
     async def operations(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection to the port for those who run the gateway: they show no key there.
 
@@ -167,6 +177,7 @@ def _rest(
     app = FastAPI(
         title="CoE gateway", version=__version__, lifespan=lifespan, redirect_slashes=False
     )
+    app.state.bulk = bulk
     app.include_router(endpoints(live, settings, following))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(composition.endpoints(live, following, settings))

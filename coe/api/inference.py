@@ -16,10 +16,11 @@ from coe.api import errors, explain, wire
 from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
 from coe.api.traced import Served, ended
+from coe.claim import LANE
 from coe.composition import Composition
 from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
-from coe.errors import CoEError, QueueFull
+from coe.errors import CapacityError, CoEError, Overloaded
 from coe.grace import Grace
 from coe.live import Live
 from coe.pipeline import Gateway
@@ -39,6 +40,9 @@ Parse = Callable[[dict[str, Any], str, Settings, wire.Sender], Query]
 Open = Callable[[Gateway, Query, Told | None], Awaitable[Answer]]
 
 _WATCH_AFTER_S = 0.1  # most calls that are not streamed are over by then, and cost no watcher
+BULK_SHARE = 0.8
+"""Of the requests that may be in flight, the part of which bulk may have all."""
+
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -78,17 +82,16 @@ class Inference:
         self._settings = settings
         self._parse = parse
         self._open = open_answer
-        self._in_flight = 0
+        self._inside: set[Departure] = set()
         self._grace = Grace(_WATCH_AFTER_S, Departure.watch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is counted and logged."""
         exchange = self._exchange(self._name, scope, send, self._telemetry, self._after.log)
-        self._in_flight += 1
         self._telemetry.in_flight += 1
         self._telemetry.begun += 1
         try:
-            with Departure(receive, self._grace) as departure:
+            with Departure(receive, self._grace, self._inside) as departure:
                 await self._serve(exchange, scope, receive)
             if departure.happened:
                 exchange.status = LEFT
@@ -99,9 +102,15 @@ class Inference:
             logger.exception("request %s failed", exchange.query_id)
             await exchange.fail(CoEError("internal error; the gateway's log has the details"))
         finally:
-            self._in_flight -= 1
             self._telemetry.in_flight -= 1
             exchange.finish()
+
+    def cut(self) -> int:
+        """End every request in flight with an error; return how many there were."""
+        departures = [one for one in self._inside if not one.happened]
+        for departure in departures:
+            departure.cut(CapacityError("the gateway is about to end", retry_after_s=1.0))
+        return len(departures)
 
     async def refuse(self, error: CoEError, scope: Scope, send: Send) -> None:
         """Say no to a request of which nothing is read."""
@@ -112,9 +121,8 @@ class Inference:
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         settings = self._settings
         raw = await read_body(scope, receive, settings.max_body_bytes)
-        if self._in_flight > settings.max_in_flight:
-            detail = f"{settings.max_in_flight} requests are in flight (COE_MAX_IN_FLIGHT)"
-            raise QueueFull(detail, retry_after_s=1.0)
+        if self._telemetry.in_flight > BULK_SHARE * settings.max_in_flight:
+            _refuse_if_full(self._telemetry.in_flight, settings.max_in_flight, scope)
         body = wire.parse_json(raw, settings)
         exchange.size = len(raw)
         sender = wire.Sender(scope["headers"], identity_of(scope))
@@ -126,6 +134,16 @@ class Inference:
             await exchange.send(answer)
             if gateway.composition.experiments:
                 self._after.shadows.offer(gateway, answer)
+
+
+def _refuse_if_full(in_flight: int, most: int, scope: Scope) -> None:
+    """Refuse what is too much: bulk first, then everybody. Raises Overloaded."""
+    is_bulk = (header(scope, LANE) or "").strip().lower() == "bulk"
+    if in_flight > most or is_bulk:
+        raise Overloaded(
+            f"{in_flight - 1} requests are in flight (COE_MAX_IN_FLIGHT is {most})",
+            retry_after_s=1.0,
+        )
 
 
 class Exchange:
@@ -304,10 +322,13 @@ class Departure:
     awaited. The listener starts late: an answer that is quick enough never pays for it.
     """
 
-    __slots__ = ("_grace", "_listener", "_receive", "_task", "happened")
+    __slots__ = ("_error", "_grace", "_inside", "_listener", "_receive", "_task", "happened")
 
-    def __init__(self, receive: Receive, grace: Grace[Departure]) -> None:
+    def __init__(self, receive: Receive, grace: Grace[Departure], inside: set[Departure]) -> None:
+        """Store the parts; `inside` holds all that are entered and not left."""
         self.happened = False
+        self._error: CoEError | None = None
+        self._inside = inside
         self._receive = receive
         self._grace = grace
         self._listener: asyncio.Task[None] | None = None
@@ -318,6 +339,7 @@ class Departure:
         if task is None:
             raise RuntimeError("a departure is watched from within a task")
         self._task = task
+        self._inside.add(self)
         self._grace.enter(self)
         return self
 
@@ -327,14 +349,29 @@ class Departure:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        """End the listener; swallow the cancellation that this object itself caused."""
+        """End the listener; swallow the cancellation that this object itself caused.
+
+        Raises:
+            CoEError: the request was cut.
+        """
+        self._inside.discard(self)
         self._grace.leave(self)
         if self._listener is not None:
             self._listener.cancel()
-        if self.happened and kind is asyncio.CancelledError:
-            self._task.uncancel()
-            return True
+        if kind is asyncio.CancelledError:
+            if self.happened:
+                self._task.uncancel()
+                return True
+            if self._error is not None:
+                self._task.uncancel()
+                raise self._error from None
         return False
+
+    def cut(self, error: CoEError) -> None:
+        """End the request with an error; again does nothing."""
+        if self._error is None and not self.happened:
+            self._error = error
+            self._task.cancel()
 
     def watch(self) -> None:
         """Listen from now on."""

@@ -100,16 +100,16 @@ def parse_chat(
         raise InvalidRequest(
             f"`tools` must be a list of at most {settings.max_tools} tools", param="tools"
         )
-    limit = _whole_number(body, "max_completion_tokens", 1)
-    if limit is None:
-        limit = _whole_number(body, "max_tokens", 1)
+    most = settings.max_output_tokens
+    limit = _whole_number(body, "max_completion_tokens", 1, most)
+    older = _whole_number(body, "max_tokens", 1, most)
     return Query(
         id=query_id,
         model=model,
         body=body,
         stream=stream is True,
         tokens=characters // 4 + 4 * len(messages),
-        max_output=limit,
+        max_output=older if limit is None else limit,
         requires=_requires(body, has_image=has_image),
         headers=sender.headers,
         identity=sender.identity,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -86,6 +87,17 @@ class Runner:
         self._wakes = (asyncio.Event(), asyncio.Event())
         self._held: set[Lease] = set()
         self._closing = False
+        self._closed_s: float | None = None
+
+    def close(self) -> None:
+        """Begin no line any more; those in flight may end."""
+        if self._closing:
+            return
+        self._closing = True
+        self._closed_s = time.monotonic()
+        for lease in self._held:
+            lease.stop("closing")
+        self.wake()
 
     def wake(self) -> None:
         """Look at once for batches that are new or to be stopped."""
@@ -113,16 +125,18 @@ class Runner:
             drain_s = 0.0
             raise
         finally:
-            self._closing = True
-            for lease in self._held:
-                lease.stop("closing")
-            self.wake()
+            self.close()
             try:
-                await asyncio.wait(tasks, timeout=drain_s)
+                await asyncio.wait(tasks, timeout=self._left_s(drain_s))
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _left_s(self, drain_s: float) -> float:
+        """Return what is left of the time for lines in flight, which began with the closing."""
+        began_s = time.monotonic() if self._closed_s is None else self._closed_s
+        return max(0.0, began_s + drain_s - time.monotonic())
 
     async def _serve(self, statuses: tuple[Status, ...], act: Act, wake: asyncio.Event) -> None:
         """Do one batch of these statuses after the other."""

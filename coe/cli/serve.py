@@ -22,6 +22,8 @@ from coe.access.ring import Keyring
 from coe.api.access import Reach, is_loopback
 from coe.api.app import App
 from coe.applied import expect_map
+from coe.cli.draining import CUT_S, Drain, Server
+from coe.cli.protocol import limited
 from coe.composition import Composition, load
 from coe.composition.check_backends import split_address
 from coe.errors import CoEError, ConfigError
@@ -94,15 +96,17 @@ async def _serve(
     reloads: set[asyncio.Task[bool]] = set()
 
     def reload() -> None:
+        if drain.has_begun:
+            return
         task = loop.create_task(app.following.read("signal"))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=limited(settings.max_header_bytes),
             ws="none",
             lifespan="on",
             access_log=False,
@@ -111,9 +115,10 @@ async def _serve(
             date_header=False,
             proxy_headers=False,  # the peer is whoever it is, not whom it names
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(settings.drain_s),
+            timeout_graceful_shutdown=int(settings.drain_s) + CUT_S,
         )
     )
+    drain = Drain(app, server, settings)
     shown = f"[{host}]" if ":" in host else host
     print(
         f"CoE gateway: http://{shown}:{port}/v1  "
@@ -123,7 +128,8 @@ async def _serve(
     )
     print(await _who_is_let_in(composition, reach, premises.keys), file=sys.stderr)
     async with _operations(app, operations):
-        await server.serve(sockets=[listener])
+        with drain.on_signals():
+            await server.serve(sockets=[listener])
     return failures[0] if failures else None
 
 

@@ -397,8 +397,8 @@ async def test_too_many_requests_at_once_are_told_to_wait(routed: Routed) -> Non
         error = await error_of(second)
         first.cancel()
 
-    assert second.status == 429
-    assert error["code"] == "queue_full"
+    assert second.status == 503
+    assert error["code"] == "overloaded"
     assert second.headers["retry-after"] == "1"
 
 
