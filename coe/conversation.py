@@ -134,8 +134,12 @@ def session_key(
     headers: Headers,
     body: Mapping[str, Any],
     context: Context,
+    tenant: str,
 ) -> SessionKey | None:
     """Return the key from the first source that has one; None where none has.
+
+    The same words of two tenants are two sessions: nobody steers or reads another one's by naming
+    it.
 
     - `header:NAME` names one conversation: what is remembered under it is its last decision.
     - `body:FIELD` (`user`, `prompt_cache_key`) may name someone who has several conversations at
@@ -149,13 +153,13 @@ def session_key(
         kind, _, name = source.partition(":")
         if kind == "header":
             if given := _header(headers, name):
-                here = _digest(source.encode(), given)
+                here = _digest(_scope(source, tenant), given)
                 return SessionKey(source=source, here=here, before=here, turn=turn, owner=here)
             continue
         value = derived(body, context) if kind == "derived" else body.get(name)
         if not value or not isinstance(value, str | bytes):
             continue
-        owner = _digest(source.encode(), value)
+        owner = _digest(_scope(source, tenant), value)
         previous = window.previous
         return SessionKey(
             source=source,
@@ -259,6 +263,11 @@ def _digest_turn(text: str, context: Context) -> bytes:
 def _header(headers: Headers, name: str) -> bytes:
     wanted = name.lower().encode()
     return next((value for key, value in headers if key == wanted), b"")
+
+
+def _scope(source: str, tenant: str) -> bytes:
+    # A source holds no NUL, so that no source with a tenant is another one with another.
+    return f"{source}\x00{tenant}".encode() if tenant else source.encode()
 
 
 def _digest(scope: bytes, value: str | bytes) -> bytes:

@@ -83,6 +83,7 @@ async def schedule(house: House, call: Call, claim: Claim) -> Slot | None:
     slot = await slots.take(
         call.expert,
         key=claim.key,
+        team=claim.identity.team,
         lane=claim.lane,
         deadline_s=claim.left_s(),
         told=claim.told,

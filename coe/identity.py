@@ -48,6 +48,14 @@ class Identity:
     limits: tuple[str, ...] = ()
     keeps_text: bool = True
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The tenants whose files and batches are this one's to see.
+
+        Where the gateway has no keys these are also what nobody in particular left there.
+        """
+        return (self.tenant,) if self.key else (self.tenant, "")
+
 
 ANONYMOUS = Identity()
 """Somebody without credentials, of a gateway without keys: they may do everything."""

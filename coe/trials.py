@@ -1,7 +1,7 @@
 """Which arms a request is in. Assigning is pure; what an arm stands for is whatever is given.
 
 who takes part   the audience, less requests that name an expert, or that opted out
-what is dealt    the unit: the request, its conversation, its user or its key
+what is dealt    the unit: the request, its conversation, its user, its key or its team
 which arm        a hash of both (`coe.experiments.assign`): nothing is stored
 """
 
@@ -95,12 +95,14 @@ def unit_of(composition: Composition, query: Query, unit: str) -> str:
     Args:
         composition: how conversations are told apart.
         query: the request.
-        unit: `request`, `session`, `user` or `key`.
+        unit: `request`, `session`, `user`, `key` or `team`.
     """
     if unit == "request":
         return query.id
     if unit == "key":
         return query.identity.tenant
+    if unit == "team":
+        return query.identity.team
     if unit == "user":
         named = (query.body.get(field) for field in _USERS)
         return next((name for name in named if isinstance(name, str) and name), "")
@@ -147,6 +149,9 @@ def takes_part(one: Experiment, query: Query, category: str | None) -> bool:
     """Whether a request is of an experiment's audience."""
     if one.models is not None and query.model not in one.models:
         return False
+    team = query.identity.team
+    if (one.teams is not None and team not in one.teams) or team in one.teams_not:
+        return False
     if one.categories is not None and category not in one.categories:
         return False
     return category not in one.categories_not
@@ -174,6 +179,11 @@ def _conversation(composition: Composition, query: Query) -> str:
     context, rules = composition.routing.context, composition.routing.sessions
     window = conversation.read(messages, context)
     key = conversation.session_key(
-        window, rules.key, headers=query.headers, body=query.body, context=context
+        window,
+        rules.key,
+        headers=query.headers,
+        body=query.body,
+        context=context,
+        tenant=query.identity.tenant,
     )
     return query.id if key is None else key.owner.hex()

@@ -59,7 +59,12 @@ class Turns:
         if self._sessions is None:
             return await self._ask(window)
         key = conversation.session_key(
-            window, self._rules.key, headers=query.headers, body=query.body, context=context
+            window,
+            self._rules.key,
+            headers=query.headers,
+            body=query.body,
+            context=context,
+            tenant=query.identity.tenant,
         )
         if key is None:
             return await self._ask(window)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from coe.api import wire
+from coe.api.access import identity_of
 from coe.api.body import read_json
 from coe.api.files import listed
 from coe.batching.checks import ENDPOINTS
@@ -18,6 +20,7 @@ from coe.batching.desk import Shelf
 from coe.batching.progress import Progress, progress
 from coe.batching.runner import Runner
 from coe.errors import InvalidRequest, NotFound
+from coe.identity import Identity
 from coe.settings import Settings
 from coe.stores.batches import BatchState
 from coe.stores.records import Batch, Group
@@ -70,24 +73,27 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
         """
         body = await read_json(request, settings)
         state = await asyncio.to_thread(shelf.open)
-        batch = await asyncio.to_thread(create_batch, state, body, time.time())
+        identity = identity_of(request.scope)
+        batch = await asyncio.to_thread(create_batch, state, body, time.time(), identity)
         runner.wake()
         return card(batch, ())
 
     @table.get("")
     async def list_batches(
-        limit: Annotated[int, Query(ge=1, le=100)] = 20, after: str | None = None
+        request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: str | None = None
     ) -> dict[str, Any]:
-        """The batches, the newest first: `after` is the last id of the page before."""
+        """One's own batches, the newest first: `after` is the last id of the page before."""
         state = await asyncio.to_thread(shelf.found)
         if state is None:
             return listed([], has_more=False)
-        return await asyncio.to_thread(_page, state, limit, after)
+        owners = identity_of(request.scope).owners
+        return await asyncio.to_thread(_page, state, owners, limit, after)
 
     @table.get("/{batch_id}")
-    async def get_batch(batch_id: str, response: Response) -> dict[str, Any]:
+    async def get_batch(batch_id: str, request: Request, response: Response) -> dict[str, Any]:
         """How far a batch is; `x-coe-batch-progress` and `x-coe-batch-eta-s` say it, too."""
-        batch, groups = await asyncio.to_thread(_find, shelf, batch_id)
+        owners = identity_of(request.scope).owners
+        batch, groups = await asyncio.to_thread(_find, shelf, owners, batch_id)
         now = progress(batch, groups)
         response.headers["x-coe-batch-progress"] = f"{now.share:.4f}"
         if now.eta_s is not None:
@@ -95,9 +101,9 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
         return card(batch, groups)
 
     @table.post("/{batch_id}/cancel")
-    async def cancel(batch_id: str) -> dict[str, Any]:
+    async def cancel(batch_id: str, request: Request) -> dict[str, Any]:
         """Cancel a batch: lines in flight end, the others are not begun; what is done is kept."""
-        await asyncio.to_thread(_find, shelf, batch_id)
+        await asyncio.to_thread(_find, shelf, identity_of(request.scope).owners, batch_id)
         state = shelf.open()
         batch = await asyncio.to_thread(state.batches.cancel, batch_id, time.time())
         if batch is None or batch.has_ended:
@@ -109,8 +115,8 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
     return table
 
 
-def create_batch(state: BatchState, body: dict[str, Any], now: float) -> Batch:
-    """Check what a client asks for, and add the batch.
+def create_batch(state: BatchState, body: dict[str, Any], now: float, identity: Identity) -> Batch:
+    """Check what a client asks for, and add the batch, which is theirs.
 
     Raises:
         InvalidRequest: a field is wrong; `param` names it.
@@ -124,7 +130,7 @@ def create_batch(state: BatchState, body: dict[str, Any], now: float) -> Batch:
         raise InvalidRequest(f"`endpoint` must be {' or '.join(ENDPOINTS)}", param="endpoint")
     given = body.get("input_file_id")
     file = state.files.get(given) if isinstance(given, str) else None
-    if file is None or file.purpose != "batch":
+    if file is None or file.purpose != "batch" or file.tenant not in identity.owners:
         raise InvalidRequest(
             "`input_file_id` must be the id of a file with the purpose `batch`",
             param="input_file_id",
@@ -141,6 +147,8 @@ def create_batch(state: BatchState, body: dict[str, Any], now: float) -> Batch:
             created_at=now,
             expires_at=now + _seconds(window),
             metadata=_metadata(body.get("metadata")),
+            tenant=identity.tenant,
+            key=identity.key,
         )
     )
 
@@ -167,19 +175,23 @@ def card(batch: Batch, groups: tuple[Group, ...]) -> dict[str, Any]:
     }
 
 
-def _page(state: BatchState, limit: int, after: str | None) -> dict[str, Any]:
-    if after is not None and state.batches.get(after) is None:
-        raise NotFound(f"no batch `{after}`", param="after")
-    batches, has_more = state.batches.page(limit=limit, after=after)
+def _page(
+    state: BatchState, owners: Collection[str], limit: int, after: str | None
+) -> dict[str, Any]:
+    if after is not None:
+        last = state.batches.get(after)
+        if last is None or last.tenant not in owners:
+            raise NotFound(f"no batch `{after}`", param="after")
+    batches, has_more = state.batches.page(owners, limit=limit, after=after)
     rows = [card(batch, state.lines.groups(batch.seq)) for batch in batches]
     return listed(rows, has_more=has_more)
 
 
-def _find(shelf: Shelf, batch_id: str) -> tuple[Batch, tuple[Group, ...]]:
-    """Return a batch and its groups. Raises NotFound."""
+def _find(shelf: Shelf, owners: Collection[str], batch_id: str) -> tuple[Batch, tuple[Group, ...]]:
+    """Return a batch of one of these tenants, and its groups. Raises NotFound."""
     state = shelf.found()
     batch = None if state is None else state.batches.get(batch_id)
-    if state is None or batch is None:
+    if state is None or batch is None or batch.tenant not in owners:
         raise NotFound(f"no batch `{batch_id}`", param="batch_id")
     return batch, state.lines.groups(batch.seq)
 

@@ -15,9 +15,11 @@ from coe import planner
 from coe.api import batches, embeddings, files, wire
 from coe.batching.desk import Desk, Held, Kind, Limits, Shelf
 from coe.batching.runner import Runner
-from coe.errors import UnknownModel
+from coe.errors import StoreUnavailable, Unauthorized, UnknownModel
+from coe.identity import Identity
 from coe.pipeline import Gateway
 from coe.settings import Settings
+from coe.stores.records import Batch
 from coe.types import Query
 
 
@@ -73,6 +75,7 @@ class Bulk:
             parse=lambda raw: wire.parse_json(raw, settings),
             owner=self._owner,
             new_id=wire.new_id,
+            identify=self._identify,
             limits=Limits(
                 concurrency=settings.batch_concurrency,
                 lines=settings.batch_max_lines,
@@ -80,6 +83,19 @@ class Bulk:
                 lease_s=settings.batch_lease_s,
             ),
         )
+
+    def _identify(self, batch: Batch) -> Identity:
+        """Return who asks a batch's requests: the holder of the key that it was made with."""
+        if not batch.key:
+            return Identity(tenant=batch.tenant)
+        premises = self._current().gateway.premises
+        ring = premises.keys if premises is not None else None
+        if ring is None or not ring.is_known:
+            raise StoreUnavailable("the keys cannot be read yet")
+        holder = ring.holder(batch.key)
+        if holder is None:
+            raise Unauthorized("the key that the batch was made with works no more")
+        return holder
 
 
 def kinds(settings: Settings) -> dict[str, Kind]:

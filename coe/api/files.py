@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 
 from coe.api import wire
+from coe.api.access import identity_of
 from coe.api.multipart import Form
 from coe.batching.desk import Shelf
 from coe.errors import InvalidRequest, NotFound
@@ -52,24 +54,28 @@ def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
             purpose="batch",
             size=form.size,
             created_at=int(time.time()),
+            tenant=identity_of(request.scope).tenant,
         )
         return card(await asyncio.to_thread(files.add, file))
 
     @table.get("")
     async def list_files(
+        request: Request,
         purpose: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
         order: Literal["asc", "desc"] = "desc",
         after: str | None = None,
     ) -> dict[str, Any]:
-        """The files, a page at a time: `after` is the last id of the page before."""
+        """One's own files, a page at a time: `after` is the last id of the page before."""
         state = await asyncio.to_thread(shelf.found)
         if state is None:
             return listed([], has_more=False)
+        owners = identity_of(request.scope).owners
         if after is not None:
-            await asyncio.to_thread(_get, state.files, after, "after")
+            await asyncio.to_thread(_get, state.files, after, "after", owners)
         files, has_more = await asyncio.to_thread(
             state.files.page,
+            owners,
             limit=limit,
             after=after,
             purpose=purpose,
@@ -78,23 +84,23 @@ def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
         return listed([card(file) for file in files], has_more=has_more)
 
     @table.get("/{file_id}")
-    async def get_file(file_id: str) -> dict[str, Any]:
+    async def get_file(file_id: str, request: Request) -> dict[str, Any]:
         """One file's card."""
-        return card(await asyncio.to_thread(_find, shelf, file_id))
+        return card(await asyncio.to_thread(_find, shelf, file_id, request))
 
     @table.get("/{file_id}/content", response_class=FileResponse)
-    async def content(file_id: str) -> FileResponse:
+    async def content(file_id: str, request: Request) -> FileResponse:
         """A file's content."""
-        file = await asyncio.to_thread(_find, shelf, file_id)
+        file = await asyncio.to_thread(_find, shelf, file_id, request)
         path = shelf.open().files.path(file_id)
         if not path.is_file():
             raise NotFound(f"the content of file `{file_id}` is gone")
         return FileResponse(path, media_type="application/jsonl", filename=file.filename)
 
     @table.delete("/{file_id}")
-    async def delete(file_id: str) -> dict[str, Any]:
+    async def delete(file_id: str, request: Request) -> dict[str, Any]:
         """Delete a file; refused while a batch reads it."""
-        await asyncio.to_thread(_find, shelf, file_id)
+        await asyncio.to_thread(_find, shelf, file_id, request)
         user = await asyncio.to_thread(shelf.open().files.delete, file_id)
         if user is not None:
             error = InvalidRequest(f"batch `{user}` reads the file: cancel it first, or wait")
@@ -146,16 +152,16 @@ def _check(form: Form) -> None:
         raise InvalidRequest("no `file`", param="file")
 
 
-def _find(shelf: Shelf, file_id: str) -> File:
-    """Return a file. Raises NotFound."""
+def _find(shelf: Shelf, file_id: str, request: Request) -> File:
+    """Return a file of whoever asks; another one's is not there for them. Raises NotFound."""
     state = shelf.found()
     if state is None:
         raise NotFound(f"no file `{file_id}`", param="file_id")
-    return _get(state.files, file_id, "file_id")
+    return _get(state.files, file_id, "file_id", identity_of(request.scope).owners)
 
 
-def _get(files: FileStore, file_id: str, param: str) -> File:
+def _get(files: FileStore, file_id: str, param: str, owners: Collection[str]) -> File:
     file = files.get(file_id)
-    if file is None:
+    if file is None or file.tenant not in owners:
         raise NotFound(f"no file `{file_id}`", param=param)
     return file

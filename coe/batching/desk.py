@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 from coe.batching.checks import Parse
 from coe.batching.patience import Patience
+from coe.identity import Identity
 from coe.pipeline import Gateway
 from coe.stores.batches import FILE, BatchState
+from coe.stores.records import Batch
 from coe.types import Answer, Query
 
 
@@ -66,6 +68,8 @@ class Desk:
         parse: of a line's JSON.
         owner: names this process in leases.
         new_id: makes the id of a call.
+        identify: says who asks a batch's requests; raises Unauthorized where their key works no
+            more, and StoreUnavailable where it cannot be known yet.
     """
 
     state: BatchState
@@ -74,6 +78,7 @@ class Desk:
     parse: Parse
     owner: str
     new_id: Callable[[], str]
+    identify: Callable[[Batch], Identity]
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.time
 

@@ -7,11 +7,17 @@ from itertools import chain
 
 from coe.batching import results
 from coe.batching.desk import Desk
-from coe.stores.records import Batch, File, Status
+from coe.stores.records import Batch, File, Mistake, Status
 
 
-def end(desk: Desk, batch: Batch, status: Status) -> None:
+def end(desk: Desk, batch: Batch, status: Status, mistakes: tuple[Mistake, ...] = ()) -> None:
     """Write the output and the error file and end the batch. Blocks; may be done again.
+
+    Args:
+        desk: where it lies.
+        batch: that ends.
+        status: what it ends as.
+        mistakes: why, where that is `failed`.
 
     Raises:
         LeaseLost: another process has the batch.
@@ -26,7 +32,13 @@ def end(desk: Desk, batch: Batch, status: Status) -> None:
     output = _file(desk, batch, "output", lines.results(batch.seq, succeeded=True))
     failed = _file(desk, batch, "error", errors)
     desk.state.batches.end(
-        batch.seq, desk.owner, status, now=desk.clock(), output=output, errors=failed
+        batch.seq,
+        desk.owner,
+        status,
+        now=desk.clock(),
+        output=output,
+        errors=failed,
+        mistakes=mistakes,
     )
 
 
@@ -48,4 +60,5 @@ def _file(desk: Desk, batch: Batch, kind: str, pieces: Iterable[bytes]) -> File 
         purpose="batch_output",
         size=size,
         created_at=int(desk.clock()),
+        tenant=batch.tenant,
     )

@@ -73,6 +73,7 @@ class Execution:
 
     @property
     def _goes_on(self) -> bool:
+        self._lease.check_key()
         return self._lease.why is None and self._desk.gateway is self._gateway
 
     async def _lane(self, lane: Lane) -> None:

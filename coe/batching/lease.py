@@ -7,14 +7,25 @@ from typing import Literal
 
 from coe.batching.desk import Desk
 from coe.batching.gate import sleep
+from coe.errors import Unauthorized
 from coe.stores.lines import LeaseLost
-from coe.stores.records import Batch
+from coe.stores.records import Batch, Mistake, Status
 
 Stop = Literal[
     "cancelled",  # its client wants no more
     "expired",  # its window has passed
+    "refused",  # the key that it was made with works no more
     "closing",  # this process ends; another one goes on
 ]
+_ENDS: dict[Stop, Status] = {
+    "cancelled": "cancelled",
+    "expired": "expired",
+    "refused": "failed",
+}
+REFUSED = Mistake(
+    code="invalid_api_key",
+    message="the key that the batch was made with was revoked, or has expired",
+)
 
 _LOOK_S = 1.0
 
@@ -42,6 +53,13 @@ class Lease:
             self.why = why
             self.stopped.set()
 
+    @property
+    def outcome(self) -> tuple[Status, tuple[Mistake, ...]]:
+        """What the batch ends as, and why where that is not as its client wants."""
+        if self.why is None:
+            return "completed", ()
+        return _ENDS[self.why], (REFUSED,) if self.why == "refused" else ()
+
     def look(self) -> None:
         """Look at once whether somebody wants the batch to stop."""
         self._look.set()
@@ -59,6 +77,7 @@ class Lease:
         """
         while True:
             self.check_window()
+            self.check_key()
             await sleep(min(_LOOK_S, self._desk.limits.lease_s / 3), self._look)
             self._look.clear()
             try:
@@ -88,6 +107,13 @@ class Lease:
         """Stop the batch if its window has passed."""
         if self._desk.clock() >= self.batch.expires_at:
             self.stop("expired")
+
+    def check_key(self) -> None:
+        """Stop the batch if the key that it was made with works no more."""
+        try:
+            self._desk.identify(self.batch)
+        except Unauthorized:
+            self.stop("refused")
 
     def _has_ended(self) -> bool:
         now = self._desk.state.batches.get(self.batch.id)

@@ -13,6 +13,7 @@ from coe.stores.records import Line, Mistake
 NOT_RUN = {
     "expired": ("batch_expired", "the completion window passed before this request was run"),
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request was run"),
+    "failed": ("invalid_api_key", "the batch's key ended before this request was run"),
 }
 
 

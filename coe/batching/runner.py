@@ -57,8 +57,8 @@ async def work(desk: Desk, lease: Lease) -> None:
         return
     # A batch whose files were being written is done, whatever has passed since.
     was_done = batch.status == "finalizing"
-    status: Status = "completed" if was_done or lease.why is None else lease.why
-    await asyncio.to_thread(end, desk, batch, status)
+    status, mistakes = ("completed", ()) if was_done else lease.outcome
+    await asyncio.to_thread(end, desk, batch, status, mistakes)
     desk.gateway.telemetry.batch_ended(status)
 
 
@@ -180,6 +180,7 @@ class Runner:
         """
         lease = Lease(desk, batch)
         lease.check_window()
+        lease.check_key()
         self._held.add(lease)
         if self._closing:
             lease.stop("closing")

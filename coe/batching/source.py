@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +42,7 @@ class Source:
         """Store the parts; see `__enter__`."""
         self._path = desk.state.files.path(batch.input_file_id)
         self._desk = desk
+        self._batch = batch
         self._parse = desk.kinds[batch.endpoint].parse
         self._file = -1
 
@@ -66,6 +68,8 @@ class Source:
 
         Raises:
             InvalidRequest: its body is not what the endpoint takes.
+            Unauthorized: the key that the batch was made with works no more.
         """
         request = self._desk.parse(os.pread(self._file, line.length, line.offset))
-        return self._parse(request["body"], query_id)
+        query = self._parse(request["body"], query_id)
+        return replace(query, identity=self._desk.identify(self._batch))

@@ -39,14 +39,16 @@ async def validate(desk: Desk, lease: Lease) -> None:
         return
     now = desk.clock()
     if lease.why is not None:
+        status, why = lease.outcome
         await asyncio.to_thread(desk.state.lines.clear, batch.seq, desk.owner)
         await asyncio.to_thread(
             desk.state.batches.end,
             batch.seq,
             desk.owner,
-            lease.why,
+            status,
             now=now,
             total=check_all.total,
+            mistakes=why,
         )
     elif check_all.total == 0 or check_all.mistakes:
         await asyncio.to_thread(_refuse, desk, batch, check_all)

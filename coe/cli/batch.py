@@ -108,7 +108,7 @@ def _digest(file: Path) -> str:
 
 def _begun(state: BatchState, file: Path, settings: Settings) -> Batch:
     """Return the file's batch, which may be half done; make it where there is none."""
-    (known, _) = state.batches.page(limit=1, after=None)
+    (known, _) = state.batches.page([""], limit=1, after=None)
     if known:
         return known[0]
     file_id = f"file-{wire.new_id()}"

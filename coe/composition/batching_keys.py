@@ -82,8 +82,10 @@ class BatchingKeys(Keys):
     load_limit: Duration | None = Field(
         None, description="A load that takes longer has failed. Default `5m`."
     )
-    fair_share: Literal["key", "none"] = Field(
-        "key", description="Whether the keys that wait for an expert take turns."
+    fair_share: Literal["key", "team", "none"] = Field(
+        "key",
+        description="Whether the keys that wait for an expert take turns, or the teams do: then a"
+        " key without a team is one of its own.",
     )
     queue: QueueKeys = Field(QueueKeys(), description="How many may wait.")
     lanes: LanesKeys = Field(LanesKeys(), description="Interactive calls and bulk.")

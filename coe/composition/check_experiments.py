@@ -138,5 +138,8 @@ def _check_audience(
     if audience.categories is not None and audience.categories_not:
         message = "`categories` and `categories_not` are both there"
         report.error((*path, "audience"), message, "keep one of the two", key=True)
+    if audience.teams is not None and audience.teams_not:
+        message = "`teams` and `teams_not` are both there"
+        report.error((*path, "audience"), message, "keep one of the two", key=True)
     if (audience.categories or audience.categories_not) and not file.categories:
         report.error((*path, "audience"), "this file has no categories", "remove it", key=True)

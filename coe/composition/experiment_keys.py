@@ -48,8 +48,6 @@ class ArmKeys(Keys):
 class AudienceKeys(Keys):
     """Who takes part. Requests that name an expert never do."""
 
-    LATER = frozenset({"teams", "teams_not"})
-
     categories: Texts | None = Field(
         None, description="Only requests that the file's own router puts into these."
     )
@@ -57,6 +55,8 @@ class AudienceKeys(Keys):
     models: Texts | None = Field(
         None, description="Only requests that ask for these models, such as `coe/auto`."
     )
+    teams: Texts | None = Field(None, description="Only requests with a key of one of these teams.")
+    teams_not: Texts = Field([], description="None with a key of one of these teams.")
 
 
 class GuardrailKeys(Keys):
@@ -145,10 +145,10 @@ class ExperimentKeys(Keys):
         description="`split`: each unit gets one arm; `shadow`: the file's own answer is sent, and"
         " the arms answer a sample of the requests beside it, unseen.",
     )
-    unit: Literal["request", "session", "user", "key"] = Field(
+    unit: Literal["request", "session", "user", "key", "team"] = Field(
         "session",
-        description="What an arm is given to. A request without it (no `user`, no key) takes no"
-        " part.",
+        description="What an arm is given to. A request without it (no `user`, no key, a key"
+        " without a team) takes no part.",
     )
     salt: Text | None = Field(
         None, description="Another salt deals the units anew. Default: the experiment's name."

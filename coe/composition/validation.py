@@ -21,8 +21,6 @@ NAME_RULE = "letters, digits and `._:@+-`, at most 128 of them, a letter or digi
 _PRIVATE = frozenset({"api_key", "headers"})
 _LATER_VALUES = {
     "choose": frozenset({"weighted", "best_skill"}),
-    "fair_share": frozenset({"team"}),
-    "unit": frozenset({"team"}),
 }
 _EXPECTED = {
     "string_type": "a text",

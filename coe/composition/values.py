@@ -362,7 +362,7 @@ class Batching:
     ageing: float | None = None
     min_residency_s: float = 0.0
     load_limit_s: float = 300.0
-    fair_share: bool = True
+    fair_share: Literal["key", "team", "none"] = "key"
     max_queue: int = 2000
     max_queue_per_key: int = 2000
     bulk_share: float = 0.2
@@ -394,6 +394,8 @@ class Experiment:
         categories: only requests of these take part; None for all.
         categories_not: but not of these.
         models: only requests that ask for these; None for all.
+        teams: only requests of keys of these teams; None for all.
+        teams_not: but not of these.
         sample: of the requests, in (0, 1]; of a shadow experiment.
         primary: the metric that decides.
         worth: the smallest difference worth having, in the metric's units.
@@ -408,12 +410,14 @@ class Experiment:
     name: str
     status: Literal["draft", "running", "paused", "done"]
     mode: Literal["split", "shadow"]
-    unit: Literal["request", "session", "user", "key"]
+    unit: Literal["request", "session", "user", "key", "team"]
     salt: str
     arms: tuple[Arm, ...]
     categories: frozenset[str] | None = None
     categories_not: frozenset[str] = frozenset()
     models: frozenset[str] | None = None
+    teams: frozenset[str] | None = None
+    teams_not: frozenset[str] = frozenset()
     sample: float = 0.05
     primary: Literal["feedback", "judge", "errors", "latency", "cost"] = "feedback"
     covariate: Literal["none", "prompt"] = "none"

@@ -30,12 +30,14 @@ class Ticket:
     Attributes:
         id: unique among the calls that wait or run.
         key: whose call it is, for fair shares; empty is a key like any other.
+        team: that the key belongs to; empty for none.
         deadline_s: when its answer must have begun; None where nobody minds.
     """
 
     id: str
     expert: str
     key: str = ""
+    team: str = ""
     lane: Lane = "interactive"
     deadline_s: float | None = None
 

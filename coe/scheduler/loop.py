@@ -207,11 +207,12 @@ class Slots:
         """Whether calls of an expert need a slot."""
         return expert in self.setup.experts
 
-    async def take(
+    async def take(  # noqa: PLR0913 - whose call it is and how it waits, each by its name
         self,
         expert: str,
         *,
         key: str = "",
+        team: str = "",
         lane: Lane = "interactive",
         deadline_s: float | None = None,
         told: Told | None = None,
@@ -224,6 +225,7 @@ class Slots:
         Args:
             expert: one that is managed.
             key: whose call it is, for fair shares.
+            team: that the key belongs to; empty for none.
             lane: `bulk` waits for what the others leave.
             deadline_s: seconds from now in which it must have been let in.
             told: is told in a sentence what it waits for, every now and then.
@@ -242,7 +244,7 @@ class Slots:
         now_s = loop.time()
         due_s = None if deadline_s is None else now_s + deadline_s
         number = str(next(self._numbers))
-        ticket = Ticket(id=number, expert=expert, key=key, lane=lane, deadline_s=due_s)
+        ticket = Ticket(id=number, expert=expert, key=key, team=team, lane=lane, deadline_s=due_s)
         slot = Slot(self, ticket, now_s)
         self._slots[ticket.id] = slot
         self._handle(Arrive(ticket))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Options:
         min_residency_s: an expert that was loaded is not asked to leave before, unless idle.
         prefetch: whether the next expert is loaded while another one works, where not every
             resident one may: shorter waits, and more loads, which cost nobody anything.
-        fair_share: whether the keys that wait for an expert take turns.
+        fair_share: who takes turns where several wait for an expert: keys, teams, or nobody.
         max_queue: calls that may wait, in all.
         max_queue_per_key: calls of one key that may wait.
         retry_first_s: how long an expert whose load failed is left alone; twice that after every
@@ -33,7 +34,7 @@ class Options:
     bulk_share: float = 0.2
     min_residency_s: float = 0.0
     prefetch: bool = True
-    fair_share: bool = True
+    fair_share: Literal["key", "team", "none"] = "key"
     max_queue: int = 2000
     max_queue_per_key: int = 2000
     retry_first_s: float = 1.0

@@ -203,8 +203,7 @@ class Scheduler:
         if refusal := self._refusal(ticket, occupant):  # 1
             self._actions.append(Refuse(ticket.id, *refusal))
             return None
-        share = ticket.key if self.options.fair_share else ""
-        waiter = Waiter(self._now_s, self._arrivals, ticket, share)
+        waiter = Waiter(self._now_s, self._arrivals, ticket, self._share(ticket))
         self._arrivals += 1
         self._waiting[ticket.id] = (occupant, waiter)
         self._by_key[ticket.key] += 1
@@ -219,6 +218,14 @@ class Scheduler:
             slack_s = ticket.deadline_s - occupant.unit.reload_s()
             heapq.heappush(self._alarms, (slack_s, ticket.id))
         return occupant
+
+    def _share(self, ticket: Ticket) -> str:
+        """Return who takes turns with the others."""
+        if self.options.fair_share == "none":
+            return ""
+        # A space is in no key's id: a team is never taken for a key.
+        by_team = self.options.fair_share == "team" and ticket.team
+        return f"team {ticket.team}" if by_team else ticket.key
 
     def _refusal(self, ticket: Ticket, occupant: Occupant) -> tuple[Refusal, float] | None:
         now_s, unit = self._now_s, occupant.unit

@@ -50,7 +50,9 @@ _TABLES = (
     ran_s REAL NOT NULL DEFAULT 0,
     mistakes TEXT NOT NULL DEFAULT '[]',
     owner TEXT,
-    lease_until REAL NOT NULL DEFAULT 0
+    lease_until REAL NOT NULL DEFAULT 0,
+    tenant TEXT NOT NULL DEFAULT '',
+    key TEXT NOT NULL DEFAULT ''
 )""",
     "CREATE INDEX batches_by_status ON batches (status)",
 )
@@ -65,12 +67,18 @@ _SECOND = (  # lines of panels, and the calls that are made for them
     *calls.TABLES,
 )
 
+_THIRD = (  # whose they are
+    "ALTER TABLE files ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE batches ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE batches ADD COLUMN key TEXT NOT NULL DEFAULT ''",
+)
+
 FORMAT = Format(
     what="batches",
     mark=0x436F4542,  # "CoEB"
-    version=2,
+    version=3,
     tables=(*files.TABLES, *_TABLES, *lines.TABLES, *calls.TABLES),
-    upgrades={1: _SECOND},
+    upgrades={1: _SECOND, 2: _THIRD},
 )
 
 
@@ -88,6 +96,7 @@ class BatchStore:
             values = (
                 *(batch.id, batch.endpoint, batch.input_file_id, batch.completion_window),
                 *(metadata, batch.status, batch.created_at, batch.expires_at),
+                *(batch.tenant, batch.key),
             )
             connection.execute(_ADD, values)
             return _get(connection, batch.id)
@@ -98,9 +107,18 @@ class BatchStore:
             row = connection.execute(_BY_ID, (batch_id,)).fetchone()
         return None if row is None else _batch(row)
 
-    def page(self, *, limit: int, after: str | None) -> tuple[list[Batch], bool]:
-        """Return at most `limit` batches, the newest first, and whether there are more."""
-        rows = self._database.rows(_PAGE, (after, after, limit + 1))
+    def page(
+        self, owners: Collection[str], *, limit: int, after: str | None
+    ) -> tuple[list[Batch], bool]:
+        """Return at most `limit` batches, the newest first, and whether there are more.
+
+        Args:
+            owners: only batches of these tenants.
+            limit: of the page.
+            after: id of the last batch of the page before; None for the first page.
+        """
+        listed = orjson.dumps(list(owners)).decode()
+        rows = self._database.rows(_PAGE, (listed, after, after, limit + 1))
         return [_batch(row) for row in rows[:limit]], len(rows) > limit
 
     def cancel(self, batch_id: str, now: float) -> Batch | None:
@@ -250,13 +268,14 @@ class BatchState:
 
 _ADD = """
 INSERT INTO batches (id, endpoint, input_file_id, completion_window, metadata, status, created_at,
-    expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    expires_at, tenant, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _BY_ID = "SELECT * FROM batches WHERE id = ?"
 
 _PAGE = """
-SELECT * FROM batches WHERE ? IS NULL OR seq < (SELECT seq FROM batches WHERE id = ?)
+SELECT * FROM batches WHERE tenant IN (SELECT value FROM json_each(?))
+AND (? IS NULL OR seq < (SELECT seq FROM batches WHERE id = ?))
 ORDER BY seq DESC LIMIT ?
 """
 

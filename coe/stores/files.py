@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Row
 from typing import BinaryIO
+
+import orjson
 
 from coe.errors import CoEError
 from coe.stores.records import File
@@ -21,7 +23,8 @@ TABLES = (
     filename TEXT NOT NULL,
     purpose TEXT NOT NULL,
     size INTEGER NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    tenant TEXT NOT NULL DEFAULT ''
 )""",
 )
 
@@ -106,11 +109,18 @@ class FileStore:
         return None if row is None else _file(row)
 
     def page(
-        self, *, limit: int, after: str | None, purpose: str | None, newest_first: bool
+        self,
+        owners: Collection[str],
+        *,
+        limit: int,
+        after: str | None,
+        purpose: str | None,
+        newest_first: bool,
     ) -> tuple[list[File], bool]:
         """Return at most `limit` files and whether there are more.
 
         Args:
+            owners: only files of these tenants.
             limit: of the page.
             after: id of the last file of the page before; None for the first page.
             purpose: only files of this one.
@@ -121,8 +131,9 @@ class FileStore:
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT * FROM files WHERE (? IS NULL OR purpose = ?) "  # noqa: S608 - constants
+                "AND tenant IN (SELECT value FROM json_each(?)) "
                 f"AND {rule} ORDER BY seq {order} LIMIT ?",
-                (purpose, purpose, after, after, limit + 1),
+                (purpose, purpose, _listed(owners), after, after, limit + 1),
             ).fetchall()
         return [_file(row) for row in rows[:limit]], len(rows) > limit
 
@@ -146,7 +157,7 @@ class FileStore:
 
 
 ADD = """
-INSERT INTO files (id, filename, purpose, size, created_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO files (id, filename, purpose, size, created_at, tenant) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET size = excluded.size, created_at = excluded.created_at
 """
 
@@ -156,9 +167,13 @@ AND status NOT IN ('failed', 'completed', 'expired', 'cancelled') LIMIT 1
 """
 
 
-def row_of(file: File) -> tuple[str, str, str, int, int]:
+def row_of(file: File) -> tuple[str, str, str, int, int, str]:
     """Return the values that `ADD` takes."""
-    return (file.id, file.filename, file.purpose, file.size, file.created_at)
+    return (file.id, file.filename, file.purpose, file.size, file.created_at, file.tenant)
+
+
+def _listed(owners: Collection[str]) -> str:
+    return orjson.dumps(list(owners)).decode()
 
 
 def _file(row: Row) -> File:

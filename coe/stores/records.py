@@ -22,13 +22,18 @@ ENDED: frozenset[Status] = frozenset({"failed", "completed", "expired", "cancell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file that was uploaded, or that a batch wrote; its content lies beside the database."""
+    """A file that was uploaded, or that a batch wrote; its content lies beside the database.
+
+    Attributes:
+        tenant: whose it is; empty for nobody's in particular.
+    """
 
     id: str
     filename: str
     purpose: Purpose
     size: int
     created_at: int
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,9 @@ class Batch:
         placed_by: fingerprint of the composition that its lines were routed in; empty before.
         ran_s: seconds in which its lines were being run, over all processes that ran it.
         mistakes: what validation found; the first ones where there are many.
+        tenant: whose it is; empty for nobody's in particular.
+        key: id of the key that it was made with, and that its requests are made with; empty where
+            the gateway asked for none.
     """
 
     seq: int
@@ -90,6 +98,8 @@ class Batch:
     ran_s: float = 0.0
     metadata: Mapping[str, str] | None = None
     mistakes: tuple[Mistake, ...] = ()
+    tenant: str = ""
+    key: str = ""
 
     @property
     def has_ended(self) -> bool:

@@ -31,6 +31,7 @@ from coe.api.bulk import kinds
 from coe.batching.desk import Desk, Limits
 from coe.batching.runner import Runner
 from coe.composition import load
+from coe.identity import ANONYMOUS
 from coe.live import Hold
 from coe.pipeline import Gateway
 from coe.protocols import Backend
@@ -160,6 +161,7 @@ async def work(folder: Path, kill_at: int | None) -> None:
         parse=orjson.loads,
         owner=f"{os.getpid()}",
         new_id=lambda: "id",
+        identify=lambda _: ANONYMOUS,
         limits=Limits(concurrency=1),
     )
     runner = Runner(lambda: desk)

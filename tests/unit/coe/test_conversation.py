@@ -32,7 +32,9 @@ def window(messages: list[dict[str, Any]], **context: Any) -> Window:
     return read(messages, Context(**context))
 
 
-def key(messages: list[dict[str, Any]], sources: Any = SOURCES, **body: Any) -> SessionKey:
+def key(
+    messages: list[dict[str, Any]], sources: Any = SOURCES, tenant: str = "", **body: Any
+) -> SessionKey:
     headers = [(b"x-session-id", body.pop("header"))] if "header" in body else []
     found = conversation.session_key(
         read(messages, Context()),
@@ -40,6 +42,7 @@ def key(messages: list[dict[str, Any]], sources: Any = SOURCES, **body: Any) -> 
         headers=headers,
         body={"messages": messages, **body},
         context=Context(),
+        tenant=tenant,
     )
     assert found is not None
     return found
@@ -214,10 +217,19 @@ def test_the_first_source_that_has_a_key_gives_it() -> None:
 
 def test_without_a_source_there_is_no_session() -> None:
     found = conversation.session_key(
-        window(said("a")), ["body:user"], headers=[], body={}, context=Context()
+        window(said("a")), ["body:user"], headers=[], body={}, context=Context(), tenant=""
     )
 
     assert found is None
+
+
+@pytest.mark.parametrize("body", [{"header": b"s1"}, {"user": "u"}, {}])
+def test_the_same_words_of_two_tenants_are_two_sessions(body: dict[str, Any]) -> None:
+    one, other, nobody = (key(said("a", "b"), tenant=name, **body) for name in ("t1", "t2", ""))
+
+    assert key(said("a", "b"), tenant="t1", **body) == one
+    for field in ("here", "before", "owner"):
+        assert len({getattr(found, field) for found in (one, other, nobody)}) == 3
 
 
 def test_a_header_names_one_conversation_whatever_is_sent() -> None:

@@ -78,7 +78,7 @@ batching:
         ageing=0.5,
         min_residency_s=10,
         load_limit_s=60,
-        fair_share=False,
+        fair_share="none",
         max_queue=50,
         max_queue_per_key=5,
         bulk_share=0.1,
@@ -108,7 +108,6 @@ def test_a_queue_may_be_a_number(tmp_path: Path) -> None:
         ),
         ("", "batching: {gather: 15ms}\n", "batching.gather", "`gather` is not supported yet"),
         ("", "batching: {goal: 2}\n", "batching.goal", "at most 1"),
-        ("", "batching: {fair_share: team}\n", "batching.fair_share", "not supported yet"),
         (
             "adapter: hub/one,",
             "adapter: hub/one, residency: pinned,",

@@ -94,7 +94,6 @@ def test_what_arms_may_change(tmp_path: Path, path: str, value: str, look: objec
         ("[other, good]", "[nobody]", "there is no expert `nobody`"),
         ("control: 90%\n", "", "it takes 2 or more"),
         ("status: running", "status: started", "`started` is not one of draft"),
-        ("status: running", "status: running\n    unit: team", "`team` is not supported yet"),
         ("status: running", "status: running\n    sample: 5%", "`sample` is for `mode: shadow`"),
         ("status: running", "status: running\n    metrics: latency", "`worth` is missing"),
         ("status: running", "status: running\n    stop: {worth: 0.2s}", "not a number of points"),

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -116,7 +117,7 @@ OPTIONS = st.builds(
     bulk_share=st.sampled_from((0.0, 0.5)),
     min_residency_s=st.sampled_from((0.0, 10.0)),
     prefetch=st.booleans(),
-    fair_share=st.booleans(),
+    fair_share=st.sampled_from(("key", "team", "none")),
     max_queue=st.sampled_from((6, 1000)),
     max_queue_per_key=st.sampled_from((3, 1000)),
     candidates=st.sampled_from((1, 24)),
@@ -455,7 +456,7 @@ def test_calls_of_one_expert_lane_and_key_start_in_order_of_arrival(
     lines: dict[tuple[str, str, str], list[int]] = {}
     for call in referee.started:
         ticket = referee.tickets[call]
-        key = ticket.key if options.fair_share else ""
+        key = ticket.key if options.fair_share != "none" else ""
         lines.setdefault((ticket.expert, ticket.lane, key), []).append(int(call))
     assert all(line == sorted(line) for line in lines.values())
 
@@ -470,12 +471,16 @@ LOAD_S, DRAIN_S, MAX_WAIT_S = 2.0, 4.0, 6.0
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @settings(max_examples=60, deadline=None)
-@given(trace=ARRIVALS, goal=st.sampled_from((0.0, 0.5, 1.0)), fair_share=st.booleans())
+@given(
+    trace=ARRIVALS,
+    goal=st.sampled_from((0.0, 0.5, 1.0)),
+    fair_share=st.sampled_from(("key", "none")),
+)
 def test_nobody_waits_longer_than_promised_one_drain_and_one_load(
     name: str,
     trace: list[tuple[int, float, float, str]],
     goal: float,
-    fair_share: bool,  # noqa: FBT001 - hypothesis gives it
+    fair_share: Literal["key", "none"],
 ) -> None:
     """An adapter whose base is absent takes two loads, one after the other."""
     layout = timed(LAYOUTS[name])

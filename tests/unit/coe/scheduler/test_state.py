@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 
@@ -499,6 +500,33 @@ def test_keys_take_turns() -> None:
         order.append(last)
 
     assert order == ["greedy0", "modest", "greedy1", "greedy2"]
+
+
+@pytest.mark.parametrize(
+    ("fair_share", "order"),
+    [
+        ("key", ["a1", "b1", "c1", "d1", "a2"]),
+        ("team", ["a1", "c1", "d1", "a2", "b1"]),
+        ("none", ["a1", "a2", "b1", "c1", "d1"]),
+    ],
+)
+def test_keys_teams_or_nobody_take_turns(
+    fair_share: Literal["key", "team", "none"], order: list[str]
+) -> None:
+    options = Options(fair_share=fair_share)
+    driver = Driver(one_slot(concurrency=1), options, resident=["a"])
+    driver.arrive("0", "a", key="z")
+    teams = {"a": "large", "b": "large", "c": "small", "d": ""}
+    for call in ("a1", "a2", "b1", "c1", "d1"):
+        ticket = Ticket(id=call, expert="a", key=call[0], team=teams[call[0]])
+        driver.tell(Arrive(ticket))
+    found: list[str] = []
+    last = "0"
+    for _ in range(5):
+        (last,) = started(driver.tell(Finished(last)))
+        found.append(last)
+
+    assert found == order
 
 
 # ---------------------------------------------------------------- memory

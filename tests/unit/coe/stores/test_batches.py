@@ -369,6 +369,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
     batch = state.batches.claim("me", ["in_progress"], now=99.0, lease_s=10)
     assert batch is not None
     assert (batch.total, batch.completed, batch.placed, batch.partly) == (3, 1, 2, 0)
+    assert (batch.tenant, batch.key) == ("", "")
     assert [row.number for row in state.lines.to_do(batch.seq, "a", 0, 9)] == [2]
     state.lines.place(batch.seq, "me", [seated(3)])
     state.calls.want(batch.seq, "me", 3, [wanted("one", "b")])
