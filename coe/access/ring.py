@@ -100,10 +100,15 @@ class Keyring:
         return self._keys
 
     @property
-    def has_any(self) -> bool:
-        """Whether a key works now."""
+    def working(self) -> int:
+        """How many keys work now."""
         now = self._clock()
-        return any(now < entry.until for entry in self._entries.values())
+        return sum(now < entry.until for entry in self._entries.values())
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the store did not answer when it was last asked: changes are not seen."""
+        return bool(self._trouble)
 
     async def add(self, wish: Wish, *, by: str) -> tuple[Key, str]:
         """Make a key; return it, and the text that its holder shows, which nobody sees again.

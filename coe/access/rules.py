@@ -14,6 +14,7 @@ from coe.identity import Scope
 DATA: frozenset[Scope] = frozenset({"data"})
 ADMIN: frozenset[Scope] = frozenset({"admin"})
 METRICS: frozenset[Scope] = frozenset({"metrics"})
+EXPERIMENTS: frozenset[Scope] = frozenset({"experiments"})
 OPERATIONS: frozenset[Scope] = frozenset({"admin", "metrics"})
 OWN_OR_ALL: frozenset[Scope] = frozenset({"data", "experiments"})
 ANYBODY: frozenset[Scope] = frozenset()
@@ -53,6 +54,9 @@ RULES = (
     Rule("*", "/v1/batches", DATA),
     Rule("*", "/v1/batches/{*}", DATA),
     Rule("GET", "/v1/decisions/{}", OWN_OR_ALL),
+    Rule("GET", "/v1/experiments", EXPERIMENTS),
+    Rule("GET", "/v1/experiments/{}", EXPERIMENTS),
+    Rule("POST", "/v1/experiments/{}/pause", EXPERIMENTS),
     Rule("POST", "/v1/feedback", DATA),
     Rule("GET", "/v1/scheduling", OPERATIONS),
     Rule("GET", "/metrics", METRICS),

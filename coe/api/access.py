@@ -7,12 +7,13 @@ header, which a client can make say anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 
 from fastapi import Request
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from coe.access.ring import Keyring
 from coe.access.rules import scopes_of
@@ -52,6 +53,7 @@ class Guard:
         self._keys = keys
         self._reach = reach
         self._wants_keys = wants_keys
+        self._refused = dict.fromkeys(("no_key", "unknown_key", "scope"), 0)
 
     def needs_key(self, scope: Scope) -> bool:
         """Whether who sent a request needs a key.
@@ -62,6 +64,12 @@ class Guard:
         if self._wants_keys() or self._reach == "network":
             return True
         return self._reach == "loopback" and not _came_to_loopback(scope)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether keys are asked for and none is known yet, as their store does not answer."""
+        asks = self._wants_keys() or self._reach == "network"
+        return asks and self._keys is not None and not self._keys.is_known
 
     def admit(self, scope: Scope) -> None:
         """Let a request in, and note who sent it.
@@ -81,6 +89,7 @@ class Guard:
         if identity is None:
             raise self._unknown(shown)
         if needed.isdisjoint(identity.scopes):
+            self._refused["scope"] += 1
             wanted, has = " or ".join(sorted(needed)), ", ".join(sorted(identity.scopes))
             raise Forbidden(
                 f"{scope['method']} {scope['path'][:120]} needs a key with the scope {wanted}; "
@@ -88,9 +97,28 @@ class Guard:
             )
         scope[_IDENTITY] = identity
 
+    def families(self) -> Iterator[Metric]:
+        """Yield what Prometheus is told."""
+        refused = CounterMetricFamily(
+            "coe_access_refused",
+            "Requests that showed no key, none that works, or one without the scope",
+            labels=["reason"],
+        )
+        for reason, count in self._refused.items():
+            refused.add_metric([reason], count)
+        yield refused
+        if self._keys is not None:
+            yield GaugeMetricFamily("coe_keys", "Keys that work", value=self._keys.working)
+            yield GaugeMetricFamily(
+                "coe_keys_stale",
+                "1 while changes of keys are not seen, as their store does not answer",
+                value=self._keys.is_stale,
+            )
+
     def _unknown(self, shown: bytes) -> Unauthorized | StoreUnavailable:
         if self._keys is not None and not self._keys.is_known:
             return StoreUnavailable("the keys cannot be read yet: try again", retry_after_s=1.0)
+        self._refused["unknown_key" if shown else "no_key"] += 1
         if not shown:
             return Unauthorized(
                 "no key: send `authorization: Bearer coe-...`, or `x-api-key: coe-...`"

@@ -16,7 +16,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coe import __version__, pipeline
-from coe.api import composition, decisions, embeddings, errors, experts, keys, scheduling, wire
+from coe.api import (
+    composition,
+    decisions,
+    embeddings,
+    errors,
+    experiments,
+    experts,
+    keys,
+    scheduling,
+    wire,
+)
 from coe.api.access import Guard, Reach
 from coe.api.body import Receive, Scope, header
 from coe.api.bulk import Bulk
@@ -75,7 +85,7 @@ class App:
         self.following = Following(
             live, Versions(settings.state_folder), follows=settings.reload == "on"
         )
-        live.telemetry.sources.append(self.following.families)
+        live.telemetry.sources += [self._guard.families, self.following.families]
         chat = Inference(
             "chat/completions", live, settings, wire.parse_chat, pipeline.answer, after
         )
@@ -91,7 +101,7 @@ class App:
         self._spoken = endpoints
         watch = Watch(lambda: live.composition, log, partial(_pause, live))
         live.telemetry.watch = watch
-        self._rest = _rest(live, settings, after, watch, self.following)
+        self._rest = _rest(live, settings, after, watch, self.following, self._guard)
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
         # Here too, so that another method is 405 and says which one is allowed.
@@ -148,7 +158,7 @@ class App:
 
 
 def _rest(
-    live: Live, settings: Settings, after: After, watch: Watch, following: Following
+    live: Live, settings: Settings, after: After, watch: Watch, following: Following, guard: Guard
 ) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
@@ -178,10 +188,11 @@ def _rest(
         title="CoE gateway", version=__version__, lifespan=lifespan, redirect_slashes=False
     )
     app.state.bulk = bulk
-    app.include_router(endpoints(live, settings, following))
+    app.include_router(endpoints(live, settings, following, guard))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(composition.endpoints(live, following, settings))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
+    app.include_router(experiments.endpoints(live, after.log, settings, partial(_pause, live)))
     app.include_router(scheduling.endpoints(live))
     for table in bulk.endpoints():
         app.include_router(table)

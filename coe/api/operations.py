@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coe import pipeline, planner
 from coe.api import explain, wire
-from coe.api.access import identity_of
+from coe.api.access import Guard, identity_of
 from coe.api.body import read_json
 from coe.composition import Composition, Expert, VirtualModel
 from coe.composition.values import NO_PANEL
@@ -20,7 +20,7 @@ from coe.pipeline import Gateway
 from coe.settings import Settings
 
 
-def endpoints(live: Live, settings: Settings, following: Following) -> APIRouter:
+def endpoints(live: Live, settings: Settings, following: Following, guard: Guard) -> APIRouter:
     """Return the endpoints over the gateway that serves now."""
     table = APIRouter()
 
@@ -63,17 +63,18 @@ def endpoints(live: Live, settings: Settings, following: Following) -> APIRouter
 
     @table.get("/health/ready", tags=["health"])
     async def is_ready(*, strict: bool = False) -> JSONResponse:
-        """200 once the router and the embedded engine are loaded; 503 before, or where they failed.
+        """200 once the router, the embedded engine and the keys are loaded; 503 before.
 
         Requests are answered all the same: without a router by the default expert. With `strict`,
         it is 503 also while the composition file cannot be served as it is now, and what was
         served before still is: for a pipeline that waits for its edit.
         """
-        ready = all(state == "ready" for state in live.readiness.values())
+        parts = _parts(live, guard)
+        ready = all(state == "ready" for state in parts.values())
         ready = ready and not (strict and following.is_stale)
         state = {
             "ready": ready,
-            "parts": live.readiness,
+            "parts": parts,
             "composition": live.composition.fingerprint,
             "stale": following.is_stale,
         }
@@ -86,6 +87,12 @@ def endpoints(live: Live, settings: Settings, following: Following) -> APIRouter
         return Response(telemetry.exposition(), media_type=telemetry.content_type)
 
     return table
+
+
+def _parts(live: Live, guard: Guard) -> dict[str, str]:
+    """Return what is to be loaded before people are served well, and how far each is."""
+    blind = {"keys": "they cannot be read yet: nobody is let in"} if guard.is_blind else {}
+    return {**live.readiness, **blind}
 
 
 def _cards(gateway: Gateway) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,16 @@ import orjson
 
 from coe.errors import BackendUnreachable, CoEError
 
+KEY = "COE_KEY"
+"""The environment variable with the key that is shown to a gateway which asks for one."""
+
 _OK = 200
+
+
+def key_header() -> dict[str, str]:
+    """Return the header that shows the key of the environment; none where there is none."""
+    key = os.environ.get(KEY, "").strip()
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 @contextmanager
@@ -35,7 +45,7 @@ def asked(
     path = parts.path.rstrip("/") or "/v1"
     connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=wait_s)
     try:
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **key_header()}
         connection.request("POST", f"{path}/chat/completions", orjson.dumps(body), headers)
         response = connection.getresponse()
         if response.status != _OK:

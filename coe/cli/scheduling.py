@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import orjson
 
 from coe.cli import timeline
+from coe.cli.asked import KEY, key_header
 from coe.cli.printed import columns, print_json, write_file
 from coe.cli.timeline import Window, busiest_first, lasting, legend, picture
 from coe.composition.units import format_size
@@ -87,16 +88,26 @@ def show(
         print("\n".join(_lines(one)))
 
 
+class _Stay(HTTPRedirectHandler):
+    """Follows no redirect: the key is for the address that was named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no request, so that the redirect is an error like any other status."""
+
+
 def fetch(url: str) -> Any:
     """Return what a gateway says of its scheduling. Raises ConfigError."""
     address = url.rstrip("/").removesuffix("/v1") + PATH
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"`{url}` is no address; such as http://127.0.0.1:8088")
     try:
-        with build_opener(ProxyHandler({})).open(address, timeout=LIMIT_S) as answer:
+        request = Request(address, headers=key_header())  # noqa: S310 - checked above
+        with build_opener(ProxyHandler({}), _Stay).open(request, timeout=LIMIT_S) as answer:
             return orjson.loads(answer.read())
     except HTTPError as error:
         old = "; is it an older gateway, or none?" if error.code == _NOT_FOUND else ""
+        if error.code in {401, 403}:
+            old = f"; {KEY} must hold a key with the scope admin or metrics"
         raise ConfigError(f"{address}: {error.code} {error.reason}{old}") from None
     except (URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)

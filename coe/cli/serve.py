@@ -158,7 +158,7 @@ async def _who_is_let_in(composition: Composition, reach: Reach, ring: Keyring |
             await ring.refresh()
     except CoEError as error:
         return f"keys are asked for, and cannot be read now: {error.message}"
-    if ring is not None and ring.has_any:
+    if ring is not None and ring.working:
         return "keys are asked for"
     return (
         "keys are asked for, and there is none yet: NOBODY IS LET IN. Make one on this machine: "

@@ -313,6 +313,8 @@ def expected(method: str, path: str) -> set[str]:
         return {"metrics"}
     if path == "/v1/scheduling":
         return {"metrics", "admin"}
+    if path.startswith("/v1/experiments"):
+        return {"experiments"}
     names = "chat completions responses messages embeddings models route files batches feedback"
     if path.split("/")[2] in names.split():
         return {"data"}
@@ -526,10 +528,13 @@ async def test_rel_04_a_gateway_that_starts_without_redis_says_try_again(
         closed = Closed(running)
         answer = await closed.ask("GET", "/v1/models", key)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        answer = await closed.ask("GET", "/health/ready")
+        assert (answer.status, "keys" in (await answer.json())["parts"]) == (503, True)
         redis_server.thaw()
         async with asyncio.timeout(10):
             while await closed.status("GET", "/v1/models", key) != 200:
                 await asyncio.sleep(0.05)
+        assert await closed.status("GET", "/health/ready") == 200
 
 
 METACHARACTERS = (
@@ -616,6 +621,17 @@ async def test_the_vendors_sdks_show_a_key_and_are_told_when_it_is_none(closed: 
     async with anthropic.AsyncAnthropic(base_url=closed.root, api_key="no") as claude:
         with pytest.raises(anthropic.AuthenticationError):
             await claude.messages.create(model="good", max_tokens=9, messages=hello)
+
+
+async def test_refusals_are_counted_and_so_are_keys(closed: Closed) -> None:
+    key = await closed.key("data")
+    await closed.status("GET", "/v1/models")
+    await closed.status("GET", "/v1/models", "sk-1234")
+    await closed.status("GET", "/metrics", key)
+    metric = closed.running.metric
+    for reason in ("no_key", "unknown_key", "scope"):
+        assert metric(f'coe_access_refused_total{{reason="{reason}"}}') == 1
+    assert (metric("coe_keys "), metric("coe_keys_stale ")) == (1, 0)
 
 
 def test_auth_is_read_from_the_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import openai
 import pytest
 
 from coe.access.key import Wish
+from coe.composition import load
 from coe.stores.batches import BatchState
 from coe.testing.upstream import FakeUpstream
 from tests.integration.conftest import Running, Serve
@@ -300,3 +302,37 @@ async def test_an_audience_may_be_of_teams(
         for team in ("a", "b", ""):
             key = (await made(running, team=team))[1]
             assert bool(await arm(running, key)) is (team in inside)
+
+
+async def test_a_key_for_experiments_reads_reports_of_all_and_pauses_one(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    file = CLOSED.format(url=upstream.url) + TEAMS.format(audience="")
+    async with serve(file) as running:
+        for team in "ab":
+            await arm(running, (await made(running, team=team))[1])
+        key = (await made(running, scopes=("experiments",)))[1]
+
+        async def ask(method: str, path: str) -> Any:
+            headers = {"authorization": f"Bearer {key}"}
+            url = f"{running.url}/experiments{path}"
+            answer = await running.request(method, url, headers=headers)
+            return answer.status, await answer.json()
+
+        _, listed = await ask("GET", "")
+        assert [(row["name"], row["status"]) for row in listed["data"]] == [("swap", "running")]
+        async with asyncio.timeout(10):
+            while sum(row["requests"] for row in (await report(ask))["arms"]) < 2:
+                await asyncio.sleep(0.02)  # the log is written behind the answers
+        assert (await ask("GET", "/none"))[0] == 404
+        status, paused = await ask("POST", "/swap/pause")
+        assert (status, paused["status"]) == (200, "paused")
+        assert running.live.composition.experiments["swap"].status == "paused"
+        assert load(tmp_path / "experts.yaml").experiments["swap"].status == "paused"
+        assert await arm(running, (await made(running, team="a"))[1]) == ""
+
+
+async def report(ask: Any) -> Any:
+    status, found = await ask("GET", "/swap")
+    assert status == 200
+    return found["report"]

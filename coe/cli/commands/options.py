@@ -14,7 +14,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")]
 AsModel = Annotated[str, typer.Option(help="As a client would ask for.")]
 Url = Annotated[
-    str | None, typer.Option(help="A running gateway; without it one answers in this process.")
+    str | None,
+    typer.Option(
+        help="A running gateway, shown the key in COE_KEY; without it one answers in this process."
+    ),
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Only the first so many prompts of each category.")

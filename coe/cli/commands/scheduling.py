@@ -94,7 +94,9 @@ def plan(  # noqa: PLR0913 - an option each
 
 
 def scheduling(
-    url: Annotated[str, typer.Argument(help="Of a gateway.")] = "http://127.0.0.1:8088",
+    url: Annotated[
+        str, typer.Argument(help="Of a gateway; the key in COE_KEY is shown to it.")
+    ] = "http://127.0.0.1:8088",
     *,
     html: Html = None,
     calls: Annotated[
