@@ -87,7 +87,7 @@ BESIDE := $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps 
 
 lock: $(VENV)/bin/python
 	$(PIP) uv==0.13.9
-	$(LOCK) pyproject.toml --extra redis -o requirements/serve.lock
+	$(LOCK) pyproject.toml --extra redis --extra otel --extra policies -o requirements/serve.lock
 	$(LOCK) requirements/image-build.in --no-deps -o requirements/image-build.lock
 	$(LOCK) requirements/deploy-checks.in -o requirements/deploy-checks.lock
 	$(LOCK) requirements/ray.in -o requirements/ray.lock

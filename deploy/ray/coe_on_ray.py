@@ -103,7 +103,8 @@ class Gateway:
         gateway = wire(load(settings.config), settings, telemetry, premises=premises)
         for note in gateway.notes:
             logger.warning(note)
-        return App(gateway, settings)
+        # Where Serve's proxy listens is not known here: anybody may reach it.
+        return App(gateway, settings, reach="unguarded" if settings.unsafe_open else "network")
 
 
 class Held:

@@ -98,7 +98,8 @@ def test_nothing_is_told_to_the_makers_of_its_libraries() -> None:
 
 
 def test_the_ports_agree_and_it_is_asked_whether_it_lives() -> None:
-    (port,) = final("EXPOSE")
+    port, metrics = final("EXPOSE")[0].split()
+    assert port != metrics
     command = json.loads(final("ENTRYPOINT")[0])
     assert command[:2] == ["coe", "serve"]
     assert command[command.index("--port") + 1] == port

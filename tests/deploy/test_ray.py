@@ -37,10 +37,10 @@ class Node:
         log: the file that everything else is written to: of Serve, gateways and engine.
     """
 
-    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, key: str, log: Path) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}/v1"
-        self.client = openai.OpenAI(base_url=self.url, api_key="unused", max_retries=0)
+        self.client = openai.OpenAI(base_url=self.url, api_key=key, max_retries=0)
         self.log = log
 
     def said(self) -> dict[str, Any]:
@@ -88,6 +88,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         "HF_HUB_OFFLINE": "1",
         "RAY_DEDUP_LOGS": "0",
     }
+    asked = [sys.executable, "-m", "coe", "keys", "add", "test", "--config", "experts.yaml"]
+    made = subprocess.run(
+        asked, env=environment, cwd=folder, capture_output=True, text=True, check=True
+    )
+    (key,) = re.findall(r"coe-\S{20,}", made.stdout)
     words = [sys.executable, str(Path(__file__).with_name("ray_node.py"))]
     words += [str(folder / "experts.yaml"), str(port)]
     # Sockets of Ray have the folder in their names, which may be 107 bytes long.
@@ -103,7 +108,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
             text=True,
         ) as process,
     ):
-        node = Node(process, port, folder / "log")
+        node = Node(process, port, key, folder / "log")
         assert node.said() == {"reports": False}
         yield node
         node.client.close()
@@ -111,14 +116,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         assert process.returncode == 0, node.log.read_text()
 
 
-def test_a_routed_answer_is_streamed_through_serve(node: Node) -> None:
+def a_routed_answer_is_streamed_through_serve(node: Node) -> None:
     answer, expert, pieces = node.ask("what is 17 * 24?")
 
     assert (expert, "408" in answer) == ("arithmetic", True), answer
     assert pieces > 3
 
 
-def test_the_engine_holds_as_many_experts_as_it_may_and_swaps_them(node: Node) -> None:
+def the_engine_holds_as_many_experts_as_it_may_and_swaps_them(node: Node) -> None:
     asked = ["sql", "facts", "python", "sql"]
     answered = [node.ask("what is the capital of Japan?", model=expert)[1] for expert in asked]
 
@@ -126,7 +131,7 @@ def test_the_engine_holds_as_many_experts_as_it_may_and_swaps_them(node: Node) -
     assert {"python", "sql"} == set(node.resident()) - {"tiny"}
 
 
-def test_both_gateways_answer(node: Node) -> None:
+def both_gateways_answer(node: Node) -> None:
     for _ in range(12):
         node.ask("what is 17 * 24?")
     served = re.findall(r"gateway pid=(\d+).* coe\.request ", node.log.read_text())
@@ -134,14 +139,20 @@ def test_both_gateways_answer(node: Node) -> None:
     assert len(set(served)) == 2
 
 
-def test_what_the_engine_refuses_is_refused_as_anywhere(node: Node) -> None:
+def nobody_is_let_in_without_a_key_though_the_proxy_is_on_loopback(node: Node) -> None:
+    nobody = node.client.with_options(api_key="unused")  # of the same connections: left open
+    with pytest.raises(openai.AuthenticationError):
+        nobody.models.list()
+
+
+def what_the_engine_refuses_is_refused_as_anywhere(node: Node) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         node.ask("word " * 4000, model="sql")
 
     assert refused.value.code == "context_length_exceeded"
 
 
-def test_who_leaves_makes_room(node: Node) -> None:
+def who_leaves_makes_room(node: Node) -> None:
     stream = node.client.chat.completions.create(
         model="json", messages=[{"role": "user", "content": "hello"}], stream=True
     )
@@ -151,6 +162,22 @@ def test_who_leaves_makes_room(node: Node) -> None:
         assert node.ask("how many feet are 12 metres", model=expert)[1] == expert
 
     assert "json" not in node.resident()
+
+
+# One test, so that tests that run side by side start one node.
+CHECKS = (
+    a_routed_answer_is_streamed_through_serve,
+    the_engine_holds_as_many_experts_as_it_may_and_swaps_them,
+    both_gateways_answer,
+    nobody_is_let_in_without_a_key_though_the_proxy_is_on_loopback,
+    what_the_engine_refuses_is_refused_as_anywhere,
+    who_leaves_makes_room,
+)
+
+
+def test_gateways_and_an_engine_serve_on_a_node_of_ray(node: Node) -> None:
+    for check in CHECKS:
+        check(node)
 
 
 def test_the_file_for_a_cluster_names_what_there_is() -> None:
