@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import Any
@@ -17,13 +16,15 @@ from uuid import uuid4
 
 import orjson
 
-from coe import planner
+from coe import door, planner
 from coe.claim import Claim
 from coe.composition import Composition
 from coe.errors import BackendProtocolError, BackendTimeout, BackendUnreachable, CoEError
+from coe.identity import GATEWAY
 from coe.protocols import Backend
 from coe.scheduler.loop import Slots
-from coe.types import Decision, Dispatch, Query
+from coe.telemetry import Telemetry
+from coe.types import Decision, Query
 from coe.usage import tokens
 
 _AT_ONCE = 16
@@ -52,28 +53,39 @@ class Reply:
     logprob: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The part of a gateway that calls go through, for who has no gateway; see `coe.door.House`."""
+
+    backends: Mapping[str, Backend]
+    telemetry: Telemetry
+    slots: Mapping[str, Slots] = field(default_factory=dict)
+    keepers: tuple[door.Keeper, ...] = ()
+
+
 async def ask(
     composition: Composition,
-    backends: Mapping[str, Backend],
+    house: door.House,
     name: str,
     body: Mapping[str, Any],
     *,
     tokens: int = 0,
-    slots: Mapping[str, Slots] | None = None,
+    claim: Claim | None = None,
 ) -> Reply:
     """Ask one expert and nobody in its place.
 
     Args:
         composition: that the expert is of.
-        backends: by name, that of the expert at least.
+        house: with the expert's backend.
         name: the expert.
         body: an OpenAI body, not streamed; its `model` does not matter.
         tokens: about how long the prompt is, for the rule about contexts.
-        slots: who lets calls through to the backends whose memory is managed.
+        claim: on whose behalf; None: the gateway's own.
 
     Raises:
         NoEligibleExpert, ContextTooLong: the composition does not let it answer this.
         BackendError, CapacityError: as the backend raises them.
+        CoEError: a keeper did not let it in.
     """
     query = Query(id=f"ask-{uuid4().hex}", model=name, body=body, tokens=tokens)
     decision = Decision(reason="pinned", pinned_expert=name)
@@ -81,34 +93,24 @@ async def ask(
     if not plan.calls:
         raise planner.refusal(plan.excluded)
     (call,) = plan.calls
-    gate = slots.get(call.backend) if slots else None
-    slot = await gate.take(name) if gate is not None and gate.manages(name) else None
-    # What is not scheduled here is not scheduled further down, either.
-    dispatch = Dispatch(query_id=query.id, call=call, claim=Claim() if slots else None)
-    try:
-        started = perf_counter()
-        frames = backends[call.backend].generate(dispatch)
-        async with aclosing(frames):
-            whole = await anext(frames, b"")
-    finally:
-        if slot is not None:
-            slot.release()
+    slot = None
+    # What is not scheduled here is not scheduled further down, either: there is no claim then.
+    if house.slots or house.keepers:
+        claim = claim or Claim(identity=GATEWAY)
+        slot = await door.schedule(house, call, claim)
+    started = perf_counter()
+    whole, frames = await door.enter(house, query.id, call, slot, claim)
+    await frames.aclose()
     return read_reply(whole, name, perf_counter() - started)
 
 
 class Experts:
     """The experts of a composition, for routers that ask them."""
 
-    def __init__(
-        self,
-        composition: Composition,
-        backends: Mapping[str, Backend],
-        slots: Mapping[str, Slots] | None = None,
-    ) -> None:
+    def __init__(self, composition: Composition, house: door.House) -> None:
         """Store the parts; nobody can be asked before `open`."""
         self._composition = composition
-        self._backends = backends
-        self._slots = slots
+        self._house = house
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: set[Future[Said]] = set()
 
@@ -116,14 +118,9 @@ class Experts:
         """Make calls in that loop from now on."""
         self._loop = loop
 
-    def follow(
-        self,
-        composition: Composition,
-        backends: Mapping[str, Backend],
-        slots: Mapping[str, Slots] | None = None,
-    ) -> None:
+    def follow(self, composition: Composition, house: door.House) -> None:
         """Ask the experts of another composition from now on. Run in the loop of `open`."""
-        self._composition, self._backends, self._slots = composition, backends, slots
+        self._composition, self._house = composition, house
 
     def close(self) -> None:
         """Give up the calls in flight; who asks from now on is told so."""
@@ -174,7 +171,7 @@ class Experts:
             return error
 
     async def _text(self, name: str, body: Mapping[str, Any]) -> str:
-        reply = await ask(self._composition, self._backends, name, body, slots=self._slots)
+        reply = await ask(self._composition, self._house, name, body)
         if reply.text is None:
             raise BackendProtocolError(f"expert `{name}` answered without text")
         return reply.text

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from coe import planner
-from coe.asking import ask
+from coe.asking import Site, ask
 from coe.backends.told import Told, is_listed, told
 from coe.composition import Composition, Expert
 from coe.composition.check_backends import WITHOUT_SERVER
@@ -198,11 +198,12 @@ async def _answers(
         slot: its place in memory, where that is managed.
         before: bytes of this process before it was loaded; None where the system does not say.
     """
+    site = Site(backends=gateway.backends, telemetry=gateway.telemetry)
     started = perf_counter()
     try:
-        first = await ask(gateway.composition, gateway.backends, name, HELLO)
+        first = await ask(gateway.composition, site, name, HELLO)
         first_s, after = perf_counter() - started, _resident()
-        again = await ask(gateway.composition, gateway.backends, name, HELLO)
+        again = await ask(gateway.composition, site, name, HELLO)
     except CoEError as error:
         fix = "see the server's log"
         if isinstance(error, ContextTooLong):

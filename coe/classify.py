@@ -22,9 +22,9 @@ from itertools import islice
 from coe.asking import Experts
 from coe.composition import Composition
 from coe.decide import decide, pool
+from coe.door import House
 from coe.errors import CoEError, ConfigError, RouterUnavailable
-from coe.protocols import Backend, Router
-from coe.scheduler.loop import Slots
+from coe.protocols import Router
 from coe.types import Decision, Embedding, Evidence, Scores
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Classifier:
             limit = self._policy.wait_s if self.ready else self._policy.load_wait_s
             return Decision(reason="router-failed", detail=f"no decision within {limit:g} s")
         except CoEError as error:
-            return Decision(reason="router-failed", detail=error.message)
+            return Decision(reason="router-failed", detail=error.logged)
         except Exception as error:  # a plugin may raise anything; a request must not fail of it
             logger.exception("router %s failed", self._router.name if self._router else "?")
             return Decision(reason="router-failed", detail=type(error).__name__)
@@ -240,15 +240,10 @@ class Classifier:
             self._policy = replace(self._policy, thresholds=self._thresholds())
         return router
 
-    def follow(
-        self,
-        composition: Composition,
-        backends: Mapping[str, Backend],
-        slots: Mapping[str, Slots] | None = None,
-    ) -> None:
+    def follow(self, composition: Composition, house: House) -> None:
         """Ask the experts of another composition from now on, where the router asks any."""
         if self._asks is not None:
-            self._asks.follow(composition, backends, slots)
+            self._asks.follow(composition, house)
 
     def close(self) -> None:
         """Let the threads end; calls that wait are cancelled."""

@@ -63,6 +63,8 @@ class CoEError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        # What may be written down: less the words of an upstream, which may repeat a prompt.
+        self.logged = message
         self.param = param
         self.retry_after_s = retry_after_s
         self.attempts: tuple[Attempt, ...] = ()  # who was asked before this became final
@@ -242,12 +244,17 @@ class RateLimited(CapacityError):
 
 
 class BudgetExceeded(CapacityError):
-    """The key's, the team's or everybody's money is spent. Nobody else would be cheaper."""
+    """The key's, the team's or everybody's money is spent.
+
+    Attributes:
+        has_cheaper: whether the cheapest expert that is good enough may be asked instead.
+    """
 
     status = 429
     code = "budget_exceeded"
     type = "rate_limit_error"
     retryable = False
+    has_cheaper = False
 
 
 class Overloaded(CapacityError):

@@ -212,7 +212,7 @@ class Live:
         self.readiness.update(readiness)
         for one in gateway.family:
             if one.classifier is not None:
-                one.classifier.follow(one.composition, one.backends, one.slots)
+                one.classifier.follow(one.composition, one)
         for name, slots in gateway.slots.items():
             slots.change(gateway.setups[name])
         self.telemetry.managed = gateway.slots

@@ -22,8 +22,10 @@ from coe.composition import Composition
 from coe.composition.programs import PROGRAM
 from coe.composition.values import Arms
 from coe.drafting import sitting
-from coe.errors import CoEError
+from coe.errors import BudgetExceeded, CoEError
 from coe.learner import LearnedChooser, Learner
+from coe.metering.hiding import hidden, without_usage
+from coe.metering.meter import Meter
 from coe.planner import Ranker
 from coe.protocols import Aggregator, Backend, Encoder
 from coe.resilience.kinds import why_not
@@ -52,7 +54,8 @@ class Gateway:
     the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
     `learner` holds what was learnt from answers; None where nothing is to be. `keepers` let calls
     in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process, and
-    so is `standing`: how well their experts are.
+    so is `standing`: how well their experts are. `meter` counts requests against limits; None where
+    there are none.
     """
 
     composition: Composition
@@ -71,6 +74,7 @@ class Gateway:
     learner: Learner | None = None
     keepers: tuple[door.Keeper, ...] = ()
     premises: Premises | None = None
+    meter: Meter | None = None
     standing: Standing = field(default_factory=Standing)
 
     @property
@@ -179,7 +183,7 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     gateway.telemetry.decided(decision, plan)
     claim = claim_of(query, told) if gateway.minds_claims else None
     try:
-        opened = await open_decided(gateway, query, decision, plan, claim=claim)
+        opened = await _open_affordable(gateway, query, decision, plan, claim)
     except CoEError as error:
         error.made = (decision, plan)
         raise
@@ -187,6 +191,26 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     if gateway.turns is not None and decision.session is not None:
         gateway.turns.remember(decision, opened.call.expert)
     return opened
+
+
+async def _open_affordable(
+    gateway: Gateway, query: Query, decision: Decision, plan: Plan, claim: Claim | None
+) -> Answer:
+    """Open a plan, or the cheapest that is good enough where a budget has no money for this one.
+
+    Raises:
+        CoEError: there is no answer.
+    """
+    try:
+        return await open_decided(gateway, query, decision, plan, claim=claim)
+    except BudgetExceeded as error:
+        if not error.has_cheaper or query.permit.is_thrifty:
+            raise
+    permit = replace(query.permit, is_thrifty=True)
+    query = replace(query, permit=permit)
+    claim = claim._replace(permit=permit) if claim is not None else None
+    plan = plan_of(gateway, query, decision)
+    return await open_decided(gateway, query, decision, plan, claim=claim)
 
 
 async def open_decided(
@@ -276,8 +300,8 @@ async def open_plan(
         decision=decision,
         plan=plan,
         call=opened.call,
-        first=opened.first,
-        frames=opened.frames,
+        first=without_usage(opened.first) if opened.call.hides_usage else opened.first,
+        frames=hidden(opened.frames) if opened.call.hides_usage else opened.frames,
         attempts=opened.attempts,
         opened_s=opened.opened_s,
         queued_s=opened.queued_s,

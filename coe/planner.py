@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from coe import lots, seating
 from coe.composition import Composition, Expert, Panel
@@ -152,6 +152,9 @@ def plan(
     chosen: Choice | None = None
     barred: dict[str, tuple[str, str]] = {}
     dial = dial_of(composition, query.model, decision)
+    is_thrifty = query.permit.is_thrifty and decision.pinned_expert is None
+    if is_thrifty:
+        dial = replace(dial, choose="cheapest_good")
     if dial.choose not in _WITHOUT_MAP:
         # Without a map `coe/cheap` and `coe/best` are there all the same, and the plan says why.
         chosen = Choice(choose="ranked", detail=NO_MAP)
@@ -165,6 +168,8 @@ def plan(
     elif dial.choose == "best_single":
         best = composition.default if chooser is None else chooser.best_single
         order = tuple(dict.fromkeys((best, *order)))
+    elif is_thrifty and chooser is None:
+        order = _cheapest_first(composition, order)
     last_resort = composition.fallbacks.last_resort
     if last_resort is not None and decision.pinned_expert is None:
         order = (*(name for name in order if name != last_resort), last_resort)
@@ -176,6 +181,21 @@ def plan(
     if composition.aggregation:
         return _with_panel(composition, query, decision, single, rates)
     return single
+
+
+def _cheapest_first(composition: Composition, order: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a ranking by price, the equally cheap in their order.
+
+    Who has no price costs nothing, unless a budget says that such experts may not be asked.
+    """
+    unknown = any(limit.unpriced == "refuse" for limit in composition.limits)
+
+    def price(name: str) -> float:
+        cost = composition.experts[name].cost
+        known = None if cost is None else cost.of(1, 1)
+        return known if known is not None else sys.float_info.max if unknown else 0.0
+
+    return tuple(sorted(order, key=price))
 
 
 def _called(
@@ -244,6 +264,8 @@ def _with_panel(
     panel = seating.panel_of(composition, query, decision)
     if panel is None:
         return single
+    if query.permit.is_thrifty:
+        return replace(single, alone="a budget is at its limit")
     if seating.is_part(query):
         return replace(single, alone="it is part of a panel already")
     experts, excluded = _eligible(composition, query, decision, panel, single)
@@ -418,6 +440,9 @@ def call_of(composition: Composition, name: str, expert: Expert, query: Query) -
             if isinstance(limit := body.get(key), int) and limit > expert.max_output
         }
         body = {**body, **over} if over else body
+    hides_usage = False
+    if query.stream and (composition.is_metered or query.identity.limits):
+        body, hides_usage = _telling(body)
     return Call(
         expert=name,
         backend=expert.backend,
@@ -427,4 +452,13 @@ def call_of(composition: Composition, name: str, expert: Expert, query: Query) -
         stream=query.stream,
         endpoint=query.endpoint,
         timeouts=composition.timeouts_of(composition.root(name).backend),
+        hides_usage=hides_usage,
     )
+
+
+def _telling(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Return a body whose stream tells its usage, and whether it would not have."""
+    options = body.get("stream_options") or {}
+    if not isinstance(options, Mapping) or options.get("include_usage"):
+        return body, False
+    return {**body, "stream_options": {**options, "include_usage": True}}, True

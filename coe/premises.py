@@ -7,10 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from coe.access.ring import Keyring
+from coe.limits.ledger import Ledger
 from coe.resilience.standing import Standing
 from coe.settings import Settings
 from coe.stores.keys import FileKeys
+from coe.stores.ledger import LocalLedger
 from coe.stores.redis import Redis
+from coe.stores.redis_ledger import RedisLedger
 from coe.stores.shared_keys import RedisKeys
 
 
@@ -22,17 +25,19 @@ class Premises:
         redis: what several replicas share; None where this process is alone.
         keys: who may ask; None where nobody made any place for them, as in tests.
         standing: what is known of the experts' health.
+        ledger: what was used of limits and budgets; None where nobody made a place for it.
     """
 
     redis: Redis | None = None
     keys: Keyring | None = None
+    ledger: Ledger | None = None
     standing: Standing = field(default_factory=Standing)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have the parts do their work in the background meanwhile."""
         async with AsyncExitStack() as stack:
-            for part in (self.redis, self.keys):
+            for part in (self.redis, self.keys, self.ledger):
                 if part is not None:
                     await stack.enter_async_context(part.running())
             yield
@@ -47,7 +52,11 @@ def premises_of(settings: Settings) -> Premises:
     redis = None
     if settings.redis_url:
         redis = Redis(settings.redis_url, prefix=settings.redis_prefix)
-    return Premises(redis=redis, keys=keyring(settings, redis))
+    return Premises(
+        redis=redis,
+        keys=keyring(settings, redis),
+        ledger=RedisLedger(redis) if redis is not None else LocalLedger(settings.state_folder),
+    )
 
 
 def keyring(settings: Settings, redis: Redis | None) -> Keyring:

@@ -268,11 +268,11 @@ async def _verdicts(
         try:
             reply: Reply = await ask(
                 gateway.composition,
-                gateway.backends,
+                gateway,
                 one.judge or "",
                 body,
                 tokens=len(conversation) // _PER_TOKEN,
-                slots=gateway.slots,
+                claim=behind(query),
             )
         except CoEError as error:
             logger.warning("shadow %s: the judge: %s", one.name, error.message)

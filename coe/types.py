@@ -346,6 +346,8 @@ class Call:
         adapter: the LoRA adapter's name or path, for backends that load it themselves.
         body: the client's body with the expert's defaults and forced values merged in.
         is_part: whether a panel makes it; a gateway that it reaches then asks no panel of its own.
+        hides_usage: whether the gateway alone asked for the usage of its stream: the client is not
+            to see it.
     """
 
     expert: str
@@ -357,6 +359,7 @@ class Call:
     endpoint: Endpoint = "chat/completions"
     timeouts: Timeouts = field(default_factory=Timeouts)
     is_part: bool = False
+    hides_usage: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from coe import planner
 from coe.applied import AppliedMap, applied_map
-from coe.asking import Asked, Experts
+from coe.asking import Asked, Experts, Site
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
 from coe.composition.complete import stages_of
@@ -23,6 +23,7 @@ from coe.composition.routing_keys import RouterKeys
 from coe.door import Keeper
 from coe.errors import ConfigError
 from coe.learner import Learner, learner_of
+from coe.metering.meter import Meter
 from coe.packing import parking_of, residency_of, setups
 from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
@@ -98,7 +99,10 @@ def wire(
         name: _slots(name, setup, backends[name], telemetry, before)
         for name, setup in managed.items()
     }
-    experts = Experts(composition, backends, slots)
+    meter = _meter(composition, premises)
+    keepers = _keepers(composition, premises, meter)
+    site = Site(backends=backends, telemetry=telemetry, slots=slots, keepers=keepers)
+    experts = Experts(composition, site)
     workshop = Workshop(
         composition,
         registry,
@@ -108,7 +112,6 @@ def wire(
         lender=of.encoders.workshop if of and isinstance(of.encoders, Encoders) else None,
     )
     encoders = Encoders(tuple(composition.encoders), workshop)
-    keepers = _keepers(composition, premises)
     others = Others(
         composition=composition,
         backends=backends,
@@ -170,6 +173,7 @@ def wire(
         rates=applied_rates(composition),
         learner=learner,
         keepers=keepers,
+        meter=meter,
         premises=premises,
         standing=premises.standing,
     )
@@ -190,11 +194,22 @@ def wire(
     return replace(gateway, trials=trials_of(composition, vary), shadows=shadows)
 
 
-def _keepers(composition: Composition, premises: Premises) -> tuple[Keeper, ...]:
+def _meter(composition: Composition, premises: Premises) -> Meter | None:
+    """Return who counts; a key may bring limits though the composition has none."""
+    if premises.ledger is None or not (composition.limits or premises.keys is not None):
+        return None
+    return Meter(composition, premises.ledger)
+
+
+def _keepers(
+    composition: Composition, premises: Premises, meter: Meter | None
+) -> tuple[Keeper, ...]:
     """Return who lets calls in, in the order in which they are asked."""
     keepers: list[Keeper] = []
     if (breaker := composition.fallbacks.breaker) is not None:
         keepers.append(BreakerKeeper(premises.standing.breakers, breaker))
+    if meter is not None:
+        keepers.append(meter)
     if composition.observe.traces:
         keepers.append(CallTracer())
     return tuple(keepers)
@@ -513,7 +528,9 @@ class Aside:
         self._registry = registry
         self._encoders = encoders
         self._backends: dict[str, Backend] = {}
-        self._experts = Experts(composition, self._backends)
+        self._telemetry = Telemetry(log_requests=False)
+        site = Site(backends=self._backends, telemetry=self._telemetry)
+        self._experts = Experts(composition, site)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="coe-experts", daemon=True)
         self._thread.start()
@@ -538,7 +555,7 @@ class Aside:
                 composition=self._composition,
                 backends=self._backends,
                 slots={},
-                telemetry=Telemetry(log_requests=False),
+                telemetry=self._telemetry,
                 encoders=self._encoders,
             )
             _bind(backend, others)  # it loads what it needs when it is asked

@@ -51,6 +51,8 @@ RULES = (
     Rule("POST", "/v1/route", DATA),
     Rule("*", "/v1/files", DATA),
     Rule("*", "/v1/files/{*}", DATA),
+    Rule("GET", "/v1/limits", DATA),
+    Rule("GET", "/v1/limits/all", ADMIN),
     Rule("*", "/v1/batches", DATA),
     Rule("*", "/v1/batches/{*}", DATA),
     Rule("GET", "/v1/decisions/{}", OWN_OR_ALL),

@@ -24,6 +24,7 @@ from coe.api import (
     experiments,
     experts,
     keys,
+    limits,
     scheduling,
     wire,
 )
@@ -40,6 +41,7 @@ from coe.errors import CoEError, ConfigError, InvalidRequest, NotFound
 from coe.following import Following
 from coe.learner import rewards_of
 from coe.live import Live
+from coe.metering.families import families
 from coe.pipeline import Gateway
 from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
@@ -86,6 +88,8 @@ class App:
             live, Versions(settings.state_folder), follows=settings.reload == "on"
         )
         live.telemetry.sources += [self._guard.families, self.following.families]
+        if gateway.premises is not None and (ledger := gateway.premises.ledger) is not None:
+            live.telemetry.sources.append(partial(families, ledger.tolls))
         chat = Inference(
             "chat/completions", live, settings, wire.parse_chat, pipeline.answer, after
         )
@@ -194,6 +198,7 @@ def _rest(
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
     app.include_router(experiments.endpoints(live, after.log, settings, partial(_pause, live)))
     app.include_router(scheduling.endpoints(live))
+    app.include_router(limits.endpoints(live, settings))
     for table in bulk.endpoints():
         app.include_router(table)
     app.add_exception_handler(CoEError, _render)

@@ -50,7 +50,8 @@ def headers(error: CoEError, request_id: str) -> Headers:
     if error.status == 401:  # noqa: PLR2004 - RFC 9110, 11.6.1: says how to prove who one is
         rows.append((b"www-authenticate", b"Bearer"))
     wait_s = error.retry_after_s
-    if wait_s is None and error.origin == "gateway" and error.status in {429, 503}:
+    is_ours = error.origin == "gateway" and error.retryable
+    if wait_s is None and is_ours and error.status in {429, 503}:
         wait_s = 1.0
     if wait_s is not None:
         rows.append((b"retry-after", str(math.ceil(wait_s)).encode()))

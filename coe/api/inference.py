@@ -23,6 +23,7 @@ from coe.decisions.log import DecisionLog
 from coe.errors import CapacityError, CoEError, Overloaded
 from coe.grace import Grace
 from coe.live import Live
+from coe.metering.quota import Quota
 from coe.pipeline import Gateway
 from coe.scheduler.loop import Told
 from coe.settings import Settings
@@ -129,6 +130,8 @@ class Inference:
         query = self._parse(body, exchange.query_id, settings, sender)
         with self._live.current as gateway:
             exchange.begin(query, gateway.composition)
+            if gateway.meter is not None:
+                await exchange.enter(gateway.meter.quota(query.identity))
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
             answer = await self._open(gateway, query, exchange.tell if is_told else None)
             await exchange.send(answer)
@@ -160,6 +163,7 @@ class Exchange:
         self._log = log
         self._query: Query | None = None
         self._composition: Composition | None = None
+        self._quota: Quota | None = None
         self._at = time.time()
         self._last = b""
         self._first_s: float | None = None
@@ -181,6 +185,15 @@ class Exchange:
     def begin(self, query: Query, composition: Composition) -> None:
         """Note what is asked, and of what composition: from here on there is a decision."""
         self._query, self._composition = query, composition
+
+    async def enter(self, quota: Quota) -> None:
+        """Count the request against the limits of who asks; headers tell of them from here on.
+
+        Raises:
+            RateLimited: it is one too many, for now.
+        """
+        self._quota = quota
+        await quota.enter()
 
     async def send(self, answer: Answer) -> None:
         """Send the headers and the body, streamed or whole."""
@@ -248,6 +261,8 @@ class Exchange:
 
     def finish(self) -> None:
         """Report the request as ended."""
+        if self._quota is not None:
+            self._quota.leave()
         elapsed_s = perf_counter() - self.started
         self._telemetry.finished(
             self._endpoint,
@@ -309,6 +324,8 @@ class Exchange:
 
     async def _start(self, headers: explain.Headers) -> None:
         self._headers_sent = True
+        if self._quota is not None:
+            headers = [*headers, *self._quota.headers()]
         await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
 
     async def _body(self, body: bytes, *, more: bool) -> None:

@@ -173,6 +173,8 @@ class Execution:
         Raises:
             CoEError: nobody answers; the last reason.
         """
+        if not await self._asking.counted(query):
+            return None
         if group.backend == ENCODERS and self._kind.encode is not None:
             return await self._kind.encode(self._gateway, query)
         plan, decision = self._planned(line, query)

@@ -13,7 +13,7 @@ from coe.batching.asking import Asking
 from coe.batching.desk import Desk
 from coe.batching.gate import Traffic, breathe
 from coe.batching.lease import Lease
-from coe.batching.rounds import Need, Said, stand
+from coe.batching.rounds import FIRST_DRAFT, Need, Said, stand
 from coe.batching.source import Source, boundary
 from coe.drafting import reading
 from coe.drafting.case import Case, Result
@@ -108,6 +108,8 @@ class Panels:
             CoEError: there is none.
         """
         query = self._source.query(line, self._desk.new_id())
+        if key == FIRST_DRAFT and not await self._asking.counted(query):
+            return None
         call, is_capped = await asyncio.to_thread(self._call, line, query, key)
         answer = await self._asking.patiently(
             query, Decision(), Plan(calls=(call,)), is_capped=is_capped

@@ -24,6 +24,9 @@ from coe.drafts import Last, Merge, Pick, Question, Relay
 from coe.errors import CoEError
 from coe.types import Call
 
+FIRST_DRAFT = "draft 0"
+"""The key of the call that every panel makes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:

@@ -54,6 +54,8 @@ from coe.composition.values import (
 )
 from coe.composition.variants import changes
 from coe.errors import Problem
+from coe.limits.rules import Rule
+from coe.limits.scopes import Limit
 from coe.protocols import ASK_WAIT_S, EncoderSpec, ExpertCard, RouterSpec
 from coe.resilience.rules import BreakerRules, Fallbacks, Hedge
 from coe.types import Category, Choose, Dial, Timeouts
@@ -138,6 +140,8 @@ def build(source: Source) -> Composition:
         policies=policies_of(file.policies),
         sites=_frozen(sites_of(file, source.resolve)),
         learning=_learning(file.learning),
+        limits=(limits := _limits(file)),
+        is_metered=any(limit.rule.what in {"tokens", "money"} for limit in limits),
         experiments=_frozen(
             {name: _experiment(name, keys) for name, keys in file.experiments.items()}
         ),
@@ -415,6 +419,20 @@ def _observe(keys: ObserveKeys, resolve: Callable[[Any, KeyPath], Any]) -> Obser
         traces=collector_url(collector) if collector else "",
         trace_sample=Observe().trace_sample if sample is None else sample,
     )
+
+
+def _limits(file: FileKeys) -> tuple[Limit, ...]:
+    limits = [
+        Limit(scope=keys.scope, rule=rule)
+        for keys in file.limits
+        for rule in (keys.requests, keys.tokens, keys.at_once and Rule("at_once", keys.at_once))
+        if rule
+    ]
+    budgets = [
+        Limit(scope=keys.scope, rule=keys.limit, at_limit=keys.at_limit, unpriced=keys.unpriced)
+        for keys in file.budgets
+    ]
+    return (*limits, *budgets)
 
 
 def _adapter(keys: ExpertKeys, source: Source, name: str) -> Adapter | None:

@@ -18,6 +18,7 @@ from coe.composition.check_batching import check_batching
 from coe.composition.check_experiments import check_experiments
 from coe.composition.check_experts import check_experts
 from coe.composition.check_fallbacks import check_fallbacks
+from coe.composition.check_limits import check_limits
 from coe.composition.check_observe import check_observe
 from coe.composition.check_policies import check_policies
 from coe.composition.check_programs import check_programs, check_reserved, content
@@ -218,6 +219,7 @@ class _Reading:
         check_fallbacks(self.file, self.report)
         check_policies(self.file, self.completed, self.report, self.references.resolve)
         check_observe(self.file, self.report, self.references)
+        check_limits(self.file, self.report)
         check_names(self.file, self.report)
         check_experiments(self.file, self.report)
         self._check_variants()

@@ -16,6 +16,7 @@ from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.fallback_keys import FallbackKeys
 from coe.composition.keys import BackendName, JsonObject, Keys, Name, Text
 from coe.composition.learning_keys import LearningKeys
+from coe.composition.limit_keys import BudgetKeys, LimitKeys
 from coe.composition.observe_keys import ObserveKeys
 from coe.composition.policy_keys import PolicyKeys
 from coe.composition.routing_keys import (
@@ -87,6 +88,12 @@ class FileKeys(Keys):
     )
     timeouts: TimeoutKeys = Field(TimeoutKeys(), description="Time limits of a call.")
     fallbacks: FallbackKeys = Field(FallbackKeys(), description="When an expert fails.")
+    limits: list[LimitKeys] = Field(
+        [], description="How many requests and tokens, for whom. Each one that fits holds."
+    )
+    budgets: list[BudgetKeys] = Field(
+        [], description="How much money, for whom. Each one that fits holds."
+    )
     aggregation: dict[Name, PanelKeys] = Field(
         {}, description="Panels by name: several experts, one answer."
     )

@@ -13,6 +13,7 @@ from coe.composition.policy_values import Policies
 from coe.composition.programs import Program, over
 from coe.composition.trust import Trust
 from coe.errors import Problem
+from coe.limits.scopes import Limit
 from coe.protocols import EncoderSpec, RouterSpec
 from coe.resilience.rules import Fallbacks
 from coe.types import Category, Dial, Timeouts
@@ -490,6 +491,8 @@ class Composition:
         default: the expert that answers when nothing else is decided.
         policies: who may be sent what; None where the file does not say.
         sites: experts and encoders as its rules see them.
+        limits: of requests, of tokens and of money.
+        is_metered: whether one of them needs to know what calls took.
         variants: the composition as arms of running experiments change it, by experiment and arm;
             arms that change nothing are in no key.
         folder: relative paths are relative to it.
@@ -521,6 +524,8 @@ class Composition:
     sites: Sites = field(default_factory=_nothing, repr=False)
     learning: Learning = field(default_factory=Learning)
     experiments: Mapping[str, Experiment] = field(default_factory=_nothing)
+    limits: tuple[Limit, ...] = ()
+    is_metered: bool = False
     variants: Mapping[Arms, Composition] = field(
         default_factory=lambda: MappingProxyType({}), repr=False
     )

@@ -17,13 +17,14 @@ class Tolls:
 
     Attributes:
         refused: requests and calls that were not let in, by whose limit and of what.
-        spent: money of calls that ended, by currency, in its billionths.
+        spent: money of calls that ended, in billionths, by the kind of the budget that it counts
+            for, and its currency.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.refused: Counter[tuple[Kind, What]] = Counter()
-        self.spent: Counter[str] = Counter()
+        self.spent: Counter[tuple[Kind, str]] = Counter()
 
 
 class Ledger(Protocol):

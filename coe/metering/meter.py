@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from coe.claim import Claim
 from coe.composition import Composition
@@ -53,6 +54,14 @@ class Meter:
             found = sorted_out(accounts_of(self._composition.limits, identity))
             self._known[who] = found
         return found
+
+    def rows(self, identities: Iterable[Identity]) -> Iterator[dict[str, Any]]:
+        """Yield what was used of everybody who is known here, and of these, each account once."""
+        shown: set[str] = set()
+        for one in identities:
+            self.accounts(one)
+        for accounts in (self._own, *self._known.values()):
+            yield from Quota(self.ledger, self.clock, accounts).rows(shown)
 
     async def admit(self, call: Call, claim: Claim | None) -> Payment | None:
         """See `Keeper.admit`.

@@ -96,6 +96,6 @@ class Payment:
                 amount = nano(cost)
             if amount is not None:
                 self._ledger.settle(one, amount)
-        if held and price is not None:
-            paid = max((one.amount for one in held if one.account.rule.what == "money"), default=0)
-            self._ledger.tolls.spent[price.currency] += paid if cost is None else nano(cost)
+            if one.account.rule.what == "money":
+                paid = one.amount if amount is None else amount
+                self._ledger.tolls.spent[one.account.kind, one.account.rule.currency] += paid

@@ -59,11 +59,19 @@ class Quota:
             rows.append((b"x-ratelimit-reset-" + name, b"%ds" % reset_s))
         return rows
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield each limit, and what was used of it, for people to read."""
+    def rows(self, shown: set[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield each limit, and what was used of it, for people to read.
+
+        Args:
+            shown: accounts that are left out; those that are yielded are added to them.
+        """
+        shown = set() if shown is None else shown
         accounts, tally = self._accounts, self._ledger.tally
         now_s = self._clock()
         for one in (*(e.account for e in accounts.requests), *accounts.tokens, *accounts.money):
+            if one.key in shown:
+                continue
+            shown.add(one.key)
             yield row_of(one, tally.used(one, now_s), now_s)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from coe import door, planner
 from coe.composition import Composition
 from coe.composition.programs import over
+from coe.identity import ANONYMOUS
 from coe.programs.prompt import about
 from coe.protocols import Backend, Encoder
 from coe.scheduler.loop import Slots
@@ -79,6 +80,7 @@ class Others:
             tokens=about(body),
             max_output=limit if isinstance(limit, int) else None,
             endpoint=outer.endpoint,
+            identity=dispatch.claim.identity if dispatch.claim is not None else ANONYMOUS,
         )
         plan = planner.plan(self._live, query, Decision(reason="pinned", pinned_expert=expert))
         if not plan.calls:

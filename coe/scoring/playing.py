@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coe.asking import Reply, ask
+from coe.asking import Reply, Site, ask
 from coe.composition import Composition
 from coe.drafts import Remark, Write
 from coe.errors import CoEError
@@ -66,6 +66,7 @@ class Table:
         """
         self.spent = Spent()
         self._composition, self._gateway, self._rows = composition, gateway, rows
+        self._site = Site(backends=gateway.backends, telemetry=gateway.telemetry)
         self._purse = Purse(cap)
         self._limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -124,7 +125,7 @@ class Table:
             raise CapReached
         paid: float | None = 0.0
         try:
-            reply = await ask(self._composition, self._gateway.backends, name, body)
+            reply = await ask(self._composition, self._site, name, body)
             self.spent.asked += 1
             paid = price_of(expert, reply)
         finally:

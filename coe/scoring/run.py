@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from coe.asking import Reply, ask
+from coe.asking import Reply, Site, ask
 from coe.composition import Composition
 from coe.composition.revisions import revision
 from coe.drafting.bodies import SAMPLE_TEMPERATURE
@@ -317,7 +317,7 @@ class _Scorer:
         self._drafts = drafts
         self.purse = Purse(work.options.max_cost)
         self._work = work
-        self._gateway = gateway
+        self._site = Site(backends=gateway.backends, telemetry=gateway.telemetry)
         self._store = store
         self._progress = progress
         self._happened = happened
@@ -403,8 +403,7 @@ class _Scorer:
         return await self._once(job.expert, body, about(row))
 
     async def _once(self, name: str, body: Mapping[str, Any], tokens: int) -> Reply:
-        work, backends = self._work, self._gateway.backends
-        reply = await ask(work.askable, backends, name, body, tokens=tokens)
+        reply = await ask(self._work.askable, self._site, name, body, tokens=tokens)
         self._happened.prompt_tokens += reply.prompt_tokens or 0
         self._happened.answer_tokens += reply.completion_tokens or 0
         return reply

@@ -313,6 +313,8 @@ def expected(method: str, path: str) -> set[str]:
         return {"metrics"}
     if path == "/v1/scheduling":
         return {"metrics", "admin"}
+    if path == "/v1/limits":
+        return {"data"}
     if path.startswith("/v1/experiments"):
         return {"experiments"}
     names = "chat completions responses messages embeddings models route files batches feedback"

@@ -247,7 +247,7 @@ async def test_where_the_window_has_no_scores_the_turn_has_the_word() -> None:
     assert (decision.reason, decision.category) == ("matched", "short")
 
 
-NOBODY = Experts(composition=None, backends={})  # type: ignore[arg-type]  # never asked
+NOBODY = Experts(composition=None, house=None)  # type: ignore[arg-type]  # never asked
 
 
 async def test_a_router_that_asks_experts_scores_each_text_apart() -> None:
