@@ -22,6 +22,7 @@ from coe.composition.units import format_size
 from coe.errors import BackendRejected, CoEError, ContextTooLong
 from coe.pipeline import Gateway
 from coe.scheduler.loop import Slot
+from coe.premises import Premises
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.types import Decision, Dispatch, Query
@@ -93,7 +94,7 @@ async def check(
     """
     live = {name: replace(e, status="live") for name, e in composition.experts.items()}
     everyone = replace(composition, experts=live)
-    gateway = wire(everyone, settings, Telemetry(log_requests=False))
+    gateway = wire(everyone, settings, Telemetry(log_requests=False), premises=Premises())
     try:
         return [await _check(gateway, settings, name) for name in names]
     finally:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from coe.access.ring import Keyring
 from coe.limits.ledger import Ledger
+from coe.replicas.lease import Terms
+from coe.replicas.replica import Replica, read_secret
 from coe.resilience.standing import Standing
 from coe.settings import Settings
 from coe.stores.keys import FileKeys
@@ -24,12 +26,14 @@ class Premises:
     Attributes:
         redis: what several replicas share; None where this process is alone.
         keys: who may ask; None where nobody made any place for them, as in tests.
+        replica: this process among the others; None where it is alone.
         standing: what is known of the experts' health.
         ledger: what was used of limits and budgets; None where nobody made a place for it.
     """
 
     redis: Redis | None = None
     keys: Keyring | None = None
+    replica: Replica | None = None
     ledger: Ledger | None = None
     standing: Standing = field(default_factory=Standing)
 

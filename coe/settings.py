@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="from `warning` on, requests are not logged"
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="of the log: lines for people, or an object a line"
+    )
     http_client: Literal["lean", "aiohttp"] = Field(
         default="lean", description="the client that talks to backends"
     )
@@ -108,6 +111,23 @@ class Settings(BaseSettings):
     redis_prefix: str = Field(
         default="coe:",
         description="of every key there; gateways with the same one share their state",
+    )
+    replica_url: str = Field(
+        default="",
+        description="where the other replicas reach this one, such as `http://10.0.0.7:8080`; "
+        "needed with COE_REDIS_URL where a backend on the network has `memory`",
+    )
+    replica_secret: str = Field(
+        default="",
+        repr=False,
+        description="by which replicas know each other, at least 32 bytes, the same for all; "
+        "`${file:PATH}` reads it from a file",
+    )
+    replica_lease_s: float = Field(
+        default=5.0,
+        ge=0.5,
+        description="a replica that is not heard of for so long loses the memory that it manages "
+        "to another; the same for all",
     )
 
     @property

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from socket import gethostname
 from threading import RLock, Thread
 from types import MappingProxyType
 from typing import TypeVar
@@ -18,6 +19,7 @@ from coe.asking import Asked, Experts, Site
 from coe.classify import Classifier, Policy
 from coe.composition import Composition
 from coe.composition.complete import stages_of
+from coe.composition import Backend as BackendEntry
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.door import Keeper
@@ -42,8 +44,10 @@ from coe.protocols import (
 )
 from coe.registry import Registry
 from coe.resilience.breakers import BreakerKeeper
-from coe.scheduler.loop import Setup, Slots
+from coe.scheduler.loop import LocalSlots, Setup, Slots
 from coe.sessions import Sessions
+from coe.replicas.pool import SharedSlots
+from coe.replicas.replica import identity_of_pool
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.telemetry.calls import CallTracer
@@ -96,7 +100,7 @@ def wire(
     }
     managed = setups(composition, backends, registry)
     slots = {
-        name: _slots(name, setup, backends[name], telemetry, before)
+        name: _slots(composition.backends[name], setup, backends[name], telemetry, before, premises)
         for name, setup in managed.items()
     }
     meter = _meter(composition, premises)
@@ -299,20 +303,36 @@ def _bind(backend: Backend, others: Others, before: Backend | None = None) -> No
         backend.bind(others, before)  # type: ignore[attr-defined]
 
 
-def _slots(
-    name: str, setup: Setup, backend: Backend, telemetry: Telemetry, before: Gateway | None
+def _slots(  # noqa: PLR0913, PLR0917 - what is wired together
+    entry: BackendEntry,
+    setup: Setup,
+    backend: Backend,
+    telemetry: Telemetry,
+    before: Gateway | None,
+    premises: Premises,
 ) -> Slots:
     """Return who lets calls through to a backend: the same as before as long as it is the same.
 
     That one goes over to the new setup when the new gateway begins to serve.
     """
     slots = before.slots.get(name) if before is not None else None
-    residency = residency_of(backend)
+    residency, parking = residency_of(backend), parking_of(backend)
     if slots is not None and slots.residency is residency:
         return slots
     if residency is None:
         raise ValueError(f"backend `{name}` is not one whose memory can be managed")
-    return Slots(name, residency, setup, telemetry, parking_of(backend))
+    replica = premises.replica
+    if replica is None or not entry.url:  # what is embedded is each process's own
+        return LocalSlots(name, residency, setup, telemetry, parking)
+    if not replica.shares_pools:
+        raise ConfigError(
+            f"backends.{name}: with COE_REDIS_URL, several replicas manage its `memory` together: "
+            "set COE_REPLICA_URL to where the others reach this one, and COE_REPLICA_SECRET"
+        )
+    identity = identity_of_pool(name, entry.url, gethostname())
+    return SharedSlots(
+        name, residency, setup, telemetry, parking, identity=identity, replica=replica
+    )
 
 
 def _encoders_before(before: Gateway | None, composition: Composition) -> dict[str, Encoder]:
@@ -324,7 +344,11 @@ def _encoders_before(before: Gateway | None, composition: Composition) -> dict[s
         name: encoder
         for name, encoder in before.encoders.built.items()
         if name in now and now[name] == then.get(name)
+
+    Raises:
+        ConfigError: several replicas share the backend, and they cannot reach this one.
     }
+    name = entry.name
 
 
 def _classifier_before(before: Gateway | None, made_of: object) -> Classifier | None:

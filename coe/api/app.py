@@ -26,6 +26,7 @@ from coe.api import (
     keys,
     limits,
     scheduling,
+    replicas,
     wire,
 )
 from coe.api.access import Guard, Reach
@@ -44,6 +45,7 @@ from coe.live import Live
 from coe.metering.families import families
 from coe.pipeline import Gateway
 from coe.reporting.watch import Watch, paused
+from coe.replicas.errand import PREFIX as INTERNAL
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
@@ -80,6 +82,10 @@ class App:
         self.live = live = Live(gateway, settings, on_failure)
         ring = gateway.premises.keys if gateway.premises is not None else None
         self._guard = Guard(ring, reach, lambda: live.composition.server.auth == "keys")
+        replica = gateway.premises.replica if gateway.premises is not None else None
+        self._internal = replicas.Internal(replica)
+        if replica is not None:
+            replica.composition = lambda: live.composition.fingerprint
         log = DecisionLog(settings.state_folder)
         shadows = Shadows(lambda: live.current, log)
         after = After(log, shadows)
@@ -109,6 +115,7 @@ class App:
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
         # Here too, so that another method is 405 and says which one is allowed.
+        self._rest.include_router(replicas.endpoints(replica, live, settings))
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
         )
@@ -119,6 +126,9 @@ class App:
             try:
                 self._guard.admit(scope)
             except CoEError as error:
+            if scope["path"].startswith(INTERNAL):  # no key opens these
+                await self._internal(scope, receive, send)
+                return
                 await self._refuse(error, scope, send)
                 return
             hot = self._hot.get((scope["method"], scope["path"]))

@@ -109,6 +109,13 @@ class View(NamedTuple):
     times: LoadTimes
 
 
+class Lender(Protocol):
+    """Who lets calls in, for those that were: they are given back to it."""
+
+    def release(self, slot: Slot, *, failed: bool = False) -> None:
+        """See `Slot.release`."""
+
+
 class Slot:
     """A call on its way through: it waits, runs, and is over.
 
@@ -125,7 +132,7 @@ class Slot:
         "turned",
     )  # fmt: skip
 
-    def __init__(self, owner: Slots, ticket: Ticket, arrived_s: float) -> None:
+    def __init__(self, owner: Lender, ticket: Ticket, arrived_s: float) -> None:
         self.ticket = ticket
         self.arrived_s = arrived_s
         self.is_running = False
@@ -154,13 +161,82 @@ class Slot:
             self.turned.set_result(None)
 
 
-class Slots:
-    """The experts of one backend, and who may use them when.
+class Slots(Protocol):
+    """The experts of one backend, and who may use them when: decided here, or by another replica.
 
     Attributes:
+        name: of the backend.
+        residency: the backend.
         setup: what it works by; of the composition that came last.
         chronicle: what it did of late.
     """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see the class
+    @property
+    def residency(self) -> Residency: ...  # noqa: D102
+    @property
+    def setup(self) -> Setup: ...  # noqa: D102
+    @property
+    def chronicle(self) -> Chronicle: ...  # noqa: D102
+
+    def manages(self, expert: str) -> bool:
+        """Whether calls of an expert need a slot."""
+
+    async def take(  # noqa: PLR0913 - what a call says of itself
+        self,
+        expert: str,
+        *,
+        key: str = "",
+        team: str = "",
+        lane: Lane = "interactive",
+        deadline_s: float | None = None,
+        told: Told | None = None,
+        tell_every_s: float = 2.0,
+    ) -> Slot:
+        """Return a slot once the expert is in memory and has one free. Release it in the end.
+
+        Cancelling it gives the place in the queue back.
+
+        Args:
+            expert: one that is managed.
+            key: whose call it is, for fair shares.
+            team: that the key belongs to; empty for none.
+            lane: `bulk` waits for what the others leave.
+            deadline_s: seconds from now in which it must have been let in.
+            told: is told in a sentence what it waits for, every now and then.
+            tell_every_s: how often that is.
+
+        Raises:
+            QueueFull: too many calls wait.
+            DeadlineExceeded: the deadline, or the promise of `max_wait`, cannot be kept.
+            ExpertLoadFailed: the expert cannot be brought into memory.
+            CapacityError: the gateway stops, or nobody may load the expert now.
+        """
+
+    async def open(self) -> None:
+        """Find out who is in memory, and begin. A backend that cannot say has nobody there."""
+
+    def change(self, setup: Setup) -> None:
+        """Work by another setup from now on; calls that wait or run are not disturbed."""
+
+    async def aclose(self) -> None:
+        """Stop: calls that wait are refused, and what is under way is given up."""
+
+    def views(self) -> tuple[View, ...]:
+        """Return how every expert stands, in the order of the composition."""
+
+    @property
+    def parks(self) -> bool:
+        """Whether experts that leave may be parked in host memory."""
+
+    @property
+    def parked_bytes(self) -> int:
+        """What those in host memory take there."""
+
+
+class LocalSlots:
+    """Decides here, for a backend that nobody else decides for. See `Slots`."""
 
     def __init__(
         self,
@@ -207,7 +283,7 @@ class Slots:
         """Whether calls of an expert need a slot."""
         return expert in self.setup.experts
 
-    async def take(  # noqa: PLR0913 - whose call it is and how it waits, each by its name
+    async def take(  # noqa: PLR0913 - what a call says of itself
         self,
         expert: str,
         *,
@@ -218,25 +294,7 @@ class Slots:
         told: Told | None = None,
         tell_every_s: float = 2.0,
     ) -> Slot:
-        """Return a slot once the expert is in memory and has one free. Release it in the end.
-
-        Cancelling it gives the place in the queue back.
-
-        Args:
-            expert: one that is managed.
-            key: whose call it is, for fair shares.
-            team: that the key belongs to; empty for none.
-            lane: `bulk` waits for what the others leave.
-            deadline_s: seconds from now in which it must have been let in.
-            told: is told in a sentence what it waits for, every now and then.
-            tell_every_s: how often that is.
-
-        Raises:
-            QueueFull: too many calls wait.
-            DeadlineExceeded: the deadline, or the promise of `max_wait`, cannot be kept.
-            ExpertLoadFailed: the expert cannot be brought into memory.
-            CapacityError: the gateway stops.
-        """
+        """See `Slots.take`."""
         if self._is_closed:
             message = f"backend `{self.name}` is being closed"
             raise CapacityError(message, retry_after_s=REST_S)
@@ -263,6 +321,24 @@ class Slots:
             self.release(slot)
             raise
         return slot
+
+    def adopt(self, expert: str, *, key: str = "", lane: Lane = "interactive") -> Slot:
+        """Return a slot of a call that runs already, let in by somebody else before this began.
+
+        Its expert is not unloaded before it is given back, if it is in memory.
+        """
+        number = str(next(self._numbers))
+        slot = Slot(self, Ticket(id=number, expert=expert, key=key, lane=lane), self._now_s())
+        slot.is_running = True
+        self._slots[number] = slot
+        if self._scheduler is not None and expert in self._resident:
+            self._handle(Arrive(slot.ticket))
+        return slot
+
+    def doubt(self) -> None:
+        """Ask the backend who is in memory, soon: somebody found that it may not be as thought."""
+        self._porter.is_suspect = True
+        self._look_if_needed()
 
     def release(self, slot: Slot, *, failed: bool = False) -> None:
         """See `Slot.release`."""

@@ -10,6 +10,7 @@ from coe.errors import ExpertLoadFailed
 from coe.pipeline import Gateway
 from coe.scoring.routing import router_mark
 from coe.scoring.run import Happened, Work, run
+from coe.premises import Premises
 from coe.settings import Settings
 from coe.stores.drafts import DraftStore
 from coe.stores.outcomes import OutcomeStore
@@ -56,7 +57,7 @@ async def score(
 async def opened(composition: Composition, settings: Settings) -> AsyncGenerator[Gateway, None]:
     """Open a gateway that logs nothing and waits long for its router; nothing is loaded yet."""
     patient = settings.model_copy(update={"router_wait_s": _ROUTER_WAIT_S})
-    gateway = wire(composition, patient, Telemetry(log_requests=False))
+    gateway = wire(composition, patient, Telemetry(log_requests=False), premises=Premises())
     try:
         yield gateway
     finally:

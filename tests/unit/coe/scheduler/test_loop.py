@@ -16,7 +16,7 @@ from coe.errors import (
     ExpertLoadFailed,
     QueueFull,
 )
-from coe.scheduler.loop import Setup, Slot, Slots
+from coe.scheduler.loop import LocalSlots, Setup, Slot
 from coe.scheduler.memory import Expert, Layout, Pool
 from coe.scheduler.options import Options
 from coe.scheduler.policies import Affinity, LeastRecent
@@ -69,8 +69,8 @@ def setup(*names: str, memory: int = 1, options: Options | None = None, **more: 
 
 
 @asynccontextmanager
-async def opened(memory: Memory, given: Setup) -> AsyncIterator[Slots]:
-    slots = Slots("box", memory, given)
+async def opened(memory: Memory, given: Setup) -> AsyncIterator[LocalSlots]:
+    slots = LocalSlots("box", memory, given)
     await slots.open()
     try:
         yield slots
@@ -84,7 +84,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def ask(slots: Slots, expert: str, **more: object) -> asyncio.Task[Slot]:
+def ask(slots: LocalSlots, expert: str, **more: object) -> asyncio.Task[Slot]:
     return asyncio.ensure_future(slots.take(expert, **more))  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ async def test_who_is_in_memory_already_is_not_loaded() -> None:
 
 async def test_calls_that_come_before_it_is_open_are_let_in_then() -> None:
     memory = Memory()
-    slots = Slots("box", memory, setup("a"))
+    slots = LocalSlots("box", memory, setup("a"))
     call = ask(slots, "a")
     await asyncio.sleep(0)
 
@@ -346,7 +346,7 @@ async def test_a_bug_of_a_plugin_refuses_calls_and_does_not_keep_them(
 
 async def test_closing_refuses_who_waits() -> None:
     memory = Memory()
-    slots = Slots("box", memory, setup("a", "b"))
+    slots = LocalSlots("box", memory, setup("a", "b"))
     await slots.open()
     await slots.take("a")
     waiting = ask(slots, "b")
@@ -439,8 +439,8 @@ def tiers(*names: str, host: int | None = 2) -> Setup:
 
 
 @asynccontextmanager
-async def tiered(memory: TwoTiers, given: Setup) -> AsyncIterator[Slots]:
-    slots = Slots("box", memory, given, parking=memory)
+async def tiered(memory: TwoTiers, given: Setup) -> AsyncIterator[LocalSlots]:
+    slots = LocalSlots("box", memory, given, parking=memory)
     await slots.open()
     try:
         yield slots
@@ -448,12 +448,12 @@ async def tiered(memory: TwoTiers, given: Setup) -> AsyncIterator[Slots]:
         await slots.aclose()
 
 
-async def visit(slots: Slots, *experts: str) -> None:
+async def visit(slots: LocalSlots, *experts: str) -> None:
     for expert in experts:
         (await slots.take(expert)).release()
 
 
-def states(slots: Slots) -> dict[str, str]:
+def states(slots: LocalSlots) -> dict[str, str]:
     return {view.expert: view.state for view in slots.views()}
 
 

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from coe.errors import BackendUnreachable, CapacityError
-from coe.scheduler.loop import Setup, Slots
+from coe.scheduler.loop import LocalSlots, Setup
 from coe.scheduler.memory import Expert, Layout, Pool
 from coe.scheduler.options import Options
 
@@ -113,7 +113,7 @@ def setup(rng: Random, *, parks: bool) -> Setup:
 class Crowd:
     """Callers of all experts, one call after the other, by a seed."""
 
-    def __init__(self, rng: Random, slots: Slots, memory: Moody) -> None:
+    def __init__(self, rng: Random, slots: LocalSlots, memory: Moody) -> None:
         self.rng, self.slots, self.memory = rng, slots, memory
         self.served = 0
 
@@ -149,7 +149,7 @@ async def test_every_call_ends_and_nobody_who_works_is_unloaded(
 ) -> None:
     rng = Random(seed)  # noqa: S311 - draws of a test
     memory = Moody(rng)
-    slots = Slots("box", memory, setup(rng, parks=parks), parking=memory)
+    slots = LocalSlots("box", memory, setup(rng, parks=parks), parking=memory)
     crowd = Crowd(rng, slots, memory)
 
     async def change() -> None:

@@ -1,0 +1,328 @@
+"""Several gateways in front of one server whose memory they share, over a real Redis.
+
+The server is `SharedBox`, which speaks vLLM's addresses for adapters; the gateways are whole ones,
+on sockets of their own, in this process. `tests/e2e/test_replica_kills.py` has them as processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+
+from coe.api.app import App
+from coe.composition import load
+from coe.errors import ConfigError
+from coe.replicas.pool import SharedSlots
+from coe.settings import Settings
+from coe.telemetry import Telemetry
+from coe.testing.shared_box import SharedBox, composition
+from coe.wiring import wire
+from tests.conftest import RedisServer
+
+from .conftest import _Server
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "0123456789abcdef0123456789abcdef"
+LEASE_S = 1.0
+
+
+class Gateway:
+    """One replica."""
+
+    def __init__(
+        self,
+        app: App,
+        url: str,
+        session: aiohttp.ClientSession,
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.app, self.url, self.stop = app, url, stop
+        self._session = session
+        self._numbers = count()
+
+    @property
+    def slots(self) -> SharedSlots:
+        slots = self.app.live.current.gateway.slots["box"]
+        assert isinstance(slots, SharedSlots)
+        return slots
+
+    async def post(self, path: str, body: object, **headers: str) -> tuple[int, Any]:
+        async with self._session.post(f"{self.url}{path}", json=body, headers=headers) as answer:
+            text = await answer.text()
+            try:
+                return answer.status, json.loads(text)
+            except ValueError:
+                return answer.status, text
+
+    async def get(self, path: str) -> Any:
+        async with self._session.get(f"{self.url}{path}") as answer:
+            return await answer.json()
+
+    async def ask(self, expert: str, *, text: str | None = None, **headers: str) -> tuple[int, Any]:
+        prompt = text or f"to {expert}, {next(self._numbers)} of {self.url}"
+        body = {"model": expert, "messages": [{"role": "user", "content": prompt}]}
+        return await self.post("/v1/chat/completions", body, **headers)
+
+
+class Site:
+    """Replicas, their Redis and their model server."""
+
+    def __init__(self, folder: Path, redis: RedisServer, box: SharedBox) -> None:
+        self.folder, self.redis, self.box = folder, redis, box
+        self.gateways: list[Gateway] = []
+        self._stack = AsyncExitStack()
+
+    async def start(self, text: str | None = None, **settings: Any) -> Gateway:
+        """Start one more replica."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        folder = self.folder / f"replica-{len(self.gateways)}"
+        folder.mkdir()
+        file = folder / "experts.yaml"
+        file.write_text(text or composition(self.box.url, "abc", room=self.box.room))
+        given = {
+            "redis_url": self.redis.url,
+            "replica_url": url,
+            "replica_secret": SECRET,
+            "replica_lease_s": LEASE_S,
+            "admin": "loopback",
+        }
+        configured = Settings(config=file, **(given | settings))
+        app = App(wire(load(file), configured, Telemetry(log_requests=False)), configured)
+        config = uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=0)
+        server = _Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        await server.is_listening.wait()
+        session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+        async def stop() -> None:
+            server.should_exit = True
+            await running
+            self.gateways.remove(gateway)
+
+        gateway = Gateway(app, url, session, stop)
+        self.gateways.append(gateway)
+        return gateway
+
+    async def close(self) -> None:
+        for gateway in tuple(self.gateways):
+            await gateway.stop()
+        await self._stack.aclose()
+
+    async def both(self) -> tuple[Gateway, Gateway]:
+        """Return the owner, of two replicas, and the other one."""
+        owner = await self.owner()
+        return owner, next(one for one in self.gateways if one is not owner)
+
+    async def owner(self) -> Gateway:
+        """Return the replica that owns the pool and may load."""
+        await until(lambda: any(one.slots._may_act() for one in self.gateways))
+        return next(one for one in self.gateways if one.slots._may_act())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with SharedBox("abc", room=1) as box:
+        there = Site(tmp_path, redis_server, box)
+        try:
+            yield there
+        finally:
+            redis_server.thaw()
+            await there.close()
+
+
+async def test_one_replica_owns_the_memory_and_the_others_borrow_slots(site: Site) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+
+    done = await asyncio.gather(*(one.ask(e) for one in (owner, other) for e in "abcabc"))
+
+    assert [status for status, _ in done] == [200] * 12
+    assert other.slots.counts["elsewhere"] == 6
+    assert not other.slots.is_owned
+    assert site.box.changes.count("load a") == 1  # grouped over both replicas
+    assert len(site.box.held) == 1
+    assert not site.box.wrongs
+    await until(lambda: all(view.running == 0 for view in owner.slots.views()))
+
+
+async def test_a_slot_that_is_lent_keeps_its_expert_in_memory_whoever_owns_the_pool(
+    site: Site,
+) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await other.ask("a")
+
+    stream = asyncio.create_task(other.ask("a", text="slowly " * 40))  # two seconds
+    await until(lambda: any(view.running for view in owner.slots.views()))
+    await owner.stop()  # whoever waits or runs there goes to the other one
+    assert (await other.ask("b"))[0] == 200
+
+    assert (await stream)[0] == 200
+    assert other.slots.is_owned
+    assert site.box.changes == ["load a", "unload a", "load b"]
+    assert not site.box.wrongs
+
+
+async def test_calls_that_wait_at_an_owner_that_leaves_are_asked_of_the_next(site: Site) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await owner.ask("a")
+    busy = asyncio.create_task(owner.ask("a", text="slowly " * 20))
+    await until(lambda: owner.slots.views()[0].running == 1)
+    waiting = [asyncio.create_task(other.ask("b", text=f"b {i}")) for i in range(3)]
+    await until(lambda: owner.slots.views()[1].interactive == 3)
+
+    await owner.app.live.current.gateway.premises.replica.resign()  # as when it begins to drain
+
+    assert [status for status, _ in await asyncio.gather(*waiting)] == [200] * 3
+    assert (await busy)[0] == 200
+    assert other.slots.is_owned
+    assert not owner.slots.is_owned
+    assert set(site.box.asked.values()) == {1}
+    assert not site.box.wrongs
+
+
+async def test_a_client_that_leaves_gives_its_place_at_the_owner_back(site: Site) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await owner.ask("a")
+    busy = asyncio.create_task(owner.ask("a", text="slowly " * 20))
+    await until(lambda: owner.slots.views()[0].running == 1)
+    waiting = asyncio.create_task(other.ask("b"))
+    await until(lambda: owner.slots.views()[1].interactive == 1)
+
+    waiting.cancel()
+
+    await until(lambda: owner.slots.views()[1].interactive == 0)
+    await busy
+    assert "load b" not in site.box.changes
+
+
+async def test_a_deadline_is_kept_at_the_owner(site: Site) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await owner.ask("a")
+    busy = asyncio.create_task(owner.ask("a", text="slowly " * 20))
+    await until(lambda: owner.slots.views()[0].running == 1)
+
+    status, body = await other.ask("b", **{"x-coe-deadline-ms": "200"})
+
+    assert status == 504
+    assert body["error"]["code"] == "deadline_exceeded"
+    await busy
+
+
+async def test_replicas_that_are_there_are_listed_with_what_they_own(site: Site) -> None:
+    first = await site.start()
+    second = await site.start()
+    owner, _ = await site.both()
+
+    async def listed() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await first.get("/v1/replicas"))["data"]
+        return rows
+
+    async with asyncio.timeout(10):
+        while len(await listed()) < 2 or not any(row["owns"] for row in await listed()):
+            await asyncio.sleep(0.05)
+    rows = {row["url"]: row for row in await listed()}
+    assert set(rows) == {first.url, second.url}
+    assert rows[first.url]["is_this"]
+    assert [len(row["owns"]) for url, row in rows.items() if url == owner.url] == [1]
+    assert len({row["composition"] for row in rows.values()}) == 1
+    await second.stop()
+    assert len(await listed()) == 1
+
+
+@pytest.mark.parametrize("verb", ["slots", "doubt", "other"])
+async def test_the_internal_paths_are_for_replicas_alone(site: Site, verb: str) -> None:
+    gateway = await site.start()
+    path = f"/internal/replicas/{verb}"
+
+    for shown in ("", "Bearer ", "Bearer wrong", f"Bearer {SECRET}x", SECRET, "Bearer \u00e9"):
+        status, body = await gateway.post(path, {"pool": "x"}, authorization=shown)
+        assert status == 401
+        assert SECRET not in json.dumps(body)
+
+
+async def test_what_is_no_errand_is_refused(site: Site) -> None:
+    gateway = await site.start()
+    bearer = f"Bearer {SECRET}"
+
+    status, _ = await gateway.post("/internal/replicas/slots", {"x": 1}, authorization=bearer)
+    assert status == 400
+    status, said = await gateway.post(
+        "/internal/replicas/slots", {"pool": "none", "expert": "a"}, authorization=bearer
+    )
+    assert (status, said) == (200, '{}\n{"moved":true}\n')
+
+
+async def test_while_redis_is_frozen_experts_in_memory_answer_and_nobody_loads(site: Site) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await other.ask("a")
+
+    site.redis.freeze()
+    answered = await asyncio.gather(*(one.ask("a") for one in (owner, other) for _ in range(5)))
+    await until(lambda: not owner.slots._may_act())
+    refused = await asyncio.gather(owner.ask("b"), other.ask("b"))
+    still = await asyncio.gather(owner.ask("a"), other.ask("a"))
+    site.redis.thaw()
+
+    assert [status for status, _ in answered] == [200] * 10
+    assert [status for status, _ in refused] == [503] * 2
+    assert [status for status, _ in still] == [200] * 2
+    assert site.box.changes == ["load a"]
+    await site.owner()
+    assert (await owner.ask("b"))[0] == (await other.ask("c"))[0] == 200
+    assert not site.box.wrongs
+
+
+async def test_an_expert_that_only_one_composition_has_is_refused_by_the_other(site: Site) -> None:
+    await site.start(composition(site.box.url, "ab", room=1))
+    await site.owner()
+    later = await site.start()
+
+    assert (await later.ask("b"))[0] == 200
+    status, body = await later.ask("c")
+
+    assert status == 503
+    assert "does not know" in body["error"]["message"]
+
+
+async def test_a_pool_is_not_shared_by_who_cannot_be_reached(site: Site) -> None:
+    file = site.folder / "experts.yaml"
+    file.write_text(composition(site.box.url, "abc", room=1))
+    settings = {"config": file, "redis_url": site.redis.url, "replica_secret": SECRET}
+
+    with pytest.raises(ConfigError, match=r"backends\.box.*COE_REPLICA_URL"):
+        wire(load(file), Settings(**settings), Telemetry(log_requests=False))
+    with pytest.raises(ConfigError, match="COE_REPLICA_SECRET: at least 32 bytes"):
+        wire(
+            load(file),
+            Settings(**settings | {"replica_secret": "short"}),
+            Telemetry(log_requests=False),
+        )
