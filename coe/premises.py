@@ -41,7 +41,7 @@ class Premises:
     async def running(self) -> AsyncIterator[None]:
         """Have the parts do their work in the background meanwhile."""
         async with AsyncExitStack() as stack:
-            for part in (self.redis, self.keys, self.ledger):
+            for part in (self.redis, self.keys, self.ledger, self.replica):
                 if part is not None:
                     await stack.enter_async_context(part.running())
             yield
@@ -60,6 +60,17 @@ def premises_of(settings: Settings) -> Premises:
         redis=redis,
         keys=keyring(settings, redis),
         ledger=RedisLedger(redis) if redis is not None else LocalLedger(settings.state_folder),
+        replica=None if redis is None else replica(settings, redis),
+    )
+
+
+def replica(settings: Settings, redis: Redis) -> Replica:
+    """Return this process among the others. Raises ConfigError."""
+    return Replica(
+        redis,
+        url=settings.replica_url,
+        secret=read_secret(settings.replica_secret),
+        terms=Terms(lease_s=settings.replica_lease_s),
     )
 
 
