@@ -44,8 +44,8 @@ from coe.learner import rewards_of
 from coe.live import Live
 from coe.metering.families import families
 from coe.pipeline import Gateway
-from coe.reporting.watch import Watch, paused
 from coe.replicas.errand import PREFIX as INTERNAL
+from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
@@ -123,12 +123,12 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            try:
-                self._guard.admit(scope)
-            except CoEError as error:
             if scope["path"].startswith(INTERNAL):  # no key opens these
                 await self._internal(scope, receive, send)
                 return
+            try:
+                self._guard.admit(scope)
+            except CoEError as error:
                 await self._refuse(error, scope, send)
                 return
             hot = self._hot.get((scope["method"], scope["path"]))
