@@ -17,9 +17,9 @@ from coe import planner
 from coe.applied import AppliedMap, applied_map
 from coe.asking import Asked, Experts, Site
 from coe.classify import Classifier, Policy
+from coe.composition import Backend as BackendEntry
 from coe.composition import Composition
 from coe.composition.complete import stages_of
-from coe.composition import Backend as BackendEntry
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.door import Keeper
@@ -43,11 +43,11 @@ from coe.protocols import (
     RouterSpec,
 )
 from coe.registry import Registry
+from coe.replicas.pool import SharedSlots
+from coe.replicas.replica import identity_of_pool
 from coe.resilience.breakers import BreakerKeeper
 from coe.scheduler.loop import LocalSlots, Setup, Slots
 from coe.sessions import Sessions
-from coe.replicas.pool import SharedSlots
-from coe.replicas.replica import identity_of_pool
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.telemetry.calls import CallTracer
@@ -314,7 +314,11 @@ def _slots(  # noqa: PLR0913, PLR0917 - what is wired together
     """Return who lets calls through to a backend: the same as before as long as it is the same.
 
     That one goes over to the new setup when the new gateway begins to serve.
+
+    Raises:
+        ConfigError: several replicas share the backend, and they cannot reach this one.
     """
+    name = entry.name
     slots = before.slots.get(name) if before is not None else None
     residency, parking = residency_of(backend), parking_of(backend)
     if slots is not None and slots.residency is residency:
@@ -344,11 +348,7 @@ def _encoders_before(before: Gateway | None, composition: Composition) -> dict[s
         name: encoder
         for name, encoder in before.encoders.built.items()
         if name in now and now[name] == then.get(name)
-
-    Raises:
-        ConfigError: several replicas share the backend, and they cannot reach this one.
     }
-    name = entry.name
 
 
 def _classifier_before(before: Gateway | None, made_of: object) -> Classifier | None:
