@@ -39,6 +39,8 @@ MOST_REST_S = 1.0
 AGAIN_S = 5.0
 """What did not answer is asked again after so long; what is wrong waits until it is put right."""
 
+_UNSEEN = "?"  # in the place of a digest
+
 Marks = dict[Path, tuple[int, int, int] | None]
 
 
@@ -153,8 +155,7 @@ class Following:
             held = await asyncio.to_thread(digests, self._files)
             if is_due or not self._is_known(held):
                 await self._read(_named(self._held, held), held)
-        unseen = [path for path in self._files if path not in found]
-        return {**found, **await asyncio.to_thread(marks_of, unseen)} if unseen else found
+        return found
 
     async def _at_rest(self, found: Marks) -> Marks:
         """Return how the files are, once they are as they were a moment ago."""
@@ -182,7 +183,8 @@ class Following:
             self._fail(error)
             others = error.files if isinstance(error, CompositionError) else ()
             self._files = tuple(dict.fromkeys((*self._files, *others)))
-            self._refused = {**await asyncio.to_thread(digests, others), **held}
+            # Files that it names first now may be there since: they count as not looked at yet.
+            self._refused = {**dict.fromkeys(map(str, others), _UNSEEN), **held}
             return False
         finally:
             self._taken = {}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,10 @@ def version_of(
 
 
 def digests(files: Iterable[Path]) -> dict[str, str]:
-    """Return a digest of each file's content, by path; empty where it cannot be read."""
+    """Return a digest of each file's content, by path; empty where it cannot be read.
+
+    Of a folder, it is one of the names in it.
+    """
     return {str(path): _digest(path) for path in files}
 
 
@@ -83,9 +86,16 @@ def text_digest(text: str) -> str:
 
 def _digest(path: Path) -> str:
     try:
+        if path.is_dir():
+            return _mark("\n".join(sorted(_names(path))).encode())
         return _mark(path.read_bytes())
     except OSError:
         return ""
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the names of the files in a folder; those of editors' own begin with a dot."""
+    return (path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _mark(content: bytes) -> str:

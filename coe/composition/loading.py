@@ -30,6 +30,7 @@ from coe.composition.check_routing import (
     check_sessions,
 )
 from coe.composition.complete import complete
+from coe.composition.inclusion import included
 from coe.composition.models import FileKeys
 from coe.composition.programs import Program
 from coe.composition.references import References
@@ -112,7 +113,9 @@ class _Reading:
         self.secrets_required = secrets_required
         self.folder = path.absolute().parent
         read = document.read(path) if text is None else document.parse(text, str(path))
-        self.report = Report(read)
+        whole, others = included(read, self.folder)
+        self.report = Report(whole)
+        self.report.files += others
         self.file = validate(self.report)
         self.report.seal()
         self.completed = complete(self.file)

@@ -14,7 +14,7 @@ from coe.composition.batching_keys import BatchingKeys
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.fallback_keys import FallbackKeys
-from coe.composition.keys import BackendName, JsonObject, Keys, Name, Text
+from coe.composition.keys import BackendName, JsonObject, Keys, Name, Text, Texts
 from coe.composition.learning_keys import LearningKeys
 from coe.composition.limit_keys import BudgetKeys, LimitKeys
 from coe.composition.observe_keys import ObserveKeys
@@ -53,7 +53,6 @@ class FileKeys(Keys):
     LATER = frozenset(
         {
             "cache",
-            "include",
             "migrate",
             "permissions",
             "residency",
@@ -65,6 +64,11 @@ class FileKeys(Keys):
     model_config = ConfigDict(json_schema_extra={"required": list(REQUIRED)})
 
     version: Literal[1] | None = Field(None, description="Version of this schema: 1.")
+    include: Texts = Field(
+        [],
+        description="Files whose backends, experts, categories and so on stand as if they were "
+        "written here; patterns such as `experts.d/*.yaml` are relative to this file's folder.",
+    )
     server: ServerKeys = Field(ServerKeys(), description="The gateway's own address.")
     backends: dict[BackendName, BackendKeys] = Field({}, description="Where experts run, by name.")
     experts: dict[Name, ExpertKeys] = Field({}, description="What can answer, by name.")

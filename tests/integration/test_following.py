@@ -182,6 +182,21 @@ async def test_a_missing_file_that_is_put_there_is_seen(site: Site) -> None:
         assert utterances(running) == 6
 
 
+async def test_included_files_are_followed_and_new_ones_are_found(site: Site) -> None:
+    folder = site.file.with_name("experts.d")
+    folder.mkdir()
+    site.text = "include: experts.d/*.yaml\n" + site.text
+    async with site.running() as running:
+        (folder / "team.yaml").write_text("experts: {one: up/ok}\n")
+        await until(lambda: "one" in running.live.composition.experts)
+        (folder / "team.yaml").write_text("experts: {two: up/ok}\n")
+        await until(lambda: "two" in running.live.composition.experts)
+        (folder / "team.yaml").unlink()
+        await until(lambda: "two" not in running.live.composition.experts)
+
+        assert running.metric("coe_composition_stale") == 0
+
+
 async def test_a_file_is_not_read_while_it_is_being_written(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -375,11 +375,17 @@ def test_a_link_stays_a_link(file: Path) -> None:
     assert "judge" in load(file).experts
 
 
-def test_a_file_that_includes_others_is_refused(write: Write) -> None:
+def test_an_edit_of_a_file_that_includes_others_is_one_of_that_file(write: Write) -> None:
     file = write("include: [more.yaml]\n" + FILE)
+    more = file.with_name("more.yaml")
+    more.write_text("experts: {extra: ollama/y}\n")
 
-    with pytest.raises(CompositionError, match="`include` is not supported yet"):
-        rewrite(file, partial(add_expert, name="judge", keys="ollama/x"))
+    rewrite(file, partial(add_expert, name="judge", keys="ollama/x"))
+
+    assert {"judge", "extra"} <= load(file).experts.keys()
+    assert more.read_text() == "experts: {extra: ollama/y}\n"
+    with pytest.raises(CompositionError, match="`extra` is defined twice"):
+        rewrite(file, partial(add_expert, name="extra", keys="ollama/x"))
 
 
 def test_edits_at_the_same_time_follow_each_other(file: Path) -> None:

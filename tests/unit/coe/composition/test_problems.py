@@ -73,7 +73,7 @@ experts:
 categories:
   code: {utterances: [c1, c2, c3, c4, c5], threshold: 3, experts: [one, six]}
   law: {utterances: [c1, l2, l3, l4, l5], experts: [two]}
-cache: {}
+migrate: {}
 default: three
 """
 
@@ -89,7 +89,7 @@ default: three
         (10, "categories.code.threshold"),
         (10, "categories.code.experts[1]"),
         (11, "categories.law.utterances[0]"),
-        (12, "cache"),
+        (12, "migrate"),
     ]
 
 
