@@ -10,7 +10,7 @@ from coe.access.ring import Keyring
 from coe.limits.ledger import Ledger
 from coe.replicas.lease import Terms
 from coe.replicas.replica import Replica, read_secret
-from coe.resilience.standing import Standing
+from coe.resilience.standing import Standing, standing_of
 from coe.settings import Settings
 from coe.stores.keys import FileKeys
 from coe.stores.ledger import LocalLedger
@@ -41,7 +41,7 @@ class Premises:
     async def running(self) -> AsyncIterator[None]:
         """Have the parts do their work in the background meanwhile."""
         async with AsyncExitStack() as stack:
-            for part in (self.redis, self.keys, self.ledger, self.replica):
+            for part in (self.redis, self.keys, self.ledger, self.replica, self.standing):
                 if part is not None:
                     await stack.enter_async_context(part.running())
             yield
@@ -59,6 +59,7 @@ def premises_of(settings: Settings) -> Premises:
     return Premises(
         redis=redis,
         keys=keyring(settings, redis),
+        standing=standing_of(redis),
         ledger=RedisLedger(redis) if redis is not None else LocalLedger(settings.state_folder),
         replica=None if redis is None else replica(settings, redis),
     )

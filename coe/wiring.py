@@ -46,6 +46,8 @@ from coe.registry import Registry
 from coe.replicas.pool import SharedSlots
 from coe.replicas.replica import identity_of_pool
 from coe.resilience.breakers import BreakerKeeper
+from coe.resilience.shedding import CrowdKeeper
+from coe.resilience.standing import Standing
 from coe.scheduler.loop import LocalSlots, Setup, Slots
 from coe.sessions import Sessions
 from coe.settings import Settings
@@ -205,6 +207,12 @@ def _meter(composition: Composition, premises: Premises) -> Meter | None:
     return Meter(composition, premises.ledger)
 
 
+def _crowd_keeper(composition: Composition, standing: Standing, patience_s: float) -> CrowdKeeper:
+    backends = composition.backends.items()
+    places = {name: one.concurrency for name, one in backends if one.concurrency is not None}
+    return CrowdKeeper(places, patience_s, standing.crowds, standing.shed)
+
+
 def _keepers(
     composition: Composition, premises: Premises, meter: Meter | None
 ) -> tuple[Keeper, ...]:
@@ -212,6 +220,8 @@ def _keepers(
     keepers: list[Keeper] = []
     if (breaker := composition.fallbacks.breaker) is not None:
         keepers.append(BreakerKeeper(premises.standing.breakers, breaker))
+    if (patience_s := composition.fallbacks.shed_after_s) is not None:
+        keepers.append(_crowd_keeper(composition, premises.standing, patience_s))
     if meter is not None:
         keepers.append(meter)
     if composition.observe.traces:
@@ -303,7 +313,7 @@ def _bind(backend: Backend, others: Others, before: Backend | None = None) -> No
         backend.bind(others, before)  # type: ignore[attr-defined]
 
 
-def _slots(  # noqa: PLR0913, PLR0917 - what is wired together
+def _slots(
     entry: BackendEntry,
     setup: Setup,
     backend: Backend,

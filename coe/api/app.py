@@ -25,8 +25,8 @@ from coe.api import (
     experts,
     keys,
     limits,
-    scheduling,
     replicas,
+    scheduling,
     wire,
 )
 from coe.api.access import Guard, Reach
@@ -49,6 +49,7 @@ from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
+from coe.telemetry.health import Health
 from coe.versions import Versions
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class App:
         self.following = Following(
             live, Versions(settings.state_folder), follows=settings.reload == "on"
         )
-        live.telemetry.sources += [self._guard.families, self.following.families]
+        health = Health(gateway.standing, lambda: live.composition)
+        live.telemetry.sources += [self._guard.families, self.following.families, health.families]
         if gateway.premises is not None and (ledger := gateway.premises.ledger) is not None:
             live.telemetry.sources.append(partial(families, ledger.tolls))
         chat = Inference(

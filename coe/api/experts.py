@@ -45,13 +45,15 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
         composition = live.composition
         return {
             "object": "list",
-            "data": [_card(composition, name) for name in composition.experts],
+            "data": [
+                _card(composition, name) | _health(live, name) for name in composition.experts
+            ],
         }
 
     @table.get("/{name:path}")
     async def get_expert(name: str) -> dict[str, Any]:
         """One expert."""
-        return _card(live.composition, _known(live.composition, name))
+        return _card(live.composition, _known(live.composition, name)) | _health(live, name)
 
     @table.post("", status_code=201, openapi_extra=_body(_NEW, ["name"]))
     async def add(request: Request) -> dict[str, Any]:
@@ -132,6 +134,14 @@ def _known(composition: Composition, name: str) -> str:
         known = ", ".join(composition.experts)
         raise UnknownModel(f"no expert `{name}`; there are: {known}", param="name")
     return name
+
+
+def _health(live: Live, name: str) -> dict[str, str]:
+    """Return how an expert's breaker stands; nothing where there are none."""
+    if live.composition.fallbacks.breaker is None:
+        return {}
+    breakers = live.current.gateway.standing.breakers
+    return {"breaker": breakers.state(live.composition.experts[name].backend, name)}
 
 
 def _card(composition: Composition, name: str) -> dict[str, Any]:

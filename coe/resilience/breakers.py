@@ -123,9 +123,12 @@ class Breakers:
         """Do as another replica does, which saw it for itself."""
         key = (change.backend, change.expert)
         if change.open_s > 0:
+            now_s = self._clock()
             breaker = self._all.setdefault(key, Breaker())
+            if breaker.left_s(now_s) + SOON_S > change.open_s:
+                return  # it is as open as that already, or nearly over
             self.unwell[key] = breaker
-            breaker.open(self._clock() + change.open_s)
+            breaker.open(now_s + change.open_s)
         elif (known := self.unwell.pop(key, None)) is not None:
             known.close()
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from coe.errors import BackendRejected, BreakerOpen, CoEError, ContextTooLong
+from coe.errors import BackendRejected, BreakerOpen, CoEError, ContextTooLong, Overloaded
 from coe.resilience.kinds import kinds_of, why_not
 from coe.resilience.rules import Fallbacks
 from coe.types import Attempt, Call
@@ -120,8 +120,8 @@ class Course:
         left_out = self._leave_smaller(call.expert) if isinstance(error, ContextTooLong) else ""
         if not self.rest:
             return Ask(None, then=f"stopped: nobody is left{left_out}")
-        # Nobody was asked where a breaker was open: the next is the first call, not a further one.
-        if not isinstance(error, BreakerOpen) and not self._may_spend():
+        # Nobody was asked where a call was not let in: the next is the first, not a further one.
+        if not isinstance(error, BreakerOpen | Overloaded) and not self._may_spend():
             return Ask(None, then="stopped: retry_budget")
         following = self.rest.popleft()
         return Ask(following, then=f"asked {following.expert}{left_out}")

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import resource
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx2
 import pytest
+import uvicorn
 
+from coe.cli.protocol import limited
+from coe.errors import RouterUnavailable
 from coe.resilience.budget import RESERVE
+from coe.stores.decisions import FILE
 from coe.testing.upstream import FakeUpstream
+from tests.e2e.conftest import Start
 from tests.integration.conftest import Serve
+from tests.integration.plugins import install
+from tests.integration.test_scheduling import Held
 
 pytestmark = pytest.mark.anyio
 
@@ -72,8 +90,6 @@ async def test_rel_01_each_limit_of_time_stands_alone(
 async def test_rel_01_a_connection_that_nobody_accepts_is_given_up(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
-    import socket
-
     with socket.socket() as deaf:  # its queue of connections is full: the next gets no answer
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -431,3 +447,434 @@ async def test_who_leaves_cancels_all_that_were_asked_side_by_side(
         await upstream.arrived(2)
         asking.cancel()
         await asyncio.wait_for(upstream.client_gone(2), 1.0)
+
+
+# ---------------------------------------------------------------- who leaves
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_cancels_the_call_within_a_second(
+    serve: Serve, upstream: FakeUpstream, *, stream: bool
+) -> None:
+    async with serve(experts(upstream, {"a": "hang"}, timeouts="{}")) as running:
+        asking = asyncio.create_task(running.chat(stream=stream))
+        await upstream.arrived()
+        asking.cancel()
+        await asyncio.wait_for(upstream.client_gone(), 1.0)
+
+
+async def test_who_leaves_in_the_middle_cancels_the_call_within_a_second(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with serve(experts(upstream, {"a": "stall-after-2"}, timeouts="{}")) as running:
+        response = await running.chat(stream=True)
+        await response.content.readany()
+        response.close()
+        await asyncio.wait_for(upstream.client_gone(), 1.0)
+
+
+async def test_who_leaves_a_panel_cancels_all_of_its_calls_within_a_second(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = (
+        "aggregation: {three: {method: vote, experts: [a, b, c]}}\n"
+        "models: {coe/three: {aggregate: three}}\n"
+    )
+    models = {"a": "hang", "b": "hang", "c": "hang"}
+    async with serve(experts(upstream, models, more, "{}")) as running:
+        asking = asyncio.create_task(running.chat(model="coe/three"))
+        await upstream.arrived(3)
+        asking.cancel()
+        await asyncio.wait_for(upstream.client_gone(3), 1.0)
+
+
+@pytest.mark.parametrize("more", ["", "fallbacks: {shed_after: 60s}\n"])
+async def test_who_leaves_a_line_is_never_asked_for(
+    serve: Serve, upstream: FakeUpstream, more: str
+) -> None:
+    text = experts(upstream, {"a": "hang"}, more, "{}").replace(
+        f"up: '{upstream.url}'", f"up: {{url: '{upstream.url}', concurrency: 1}}"
+    )
+    async with serve(text) as running:
+        first = asyncio.create_task(running.chat())
+        await upstream.arrived()
+        second = asyncio.create_task(running.chat())
+        while running.gateway.telemetry.in_flight < 2:
+            await asyncio.sleep(0.01)
+        second.cancel()
+        while running.gateway.telemetry.in_flight > 1:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.wait_for(upstream.client_gone(), 1.0)
+        upstream.plan(["ok"])
+        assert (await running.chat()).status == 200
+
+    assert upstream.received == 2
+
+
+# ---------------------------------------------------------------- SEC-19: limits of a request
+
+
+def nested(depth: int) -> Any:
+    return [] if depth == 0 else [nested(depth - 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "named"),
+    [
+        ({"messages": [{"role": "user", "content": "a"}] * 4}, 400, "COE_MAX_MESSAGES"),
+        ({"n": 17}, 400, "`n`"),
+        ({"max_tokens": 1001}, 400, "`max_tokens`"),
+        ({"max_completion_tokens": 1001}, 400, "`max_completion_tokens`"),
+        ({"max_completion_tokens": 5, "max_tokens": 1001}, 400, "`max_tokens`"),
+        ({"max_tokens": -1}, 400, "`max_tokens`"),
+        ({"max_tokens": 10**30}, 400, "`max_tokens`"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}] * 3}, 400, "`tools`"),
+        ({"metadata": nested(40)}, 400, "COE_MAX_DEPTH"),
+        ({"user": "a" * 20_000}, 413, "COE_MAX_BODY_BYTES"),
+    ],
+)
+async def test_sec_19_what_is_too_much_is_refused_before_anybody_is_asked(
+    serve: Serve, upstream: FakeUpstream, fields: dict[str, Any], status: int, named: str
+) -> None:
+    limits = {
+        "max_messages": 3, "max_output_tokens": 1000, "max_tools": 2, "max_depth": 32,
+        "max_body_bytes": 16_384,
+    }  # fmt: skip
+    async with serve(experts(upstream, {"a": "ok"}), **limits) as running:
+        body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], **fields}
+        data = json.dumps(body).encode()
+        response = await running.request("POST", f"{running.url}/chat/completions", data=data)
+
+        assert named in (await error_of(response))["message"]
+    assert (response.status, upstream.received) == (status, 0)
+
+
+async def test_sec_19_a_head_without_end_is_refused() -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        del scope
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    config = uvicorn.Config(answer, http=limited(4096), lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.startup(sockets=[listener])
+    try:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 50000\r\n\r\n" + b"a" * 50_000)
+        assert b"200 OK" in await reader.readuntil(b"fine")  # a body is no head
+        writer.write(b"GET / HTTP/1.1\r\n")
+        sent = 0
+        try:
+            while sent < 100 * 4096 and not reader.at_eof():
+                writer.write(b"x-more: %s\r\n" % (b"a" * 1000))
+                await writer.drain()
+                sent += 1000
+                await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            said = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    finally:
+        await server.shutdown(sockets=[listener])
+
+    assert sent < 100 * 4096
+    assert not said or said.startswith(b"HTTP/1.1 431 ")
+
+
+# ---------------------------------------------------------------- SEC-20: too many requests
+
+
+async def test_sec_20_more_than_fit_are_told_to_come_again_and_health_is_exempt(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with serve(experts(upstream, {"a": "hang"}, timeouts="{}"), max_in_flight=4) as running:
+        inside = [asyncio.create_task(running.chat()) for _ in range(4)]
+        await upstream.arrived(4)
+        over = [await running.chat() for _ in range(3)]
+        root = running.url.removesuffix("/v1")
+        health = [
+            await running.request("GET", f"{root}/health/{kind}") for kind in ("live", "ready")
+        ]
+        for task in inside:
+            task.cancel()
+
+    assert [answer.status for answer in over] == [503] * 3
+    assert {answer.headers["retry-after"] for answer in over} == {"1"}
+    assert [answer.status for answer in health] == [200, 200]
+
+
+async def test_sec_20_bulk_is_refused_before_interactive_requests_are(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with serve(experts(upstream, {"a": "hang"}, timeouts="{}"), max_in_flight=10) as running:
+        inside = [asyncio.create_task(running.chat()) for _ in range(8)]
+        await upstream.arrived(8)
+        upstream.plan(["ok"])
+        body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+        bulk = await running.request(
+            "POST", f"{running.url}/chat/completions", json=body, headers={"x-coe-lane": "bulk"}
+        )
+        interactive = await running.chat()
+        for task in inside:
+            task.cancel()
+
+    assert (bulk.status, interactive.status) == (503, 200)
+
+
+async def test_sec_20_under_overload_what_would_come_too_late_is_refused_at_once(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = experts(
+        upstream, {"a": "slow-first-50ms"}, "fallbacks: {shed_after: 300ms}\n", "{}"
+    ).replace(f"up: '{upstream.url}'", f"up: {{url: '{upstream.url}', concurrency: 2}}")
+    async with serve(text) as running:
+        answers = await asyncio.gather(*(running.chat() for _ in range(80)))
+        codes = [(await error_of(one))["code"] for one in answers if one.status != 200]
+        after = await running.chat()
+        shed = running.metric("coe_shed_calls_total")
+
+    statuses = [answer.status for answer in answers]
+    refused = [answer for answer in answers if answer.status == 503]
+    assert set(statuses) == {200, 503}
+    assert set(codes) == {"overloaded"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert upstream.received == statuses.count(200) + 1  # who was refused cost nobody anything
+    assert shed == len(refused)
+    assert after.status == 200
+
+
+async def test_sec_20_a_busy_backend_is_passed_by_where_another_one_can_answer(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = "fallbacks: {shed_after: 100ms}\n"
+    async with FakeUpstream() as spare:
+        text = (
+            experts(upstream, {"a": "hang", "b": "ok"}, more, "{}")
+            .replace(
+                f"up: '{upstream.url}'",
+                f"up: {{url: '{upstream.url}', concurrency: 1}}, spare: '{spare.url}'",
+            )
+            .replace("b: {backend: up", "b: {backend: spare")
+        )
+        async with serve(text) as running:
+            first = asyncio.create_task(running.chat())
+            await upstream.arrived()
+            second = await running.chat()
+            first.cancel()
+
+    assert (second.status, who(second), tried(second)) == (200, "b", "a=busy")
+
+
+# ---------------------------------------------------------------- REL-03: seen from outside
+
+
+async def test_rel_03_an_open_breaker_is_seen(serve: Serve, upstream: FakeUpstream) -> None:
+    async with serve(
+        experts(upstream, {"a": "error-503", "b": "ok"}, BREAKER), admin="loopback"
+    ) as running:
+        for _ in range(3):
+            await running.chat()
+        listed = await (await running.request("GET", f"{running.url}/experts")).json()
+        opened = running.metric('coe_breaker_opens_total{backend="up",expert="a"}')
+        states = [
+            running.metric(f'coe_breaker_state{{backend="up",expert="{name}"}}') for name in "ab"
+        ]
+
+    assert {row["name"]: row["breaker"] for row in listed["data"]} == {"a": "open", "b": "closed"}
+    assert (opened, states) == (1, [2, 0])
+
+
+# ---------------------------------------------------------------- REL-04, REL-05: what is asked
+
+
+class Stuck:
+    """An encoder that does what a test wants: hang, be slow, or be gone."""
+
+    name = "stuck"
+    dim = 4
+    fingerprint = "stuck"
+    way = "well"
+    free = threading.Event()
+
+    def __init__(self, spec: object) -> None:
+        del spec
+
+    def encode(self, texts: Any) -> Any:
+        import numpy as np
+
+        if Stuck.way == "gone":
+            raise RouterUnavailable("the encoder is gone")
+        if Stuck.way == "broken":
+            raise ZeroDivisionError
+        if Stuck.way == "hangs":
+            Stuck.free.wait(20)
+        return np.eye(1, 4, dtype=np.float32).repeat(len(texts), 0)
+
+
+@pytest.mark.parametrize("way", ["hangs", "gone", "broken"])
+async def test_rel_05_an_encoder_that_fails_leaves_the_default_expert(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    install(tmp_path, monkeypatch, {"coe.encoders": Stuck})
+    monkeypatch.setattr(Stuck, "way", "well")
+    monkeypatch.setattr(Stuck, "free", threading.Event())
+    more = (
+        "categories: {code: {utterances: [a, b, c, d, e], experts: [b]}}\n"
+        "encoders: {stuck: {type: stuck}}\n"
+        "routers: {near: {type: embedding, encoder: stuck}}\n"
+    )
+    text = experts(upstream, {"a": "ok", "b": "ok"}, more).replace("default: b", "default: a")
+    async with serve(text, router_wait_s=0.2) as running:
+        await running.gateway.classifier.load()  # type: ignore[union-attr]
+        Stuck.way = way
+        try:
+            answers = await asyncio.gather(*(running.chat(text=f"a {n}") for n in range(5)))
+        finally:
+            Stuck.free.set()
+
+    assert [answer.status for answer in answers] == [200] * 5
+    assert {answer.headers["x-coe-reason"] for answer in answers} == {"router-failed"}
+    assert {who(answer) for answer in answers} == {"a"}
+
+
+@pytest.mark.parametrize("what", ["locked", "deleted", "no folder"])
+async def test_rel_04_no_request_waits_for_the_state_folder(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path, what: str
+) -> None:
+    state = tmp_path / "state"
+    if what == "no folder":
+        state.write_text("a file where the folder should be")
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(
+            serve(experts(upstream, {"a": "ok"}), state_dir=str(state))
+        )
+        first = await running.chat()
+        log = running.live.telemetry.log
+        if what != "no folder":
+            async with asyncio.timeout(10):
+                while log is None or not log.written:
+                    await asyncio.sleep(0.02)
+        if what == "locked":
+            connection = stack.enter_context(contextlib.closing(sqlite3.connect(state / FILE)))
+            connection.execute("BEGIN EXCLUSIVE")
+        if what == "deleted":
+            shutil.rmtree(state)
+        # Longer than the log's own rhythm: it has tried to write by then.
+        answers = []
+        for _ in range(10):
+            answers.append(await asyncio.wait_for(running.chat(), 2.0))
+            await asyncio.sleep(0.05)
+
+    assert [answer.status for answer in (first, *answers)] == [200] * 11
+
+
+def test_rel_04_a_full_disk_stops_no_request(
+    start: Start, client: httpx2.Client, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    upstream = subprocess.Popen(
+        [sys.executable, "-m", "coe.testing.upstream", "--port", str(free)],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert upstream.stdout is not None
+        upstream.stdout.readline()
+        (tmp_path / "experts.yaml").write_text(
+            f"version: 1\nbackends: {{up: 'http://127.0.0.1:{free}'}}\n"
+            "experts: {a: {backend: up, model: ok}}\ndefault: a\n"
+        )
+        server = start("--config", "experts.yaml")
+        url = f"{server.url}/v1/chat/completions"
+        body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+        before = client.post(url, json=body).status_code
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        pause = threading.Event()
+        statuses = []
+        for _ in range(10):
+            statuses.append(client.post(url, json=body).status_code)
+            pause.wait(0.05)
+        ready = client.get(f"{server.url}/health/ready").status_code
+        code = server.stop()
+    finally:
+        upstream.kill()
+        upstream.wait()
+        upstream.stdout.close()
+
+    assert (before, statuses, ready) == (200, [200] * 10, 200)
+    assert code == 0
+
+
+# ---------------------------------------------------------------- REL-09: experts not in memory
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("", None, "a"),
+        ("", "reroute", "b"),
+        ("cold: reroute", None, "b"),
+        ("cold: reroute", "wait", "a"),
+    ],
+)
+async def test_rel_09_the_client_chooses_to_wait_or_to_be_rerouted(
+    serve: Serve,
+    upstream: FakeUpstream,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[str, str | None, str],
+) -> None:
+    rule, header, answers = case
+    install(tmp_path, monkeypatch, {"coe.backends": Held})
+    async with serve(held(upstream, rule)) as running:
+        await running.chat(model="b")  # now it is in memory
+        body = {"model": "coe/auto", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {} if header is None else {"x-coe-cold": header}
+        response = await running.request(
+            "POST", f"{running.url}/chat/completions", json=body, headers=headers
+        )
+        named = await running.chat(model="a")
+
+    assert who(response) == answers
+    assert response.headers["x-coe-reason"] == ("fallback" if answers == "b" else "no-router")
+    assert who(named) == "a"
+
+
+async def test_rel_09_who_waits_waits_until_its_deadline(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, {"coe.backends": Held})
+    async with serve(held(upstream, "attempts: 1")) as running:
+        box = running.gateway.backends["box"]
+        assert isinstance(box, Held)
+        box.gate.clear()  # a load that does not end
+        body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+        late = await running.request(
+            "POST",
+            f"{running.url}/chat/completions",
+            json=body,
+            headers={"x-coe-deadline-ms": "200"},
+        )
+        odd = await running.request(
+            "POST", f"{running.url}/chat/completions", json=body, headers={"x-coe-cold": "maybe"}
+        )
+        box.gate.set()
+
+        assert (late.status, (await error_of(late))["code"]) == (504, "deadline_exceeded")
+        assert (odd.status, (await error_of(odd))["param"]) == (400, "x-coe-cold")
+
+
+def held(up: FakeUpstream, rule: str) -> str:
+    """Two experts, of which one fits into memory."""
+    rows = "".join(f"  {name}: {{backend: box, model: echo, memory: 1GiB}}\n" for name in "ab")
+    return (
+        f"version: 1\nbackends: {{box: {{type: held, url: '{up.url}', memory: 1GiB}}}}\n"
+        f"experts:\n{rows}routing: {{none: [a, b]}}\ndefault: b\nfallbacks: {{{rule}}}\n"
+    )
