@@ -6,10 +6,12 @@ import ast
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,22 @@ def who_leaves_makes_room(node: Node) -> None:
     assert "json" not in node.resident()
 
 
+def an_engine_that_dies_breaks_its_streams_visibly_and_is_replaced(node: Node) -> None:
+    engine = int(re.findall(r"engine-embedded pid=(\d+)", node.log.read_text())[-1])
+    os.kill(engine, signal.SIGKILL)
+    failed = 0
+    for _ in range(40):
+        try:
+            answer, _, _ = node.ask("what is 17 * 24?")
+        except openai.InternalServerError:  # 500 and above
+            failed += 1
+            time.sleep(0.5)
+        else:
+            assert "408" in answer
+            return
+    raise AssertionError(f"no engine after {failed} calls")
+
+
 # One test, so that tests that run side by side start one node.
 CHECKS = (
     a_routed_answer_is_streamed_through_serve,
@@ -172,6 +190,7 @@ CHECKS = (
     nobody_is_let_in_without_a_key_though_the_proxy_is_on_loopback,
     what_the_engine_refuses_is_refused_as_anywhere,
     who_leaves_makes_room,
+    an_engine_that_dies_breaks_its_streams_visibly_and_is_replaced,
 )
 
 
