@@ -20,6 +20,8 @@ from coe.errors import ArtefactError
 from coe.identity import Identity, Scope
 
 PREFIX = "coe"
+LONGEST_GRACE_S = 30 * 86_400.0
+"""For so long at most an old secret works beside the new one."""
 _ID_BYTES, _SECRET_BYTES, _SHOWN = 6, 32, 4
 
 
@@ -59,6 +61,8 @@ class Key(Wish):
         created: in seconds since 1970.
         revoked: when it stopped working for good; None where it has not.
         changed_by: who changed it last, for the log.
+        former: the digest of the secret before this one; empty where there was none.
+        former_until: when that one stops working, in seconds since 1970.
     """
 
     id: str
@@ -67,6 +71,8 @@ class Key(Wish):
     created: float
     revoked: float | None = None
     changed_by: str = ""
+    former: str = field(default="", repr=False)
+    former_until: float = 0.0
 
     @property
     def until(self) -> float:
@@ -105,10 +111,24 @@ def issue(wish: Wish, *, at: float, by: str) -> tuple[Key, str]:
     return key, text
 
 
-def renewed(key: Key, *, by: str) -> tuple[Key, str]:
-    """Return a key with another secret, and its text; what it may do stays."""
+def renewed(key: Key, *, by: str, old_until: float = 0.0) -> tuple[Key, str]:
+    """Return a key with another secret, and its text; what it may do stays.
+
+    Args:
+        key: as it is.
+        by: who renews it.
+        old_until: the secret that it has works until then, in seconds since 1970.
+    """
     text, digest, ending = _secret(key.id)
-    return replace(key, digest=digest, ending=ending, changed_by=by), text
+    changed = replace(
+        key,
+        digest=digest,
+        ending=ending,
+        changed_by=by,
+        former=key.digest,
+        former_until=old_until,
+    )
+    return changed, text
 
 
 def revoked(key: Key, *, at: float, by: str) -> Key:
@@ -151,6 +171,7 @@ def read(text: bytes | str) -> Key:
     try:
         known: dict[str, Any] = orjson.loads(text)
         bytes.fromhex(known["digest"])
+        bytes.fromhex(known.get("former", ""))
         for name in ("scopes", "experts", "not_experts", "limits"):
             known[name] = None if known[name] is None else tuple(known[name])
         return Key(**known)

@@ -51,6 +51,8 @@ class _Entry(NamedTuple):
     digest: bytes
     until: float
     identity: Identity
+    former: bytes
+    former_until: float
 
 
 class Keyring:
@@ -85,9 +87,13 @@ class Keyring:
         if parts is None:
             return None
         entry = self._entries.get(parts[0])
-        if entry is None or not keys.fits(parts[1], entry.digest):
+        if entry is None:
             return None
-        return entry.identity if self._clock() < entry.until else None
+        now = self._clock()
+        fits = keys.fits(parts[1], entry.digest) or (
+            now < entry.former_until and keys.fits(parts[1], entry.former)
+        )
+        return entry.identity if fits and now < entry.until else None
 
     def holder(self, key_id: str) -> Identity | None:
         """Return who holds a key, by its id; None where it works no more."""
@@ -135,20 +141,26 @@ class Keyring:
         at = self._clock()
         return await self._change(key_id, lambda key: keys.revoked(key, at=at, by=by))
 
-    async def rotate(self, key_id: str, *, by: str) -> tuple[Key, str]:
-        """Give a key another secret; return it and its new text. The old one ends.
+    async def rotate(self, key_id: str, *, by: str, grace_s: float = 0.0) -> tuple[Key, str]:
+        """Give a key another secret; return it and its new text.
+
+        Args:
+            key_id: which.
+            by: who asks for it.
+            grace_s: the old secret works on for so long.
 
         Raises:
             NotFound: there is none of that id, or it was revoked.
             CoEError: it cannot be kept.
         """
         text = ""
+        old_until = self._clock() + grace_s
 
         def renew(key: Key) -> Key:
             nonlocal text
             if key.revoked is not None:
                 raise NotFound(f"key `{key_id:.40}` was revoked: make another one", param="id")
-            changed, text = keys.renewed(key, by=by)
+            changed, text = keys.renewed(key, by=by, old_until=old_until)
             return changed
 
         return await self._change(key_id, renew), text
@@ -222,7 +234,13 @@ class Keyring:
         self._version = version
         self._keys = dict(sorted(now.items(), key=lambda row: (row[1].created, row[0])))
         self._entries = {
-            name.encode(): _Entry(bytes.fromhex(key.digest), key.until, key.identity)
+            name.encode(): _Entry(
+                digest=bytes.fromhex(key.digest),
+                until=key.until,
+                identity=key.identity,
+                former=bytes.fromhex(key.former),
+                former_until=key.former_until,
+            )
             for name, key in self._keys.items()
             if key.revoked is None
         }

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from coe.access import wish as wishes
-from coe.access.key import PREFIX, Key
+from coe.access.key import LONGEST_GRACE_S, PREFIX, Key
 from coe.access.ring import Keyring
 from coe.api.access import identity_of, only_admins
 from coe.api.body import Scope, read_json
@@ -21,6 +21,8 @@ from coe.identity import SCOPES
 from coe.limits import rules
 from coe.live import Live
 from coe.settings import Settings
+
+Grace = Annotated[float, Query(ge=0, le=LONGEST_GRACE_S, allow_inf_nan=False)]
 
 
 def endpoints(ring: Keyring, live: Live, settings: Settings) -> APIRouter:
@@ -63,12 +65,13 @@ def endpoints(ring: Keyring, live: Live, settings: Settings) -> APIRouter:
         return card(await ring.revoke(key_id, by=_who(request.scope)))
 
     @table.post("/{key_id}/rotate")
-    async def rotate(key_id: str, request: Request) -> dict[str, Any]:
-        """Give a key another secret: `key` is the new text, and the old one ends.
+    async def rotate(key_id: str, request: Request, grace_s: Grace = 0.0) -> dict[str, Any]:
+        """Give a key another secret: `key` is the new text.
 
-        Who it belongs to, what it may do and what it owns stay.
+        The old one ends at once, or after `grace_s` seconds, so that whoever holds it has time to
+        change over. Who the key belongs to, what it may do and what it owns stay.
         """
-        key, text = await ring.rotate(key_id, by=_who(request.scope))
+        key, text = await ring.rotate(key_id, by=_who(request.scope), grace_s=grace_s)
         return {**card(key), "key": text}
 
     return table

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from coe.access import wish as wishes
-from coe.access.key import Key
+from coe.access.key import LONGEST_GRACE_S, Key
 from coe.access.ring import Keyring
 from coe.api.keys import card
 from coe.cli.printed import columns, print_json
@@ -117,11 +117,37 @@ def revoke(config: Path | None, names: list[str]) -> None:
         print(f"key {key.id} ({key.name}) is revoked", file=sys.stderr)
 
 
-def rotate(config: Path | None, name: str) -> None:
-    """Give a key another secret and print it. Raises NotFound, and CoEError."""
-    key, text = _do(read_settings(config, None, None), lambda ring: ring.rotate(name, by=_who()))
+def rotate(config: Path | None, name: str, grace: str) -> None:
+    """Give a key another secret and print it.
+
+    Args:
+        config: the composition file.
+        name: the key's id.
+        grace: how long the old secret works on, such as `1h`; empty for not at all.
+
+    Raises:
+        ConfigError: that is no such time.
+        NotFound: there is no such key, or it was revoked.
+        CoEError: it cannot be kept.
+    """
+    grace_s = _grace(grace) if grace else 0.0
+    key, text = _do(
+        read_settings(config, None, None),
+        lambda ring: ring.rotate(name, by=_who(), grace_s=grace_s),
+    )
     print(text)
-    print(f"key {key.id} ({key.name}) has a new secret; the old one has ended", file=sys.stderr)
+    old = f"works for {grace} more" if grace else "has ended"
+    print(f"key {key.id} ({key.name}) has a new secret; the old one {old}", file=sys.stderr)
+
+
+def _grace(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if seconds > LONGEST_GRACE_S:
+        raise ConfigError(f"an old secret works on for 30 days at most, not for {text}")
+    return seconds
 
 
 def _do(settings: Settings, work: Callable[[Keyring], Awaitable[T]]) -> T:

@@ -431,6 +431,11 @@ async def test_keys_are_made_listed_renewed_and_ended_over_http(closed: Closed) 
     renewed = await (await closed.ask("POST", f"{path}/rotate", admin)).json()
     assert await closed.status("GET", "/v1/models", made["key"]) == 401
     assert await closed.status("GET", "/v1/models", renewed["key"]) == 200
+    for grace in ("-1", "nan", "inf", "1e9", "x"):
+        assert await closed.status("POST", f"{path}/rotate?grace_s={grace}", admin) == 400
+    again = await (await closed.ask("POST", f"{path}/rotate?grace_s=60", admin)).json()
+    for text in (renewed["key"], again["key"]):
+        assert await closed.status("GET", "/v1/models", text) == 200
     ended = await (await closed.ask("DELETE", path, admin)).json()
     assert ended["revoked"] is not None
     assert await closed.status("GET", "/v1/models", renewed["key"]) == 401
@@ -635,6 +640,24 @@ async def test_refusals_are_counted_and_so_are_keys(closed: Closed) -> None:
     for reason in ("no_key", "unknown_key", "scope"):
         assert metric(f'coe_access_refused_total{{reason="{reason}"}}') == 1
     assert (metric("coe_keys "), metric("coe_keys_stale ")) == (1, 0)
+
+
+async def test_a_reload_that_asks_for_keys_does_so_at_once(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    async with serve(OPEN.format(url=upstream.url)) as running:
+        closed = Closed(running)
+        key = await closed.key("data")
+        assert await closed.status("GET", "/v1/models") == 200
+        for text, status in ((CLOSED, 401), (OPEN, 200)):
+            _write(tmp_path / "experts.yaml", text.format(url=upstream.url))
+            await running.live.edit()
+            assert await closed.status("GET", "/v1/models") == status
+            assert await closed.status("GET", "/v1/models", key) == 200
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
 
 
 def test_auth_is_read_from_the_file(tmp_path: Path) -> None:

@@ -85,8 +85,13 @@ def keys_revoke(
 
 
 @app.command("rotate")
-def keys_rotate(name: KeyId, config: Config = None) -> None:
+def keys_rotate(
+    name: KeyId,
+    config: Config = None,
+    *,
+    grace: Annotated[str, typer.Option(help="The old secret works on for so long: 1h.")] = "",
+) -> None:
     """Give a key another secret and print it; who it is and what it owns stay."""
     from coe.cli.keys import rotate
 
-    rotate(config, name)
+    rotate(config, name, grace)

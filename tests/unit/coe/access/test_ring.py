@@ -79,6 +79,33 @@ async def test_a_rotated_key_keeps_its_id_and_loses_its_old_text(ring: Keyring) 
     assert found.tenant == key.id
 
 
+async def test_the_old_text_of_a_rotated_key_works_on_as_long_as_it_may(
+    ring: Keyring, clock: Clock
+) -> None:
+    key, old = await ring.add(Wish(name="ci"), by="me")
+    _, new = await ring.rotate(key.id, by="me", grace_s=60)
+    clock.now = AT + 59.9
+    found = ring.identify(bearer(old))
+    assert found is not None
+    assert found == ring.identify(bearer(new))
+    clock.now = AT + 60
+    assert ring.identify(bearer(old)) is None
+    assert ring.identify(bearer(new)) is not None
+
+
+async def test_a_second_rotation_ends_the_first_secret_and_revoking_ends_all(
+    ring: Keyring,
+) -> None:
+    key, first = await ring.add(Wish(name="ci"), by="me")
+    _, second = await ring.rotate(key.id, by="me", grace_s=60)
+    _, third = await ring.rotate(key.id, by="me", grace_s=60)
+    assert [ring.identify(bearer(one)) is not None for one in (first, second, third)] == [
+        *(False, True, True)
+    ]
+    await ring.revoke(key.id, by="me")
+    assert all(ring.identify(bearer(one)) is None for one in (first, second, third))
+
+
 async def test_a_revoked_key_is_not_brought_back_by_rotating_it(ring: Keyring) -> None:
     key, _ = await ring.add(Wish(name="ci"), by="me")
     await ring.revoke(key.id, by="me")
