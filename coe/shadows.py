@@ -136,7 +136,7 @@ class Shadows:
                     await self._do(gateway, job)
             except CoEError as error:
                 self.dropped["failed"] += 1
-                logger.warning("shadow %s: %s", job.experiment, error.message)
+                logger.warning("shadow %s: %s", job.experiment, error.logged)
             except Exception:  # a supervisor: the next one may do
                 self.dropped["failed"] += 1
                 logger.exception("shadow %s", job.experiment)
@@ -275,7 +275,7 @@ async def _verdicts(
                 claim=behind(query),
             )
         except CoEError as error:
-            logger.warning("shadow %s: the judge: %s", one.name, error.message)
+            logger.warning("shadow %s: the judge: %s", one.name, error.logged)
             return None
         place = winner(Remark(text=reply.text or ""), called)
         wins.append(0 if place is None else 1 if place == 0 else -1)

@@ -433,6 +433,7 @@ class Attempt:
     """One try at a call that failed before its first byte.
 
     Attributes:
+        error: why, in words of ours: see `CoEError.logged`.
         kind: of the failure, see `coe.resilience.kinds`; `overtaken` where another expert began
             first.
         then: what was done about it, and by which rule.

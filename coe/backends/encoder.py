@@ -130,7 +130,9 @@ class HttpEncoder:
                 self._idle.append((connection, time.monotonic()))
             if response.status != _OK:
                 refused = rejection(self.name, response.status, answer, _no_header, self._secret)
-                raise RouterUnavailable(refused.message.replace("backend", "encoder", 1))
+                unavailable = RouterUnavailable(refused.message.replace("backend", "encoder", 1))
+                unavailable.logged = refused.logged.replace("backend", "encoder", 1)
+                raise unavailable
             return answer
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:

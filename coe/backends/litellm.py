@@ -19,7 +19,7 @@ import orjson
 
 from coe.backends.limits import Limits
 from coe.backends.passage import Passage
-from coe.backends.rejection import rejection, shown
+from coe.backends.rejection import rejection, secrets_of, shown
 from coe.errors import (
     BackendProtocolError,
     BackendRejected,
@@ -104,7 +104,7 @@ class LiteLLMBackend:
 
     def __init__(self, spec: BackendSpec, parameters: dict[str, Any]) -> None:
         self.name = spec.name
-        self._secret = spec.api_key
+        self._secret = secrets_of(spec)
         self._models = tuple(dict.fromkeys(site.model for site in spec.experts))
         self._slots = asyncio.Semaphore(spec.concurrency) if spec.concurrency else None
         self._fixed = {**parameters, "max_retries": 0, "num_retries": 0}
@@ -200,6 +200,11 @@ class LiteLLMBackend:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> CoEError:
+        found = self._read(error)
+        found.logged = f"backend `{self.name}`: {type(error).__name__}"
+        return found
+
+    def _read(self, error: Exception) -> CoEError:
         kinds = self._litellm.exceptions
         said = shown(str(getattr(error, "message", "") or error), self._secret)
         if isinstance(error, kinds.Timeout):

@@ -15,7 +15,7 @@ import orjson
 
 from coe.backends.http import Client, Response, client
 from coe.backends.passage import Passage, whole
-from coe.backends.rejection import rejection
+from coe.backends.rejection import rejection, secrets_of
 from coe.errors import (
     BackendError,
     BackendProtocolError,
@@ -54,7 +54,7 @@ class OpenAIBackend:
     def __init__(self, spec: BackendSpec, client: Client) -> None:
         self.name = spec.name
         self._client = client
-        self._secret = spec.api_key
+        self._secret = secrets_of(spec)
         self._slots = asyncio.Semaphore(spec.concurrency) if spec.concurrency else None
 
     async def generate(self, dispatch: Dispatch) -> AsyncGenerator[bytes, None]:

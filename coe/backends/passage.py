@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from coe.backends.rejection import parsed, refusal, shown
+from coe.backends.rejection import Secret, parsed, refusal, shown
 from coe.errors import BackendProtocolError, CoEError
 from coe.sse import Splitter, before_done, data, frames
 from coe.types import Call
@@ -27,7 +27,7 @@ _LIST = {"chat/completions": b'"choices"', "embeddings": b'"data"'}
 _TAIL = 8192  # bytes of small blocks that are kept to look for a finish reason at the end
 
 
-def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
+def whole(body: bytes, call: Call, backend: str, secret: Secret) -> bytes:
     """Return the JSON body with the expert's name as its `model`.
 
     The name is replaced in place where nothing but the first level of the object can hold it;
@@ -40,9 +40,10 @@ def whole(body: bytes, call: Call, backend: str, secret: str | None) -> bytes:
     body = body.strip()
     if not (body.startswith(b"{") and body.endswith(b"}")):
         start = shown(body[:40].decode("utf-8", "replace"), secret)
-        raise BackendProtocolError(
-            f"backend `{backend}` answered with what is not a JSON object: {start!r}"
-        )
+        what = f"backend `{backend}` answered with what is not a JSON object"
+        error = BackendProtocolError(f"{what}: {start!r}")
+        error.logged = what
+        raise error
     name = orjson.dumps(call.expert)
     key = _LIST[call.endpoint]
     if key in body and b'"error"' not in body:
@@ -74,7 +75,7 @@ class Passage:
             delivered.
     """
 
-    def __init__(self, call: Call, backend: str, secret: str | None) -> None:
+    def __init__(self, call: Call, backend: str, secret: Secret) -> None:
         self.started = False
         self.done = False
         self.error: CoEError | None = None

@@ -15,15 +15,21 @@ from typing import Any
 import orjson
 
 from coe.errors import BackendRejected, ContextTooLong
+from coe.protocols import BackendSpec
+from coe.redact import without_keys
+
+Secret = str | tuple[str, ...] | None
+"""What is sent to a server and must not be shown even if it repeats it."""
 
 _LIMIT = 500
+_SHORT = 6  # what is shorter is no secret, and may be a part of any word
 _BAD = frozenset({400, 413, 500})  # with these, servers say that a prompt is too long
 _TRACE = re.compile(
     r"Traceback \(most recent call last\).*|\n\s+(?:File \"|at \S+[.(/]).*", re.DOTALL
 )
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
-_SECRET = re.compile(
-    r"\b(?:bearer\s+\S+|(?:sk|pk|hf|gsk|xai|key|AIza)[-_][\w*.-]{6,})", re.IGNORECASE
+_FILE = re.compile(
+    r"(?<![\w./\\~-])(?:~?/(?!v\d+/|api/)|[A-Za-z]:[/\\]+)(?:[\w.+@~-]+[/\\]+)+[\w.+@~-]*"
 )
 _TOO_LONG = re.compile(
     r"maximum context length|context length exceeded|prompt is too long"
@@ -44,7 +50,7 @@ _STATUS_OF_TYPE = {
 
 
 def rejection(
-    name: str, status: int, body: bytes, header: Callable[[str], str], secret: str | None = None
+    name: str, status: int, body: bytes, header: Callable[[str], str], secret: Secret = None
 ) -> BackendRejected | ContextTooLong:
     """Return the error for an answer with a status other than 200.
 
@@ -53,7 +59,7 @@ def rejection(
         status: of the answer.
         body: of the answer, in any shape or none.
         header: returns the value of an answer's header, or "".
-        secret: the backend's key, which must not be shown even if the server echoes it.
+        secret: see `Secret`.
     """
     found = _error_of(parsed(body))
     if status < 400:  # noqa: PLR2004
@@ -64,7 +70,7 @@ def rejection(
 
 
 def refusal(
-    name: str, value: Any, secret: str | None = None
+    name: str, value: Any, secret: Secret = None
 ) -> BackendRejected | ContextTooLong | None:
     """Return the error that a JSON value from an answer with status 200 holds; None for none."""
     if not isinstance(value, Mapping):
@@ -93,19 +99,26 @@ def retry_after_s(header: Callable[[str], str]) -> float | None:
         return None
 
 
-def shown(text: str, secret: str | None = None) -> str:
-    """Return a server's message without keys, addresses and stack traces, in 500 characters.
+def secrets_of(spec: BackendSpec) -> tuple[str, ...]:
+    """Return the key of a backend, and the values of the headers that go with every call."""
+    values = (spec.api_key or "", *spec.headers.values())
+    return tuple(value for value in values if len(value) >= _SHORT)
+
+
+def shown(text: str, secret: Secret = None) -> str:
+    """Return a server's message without keys, addresses, paths and traces, in 500 characters.
 
     Example:
         >>> shown("bad key sk-abcdef123456, see https://example.com/keys?id=1")
         'bad key [key], see [address]'
     """
     text = text[: 20 * _LIMIT]
-    if secret:
-        text = text.replace(secret, "[key]")
+    for one in (secret,) if isinstance(secret, str) else secret or ():
+        text = text.replace(one, "[key]")
     text = _TRACE.sub("", text)
     text = _URL.sub("[address]", text)
-    text = _SECRET.sub(lambda found: "[key]" + ("," if found[0].endswith(",") else ""), text)
+    text = without_keys(text)
+    text = _FILE.sub("[path]", text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"
 
@@ -114,19 +127,22 @@ def _rejected(
     name: str,
     status: int,
     found: Mapping[str, Any],
-    secret: str | None,
+    secret: Secret,
     retry_after_s: float | None = None,
 ) -> BackendRejected | ContextTooLong:
     said = shown(str(found.get("message") or ""), secret)
     code = found.get("code")
     # A number is the status once more, as vLLM and litellm send it.
     code = shown(code, secret) if isinstance(code, str) and not code.isdigit() else None
-    message = f"backend `{name}` answered {status}: {said or 'without a reason'}"
+    logged = f"backend `{name}` answered {status}"
+    message = f"{logged}: {said or 'without a reason'}"
     kind, param = found.get("type"), found.get("param")
     param = shown(param, secret) if isinstance(param, str) and param else None
     if code == "context_length_exceeded" or (status in _BAD and _TOO_LONG.search(said)):
-        return ContextTooLong(message, param=param)
-    return BackendRejected(
+        error: BackendRejected | ContextTooLong = ContextTooLong(message, param=param)
+        error.logged = f"{logged}: the prompt is too long"
+        return error
+    error = BackendRejected(
         message,
         backend_status=status,
         code=code or None,
@@ -134,6 +150,8 @@ def _rejected(
         param=param,
         retry_after_s=retry_after_s,
     )
+    error.logged = logged
+    return error
 
 
 def _error_of(value: Any) -> dict[str, Any]:

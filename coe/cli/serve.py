@@ -29,7 +29,7 @@ from coe.composition.check_backends import split_address
 from coe.errors import CoEError, ConfigError
 from coe.premises import premises_of
 from coe.settings import Settings
-from coe.telemetry import Telemetry
+from coe.telemetry import Telemetry, logs
 from coe.wiring import wire
 
 logger = logging.getLogger(__name__)
@@ -47,11 +47,7 @@ def run(config: Path | None, host: str | None, port: int | None) -> None:
     host = settings.host or composition.server.host
     listener = bind(host, composition.server.port if settings.port is None else settings.port)
     operations = _operations_listener(settings.metrics_listen)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    logs.configure(settings.log_level, settings.log_format, sys.stderr)
     # A request makes hundreds of small objects that reference counting frees; the default threshold
     # looks for cycles among them every few requests, which is a tenth of our CPU (measured).
     gc.set_threshold(20_000, 50, 100)
@@ -77,7 +73,9 @@ async def _serve(
     """Run the server; return the config error that stopped it, if one did."""
     loop = asyncio.get_running_loop()
     telemetry = Telemetry(
-        log_requests=settings.log_level in {"debug", "info"}, defer=loop.call_later
+        log_requests=settings.log_level in {"debug", "info"},
+        defer=loop.call_later,
+        log_form=settings.log_format,
     )
     premises = premises_of(settings)
     gateway = wire(composition, settings, telemetry, premises=premises)
@@ -233,7 +231,8 @@ def bind(
         ConfigError: the address is in use, or is not one of this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol said, asyncio sets TCP_NODELAY on what it accepts, as uvloop always does.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

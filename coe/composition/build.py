@@ -416,6 +416,7 @@ def _observe(keys: ObserveKeys, resolve: Callable[[Any, KeyPath], Any]) -> Obser
         decisions_for_s=keys.decisions_for or Observe().decisions_for_s,
         keep_prompts=keys.keep_prompts,
         prompts_for_s=keys.prompts_for or Observe().prompts_for_s,
+        prompts_size=keys.prompts_size or Observe().prompts_size,
         traces=collector_url(collector) if collector else "",
         trace_sample=Observe().trace_sample if sample is None else sample,
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from coe.composition.keys import Duration, Keys, Share, Text
+from coe.composition.keys import Duration, Keys, Share, Size, Text
 
 
 class ObserveKeys(Keys):
@@ -29,6 +29,11 @@ class ObserveKeys(Keys):
     )
     prompts_for: Duration | None = Field(
         None, description="After so long the texts of prompts are forgotten. Default `7d`."
+    )
+    prompts_size: Size | None = Field(
+        None,
+        description="Most of a prompt's text that is kept: of a longer one the oldest messages are"
+        " left out. Default `64KiB`. What looks like a key is replaced before it is written.",
     )
     traces: Text | None = Field(
         None,

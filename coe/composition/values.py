@@ -471,6 +471,7 @@ class Observe:
         decisions_for_s: after so long they are forgotten.
         keep_prompts: as digests, as texts, or not at all.
         prompts_for_s: after so long texts are forgotten.
+        prompts_size: bytes of a prompt's text that are kept at most.
         traces: the address that spans are sent to, by OTLP over HTTP; empty for nowhere.
         trace_sample: the share of the requests that are traced, in [0, 1].
     """
@@ -479,6 +480,7 @@ class Observe:
     decisions_for_s: float = 30 * 86_400.0
     keep_prompts: Literal["hash", "text", "none"] = "hash"
     prompts_for_s: float = 7 * 86_400.0
+    prompts_size: int = 65_536
     traces: str = field(default="", repr=False)
     trace_sample: float = 0.1
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coe.composition import Composition
+from coe.decisions.keeping import kept
 from coe.errors import CoEError
 from coe.stores.decisions import Record
 from coe.trials import arms_of, unit_of
@@ -63,7 +64,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
     observe = event.composition.observe
     decision, plan = _decided(event)
     messages = query.body.get("messages", query.body.get("input"))
-    keeps = observe.keep_prompts == "text"
+    keeps = observe.keep_prompts == "text" and query.identity.keeps_text
     said = _said(answer.first, event.last) if answer is not None else _SILENT
     arms = _arms(event)
     return Record(
@@ -76,7 +77,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         status=event.status,
         error=type(event.error).__name__ if event.error is not None else "",
         prompt="" if observe.keep_prompts == "none" else digest(messages),
-        text=messages if keeps else None,
+        text=kept(messages, observe.prompts_size) if keeps else None,
         text_until=event.at + observe.prompts_for_s if keeps else None,
         category=decision.category,
         probability=decision.probability,
@@ -212,7 +213,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         ("attempts", attempts and [_attempt(row) for row in attempts]),
         ("panel", plan.panel and plan.panel.panel),
         ("alone", plan.alone),
-        ("provenance", said.provenance),
+        ("provenance", said.provenance and _without_words(said.provenance)),
     )
     facts.update((name, fact) for name, fact in rare if fact)
     if answer is not None and answer.swap_s is not None:
@@ -223,6 +224,15 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
 def _attempt(row: Attempt) -> dict[str, str]:
     rules = {key: value for key, value in (("kind", row.kind), ("then", row.then)) if value}
     return {"expert": row.expert, "error": row.error, **rules}
+
+
+def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a panel's provenance without what drafts say: who contradicts whom is enough."""
+    conflicts = provenance.get("conflicts") or ()
+    return {
+        **provenance,
+        "conflicts": [{"experts": row.get("experts")} for row in conflicts],
+    }
 
 
 def _ranked(row: RankedCategory) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def _late(started: float, limit_s: float | None) -> Result:
 
 
 def _failed(started: float, error: CoEError) -> Result:
-    return Result(error=error.message, failure=error, seconds=_since(started))
+    return Result(error=error.logged, failure=error, seconds=_since(started))
 
 
 async def _each(frames: list[bytes]) -> AsyncGenerator[bytes, None]:

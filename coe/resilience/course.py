@@ -99,7 +99,7 @@ class Course:
         )
         row = Attempt(
             expert=call.expert,
-            error=error.message,
+            error=error.logged,
             kind=kinds_of(error)[0],
             then=ask.then,
             is_beside=is_beside,

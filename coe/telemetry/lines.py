@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
+import orjson
+
 from coe.errors import CoEError
+from coe.telemetry.logs import Form, stamp
 from coe.telemetry.series import NONE
+from coe.telemetry.trace import CURRENT
 from coe.types import Answer, PanelReport
 
 Defer = Callable[[float, Callable[[], None]], object]
@@ -18,13 +22,17 @@ _GATHER_S = 0.2
 class Lines:
     """Writes a line for each request; never a prompt, an answer or a key."""
 
-    def __init__(self, stream: TextIO | None = None, defer: Defer | None = None) -> None:
-        """Store where to and when.
+    def __init__(
+        self, stream: TextIO | None = None, defer: Defer | None = None, form: Form = "text"
+    ) -> None:
+        """Store where to, when and how.
 
         Args:
             stream: where lines go; None for what is the standard error stream then.
             defer: `loop.call_later` or a double of it; None: every line is written at once.
+            form: of a line.
         """
+        self._form = form
         self._stream = stream
         self._defer = defer
         self._lines: list[str] = []
@@ -40,10 +48,28 @@ class Lines:
         error: CoEError | None,
     ) -> None:
         """Take the line of a request that has ended."""
-        self._lines.append(
-            f"{self._now()} INFO coe.request id={request_id} endpoint={endpoint} status={status}"
-            f"{_chosen(answer)}{_failed(error)} total_s={elapsed_s:.4f}\n"
-        )
+        trace = CURRENT.get()
+        if self._form == "json":
+            facts = {
+                "time": self._now(),
+                "level": "INFO",
+                "logger": "coe.request",
+                "id": request_id,
+                "endpoint": endpoint,
+                "status": status,
+                **dict(_facts(answer, error)),
+                "total_s": round(elapsed_s, 6),
+            }
+            if trace is not None:
+                facts["trace_id"] = f"{trace.trace_id:032x}"
+            self._lines.append(orjson.dumps(facts).decode() + "\n")
+        else:
+            traced = "" if trace is None else f" trace_id={trace.trace_id:032x}"
+            self._lines.append(
+                f"{self._now()} INFO coe.request id={request_id} endpoint={endpoint}"
+                f" status={status}{_chosen(answer)}{_failed(error)} total_s={elapsed_s:.4f}"
+                f"{traced}\n"
+            )
         if self._defer is None:
             self.flush()
         elif len(self._lines) == 1:
@@ -59,8 +85,28 @@ class Lines:
         """Return the time to the second, written once a second."""
         now = int(time.time())
         if now != self._clock[0]:
-            self._clock = (now, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(now)))
+            self._clock = (now, stamp(now))
         return self._clock[1]
+
+
+def _facts(answer: Answer | None, error: CoEError | None) -> Iterator[tuple[str, object]]:
+    """Yield what `_chosen` and `_failed` tell, as values."""
+    if answer is not None:
+        yield "category", answer.decision.category
+        yield "expert", answer.call.expert
+        yield "reason", answer.reason
+        yield "attempts", len(answer.attempts) + 1
+        yield "routed_s", round(answer.routed_s, 6)
+        yield "first_token_s", round(answer.opened_s, 6)
+        if answer.swap_s is not None:
+            yield "queued_s", round(answer.queued_s, 6)
+            yield "swap_s", round(answer.swap_s, 6)
+        if answer.panel is not None:
+            yield "panel", answer.panel.panel
+            yield "calls", answer.panel.calls
+    if error is not None:
+        yield "error", type(error).__name__
+        yield "asked", [attempt.expert for attempt in error.attempts]
 
 
 def _chosen(answer: Answer | None) -> str:

@@ -15,6 +15,7 @@ from coe.telemetry import behind
 from coe.telemetry.batches import Batches
 from coe.telemetry.behind import Beside, Watching, Written
 from coe.telemetry.lines import Defer, Lines
+from coe.telemetry.logs import Form
 from coe.telemetry.panels import Panels
 from coe.telemetry.requests import Requests
 from coe.telemetry.scheduling import Scheduling, residency
@@ -52,9 +53,10 @@ class Telemetry(Collector):
         log_requests: bool = True,
         stream: TextIO | None = None,
         defer: Defer | None = None,
+        log_form: Form = "text",
     ) -> None:
-        """Args are the log's switch, its stream, and `loop.call_later` or a double of it."""
-        self._lines = Lines(stream, defer)
+        """Args are the log's switch, its stream, `loop.call_later` or a double of it, its form."""
+        self._lines = Lines(stream, defer, log_form)
         self.in_flight = 0
         self.begun = 0
         self.batch_in_flight = 0

@@ -210,7 +210,7 @@ async def test_prompts_are_digests_unless_asked_for(
             _, facts = await get(running, response.headers["x-coe-decision-id"])
             digests.append(facts["prompt"])
             assert "text" not in facts
-    raw = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    raw = b"".join(path.read_bytes() for path in file.parent.rglob("*") if path.is_file())
     assert b"secret plan" not in raw
     assert digests[0] == digests[1] != digests[2]
 
@@ -227,7 +227,7 @@ async def test_nothing_is_written_where_that_is_asked(
     async with serve(text(upstream, "observe: {decisions: false}")) as running:
         response = await running.chat(model="good")
         assert response.status == 200
-    assert not (tmp_path / ".coe").exists()
+        assert not (tmp_path / ".coe" / FILE).exists()
 
 
 async def test_a_disk_that_fails_holds_up_nobody(

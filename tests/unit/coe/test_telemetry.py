@@ -9,6 +9,7 @@ import pytest
 from coe.errors import BackendRejected
 from coe.telemetry import Telemetry
 from coe.telemetry.genai import Used, used
+from coe.telemetry.trace import CURRENT, Trace
 from coe.types import Answer, Attempt, Call, Choice, Decision, Plan, Query
 
 
@@ -75,6 +76,52 @@ def test_a_failure_is_logged_by_its_name_and_who_was_asked() -> None:
 
     assert "status=502 error=BackendRejected asked=coder,one total_s" in stream.getvalue()
     assert "words" not in stream.getvalue()
+
+
+def test_a_line_may_be_an_object() -> None:
+    stream = io.StringIO()
+    telemetry = Telemetry(stream=stream, log_form="json")
+    error = BackendRejected("an upstream's own words", backend_status=500)
+    error.attempts = (Attempt(expert="coder", error="words"),)
+
+    telemetry.finished("chat/completions", "r1", 200, 0.0123, an_answer())
+    telemetry.finished("chat/completions", "r2", 502, 0.01, None, error)
+    answered, failed = map(orjson.loads, stream.getvalue().splitlines())
+
+    assert answered.pop("time")
+    assert answered == {
+        "level": "INFO",
+        "logger": "coe.request",
+        "id": "r1",
+        "endpoint": "chat/completions",
+        "status": 200,
+        "category": "code",
+        "expert": "coder",
+        "reason": "matched",
+        "attempts": 1,
+        "routed_s": 0.0,
+        "first_token_s": 0.0,
+        "total_s": 0.0123,
+    }
+    assert failed["error"] == "BackendRejected"
+    assert failed["asked"] == ["coder"]
+    assert SECRET not in stream.getvalue()
+    assert "words" not in stream.getvalue()
+
+
+def test_the_line_of_a_traced_request_names_its_trace() -> None:
+    stream = io.StringIO()
+    token = CURRENT.set(Trace(0xABC, 0, 0))
+    try:
+        for form in ("text", "json"):
+            telemetry = Telemetry(stream=stream, log_form=form)
+            telemetry.finished("chat/completions", "r1", 200, 0.01, None)
+    finally:
+        CURRENT.reset(token)
+
+    text, row = stream.getvalue().splitlines()
+    assert text.endswith(f" trace_id={0xABC:032x}")
+    assert orjson.loads(row)["trace_id"] == f"{0xABC:032x}"
 
 
 def test_lines_are_written_together() -> None:
