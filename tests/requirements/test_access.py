@@ -311,6 +311,8 @@ REACHED = {
     "/v1/decisions": {"data", "experiments"},
     "/v1/experiments": {"experiments"},
     "/v1/scheduling": {"metrics", "admin"},
+    "/v1/cache": {"data", "admin"},
+    "/v1/cache/x": {"data"},
     "/v1/limits": {"data"},
     "/v1/limits/all": {"admin"},
     "/metrics": {"metrics"},
