@@ -26,7 +26,7 @@ CHART = Path(__file__).parents[2] / "deploy" / "kubernetes" / "coe"
 VERSIONS = ("1.27", "1.35")
 THE_CHARTS_OWN = {
     *("config", "host", "port", "metrics_listen", "state_dir", "cache_dir"),
-    *("redis_url",),
+    *("redis_url", "replica_url", "replica_secret"),
 }
 FULL: dict[str, Any] = {
     "replicas": 3,
@@ -357,7 +357,8 @@ def test_replicas_share_the_charts_redis_which_has_a_password_and_stays() -> Non
     assert environment(FULL)["COE_REDIS_URL"] == (
         "redis://:$(REDIS_PASSWORD)@prod-coe-redis:6379/0"
     )
-    assert secrets(FULL) == {"REDIS_PASSWORD": password}
+    assert secrets(FULL)["REDIS_PASSWORD"] == password
+    assert "COE_REDIS_URL" not in secrets(FULL)
     (told,) = container["env"]
     assert told["valueFrom"]["secretKeyRef"] == password
     arguments = container["args"]
@@ -381,8 +382,23 @@ def test_the_charts_redis_answers_the_gateways_alone() -> None:
 
 
 def test_replicas_share_a_redis_of_ones_own_whose_address_is_a_secret() -> None:
-    assert secrets(SHARED) == {"COE_REDIS_URL": {"name": "our-redis", "key": "url"}}
+    assert secrets(SHARED)["COE_REDIS_URL"] == {"name": "our-redis", "key": "url"}
     assert not [each for each in rendered(SHARED) if "redis" in each["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("values", [FULL, SHARED])
+def test_replicas_know_each_other_by_a_secret_and_an_address(values: dict[str, Any]) -> None:
+    (container,) = gateway(values)["containers"]
+    names = [each["name"] for each in container["env"]]
+
+    assert environment(values)["COE_REPLICA_URL"] == "http://$(POD_IP):8088"
+    assert names.index("POD_IP") < names.index("COE_REPLICA_URL")  # or it would stay as it stands
+    assert secrets(values)["COE_REPLICA_SECRET"] == {
+        "name": values["redis"]["secretName"],
+        "key": "replicas",
+        "optional": True,
+    }
+    assert "COE_REPLICA_URL" not in environment({})
 
 
 def test_replicas_reach_each_other_and_one_alone_has_nobody() -> None:

@@ -63,7 +63,11 @@ def test_a_second_gateway_shares_redis_and_no_file_with_the_first() -> None:
 
     assert "profiles" not in first
     assert second["profiles"] == SERVICES["redis"]["profiles"] == ["replicas"]
-    assert first["environment"] == second["environment"]
+    assert {name: f"http://{name}:8088" for name in GATEWAYS} == {
+        name: each["environment"]["COE_REPLICA_URL"] for name, each in GATEWAYS.items()
+    }
+    differ = set(first["environment"].items()) ^ set(second["environment"].items())
+    assert {name for name, _ in differ} == {"COE_REPLICA_URL"}
     shared = {mount for mount in first["volumes"] if mount in second["volumes"]}
     assert all(mount.endswith("/etc/coe/experts.yaml:ro") for mount in shared)
 
