@@ -312,7 +312,7 @@ REACHED = {
     "/v1/experiments": {"experiments"},
     "/v1/scheduling": {"metrics", "admin"},
     "/v1/cache": {"data", "admin"},
-    "/v1/cache/x": {"data"},
+    "/v1/cache/{name}": {"data"},
     "/v1/limits": {"data"},
     "/v1/limits/all": {"admin"},
     "/metrics": {"metrics"},
