@@ -74,6 +74,20 @@ def test_a_panel_asks_for_what_there_is(title: str, expression: str, legend: str
     assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= grouped
 
 
+def test_every_metric_has_its_place() -> None:
+    asked = {
+        selector.name
+        for _, expression, _ in targets()
+        for selector in selectors(parsed(expression))
+    }
+    shown = {
+        family.name
+        for family in metrics.families()
+        if asked & {family.name + suffix for suffix in SUFFIXES[family.type]}
+    }
+    assert {family.name for family in metrics.families()} - shown == set()
+
+
 def test_the_variables_are_declared() -> None:
     declared = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(DASHBOARD["panels"])))
