@@ -23,7 +23,7 @@ Secret = str | tuple[str, ...] | None
 
 _LIMIT = 500
 _SHORT = 6  # what is shorter is no secret, and may be a part of any word
-_BAD = frozenset({400, 413, 500})  # with these, servers say that a prompt is too long
+_BAD = frozenset({400, 413, 422, 500})  # with these, servers say that a prompt is too long
 _TRACE = re.compile(
     r"Traceback \(most recent call last\).*|\n\s+(?:File \"|at \S+[.(/]).*", re.DOTALL
 )
@@ -32,11 +32,17 @@ _FILE = re.compile(
     r"(?<![\w./\\~-])(?:~?/(?!v\d+/|api/)|[A-Za-z]:[/\\]+)(?:[\w.+@~-]+[/\\]+)+[\w.+@~-]*"
 )
 _TOO_LONG = re.compile(
-    r"maximum context length|context length exceeded|prompt is too long"
-    r"|exceeds? (?:the )?(?:available |maximum |model'?s )?context"
-    r"|context (?:size|window|length) (?:of|is|has been) .*exceed",
+    r"maximum context length|context length exceeded|(?:prompt|input) is too long"
+    r"|exceed(?:s|ed)? (?:the )?(?:available |max(?:imum)? |model'?s )?context"
+    r"|context (?:size|window|length) (?:of|is|has been) .*exceed"
+    r"|longer than the (?:model'?s )?(?:context length|maximum model length)"
+    r"|tokens\) is too long and exceeds limit|too long to fit into the model"
+    r"|token count .*exceeds the maximum number of tokens|maximum prompt length"
+    r"|`inputs` tokens \+ `max_new_tokens` must be <=|`inputs` must have less than"
+    r"|too many tokens: .*cannot exceed",
     re.IGNORECASE,
 )
+_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 _STATUS_OF_TYPE = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
@@ -138,7 +144,8 @@ def _rejected(
     message = f"{logged}: {said or 'without a reason'}"
     kind, param = found.get("type"), found.get("param")
     param = shown(param, secret) if isinstance(param, str) and param else None
-    if code == "context_length_exceeded" or (status in _BAD and _TOO_LONG.search(said)):
+    is_named = not _LONG.isdisjoint(x for x in (code, kind) if isinstance(x, str))
+    if is_named or (status in _BAD and _TOO_LONG.search(said)):
         error: BackendRejected | ContextTooLong = ContextTooLong(message, param=param)
         error.logged = f"{logged}: the prompt is too long"
         return error

@@ -23,6 +23,8 @@ import pytest
 import uvicorn
 
 from coe.cli.protocol import limited
+from coe.composition import load
+from coe.composition.fallback_keys import FallbackKeys
 from coe.errors import RouterUnavailable
 from coe.resilience.budget import RESERVE
 from coe.stores.decisions import FILE
@@ -878,3 +880,32 @@ def held(up: FakeUpstream, rule: str) -> str:
         f"version: 1\nbackends: {{box: {{type: held, url: '{up.url}', memory: 1GiB}}}}\n"
         f"experts:\n{rows}routing: {{none: [a, b]}}\ndefault: b\nfallbacks: {{{rule}}}\n"
     )
+
+
+# ---------------------------------------------------------------- the page
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "survive-failing-backends.md"
+
+
+def test_the_pages_keys_are_keys(tmp_path: Path) -> None:
+    rules = PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    file = tmp_path / "experts.yaml"
+    file.write_text(
+        "version: 1\nbackends: {up: 'http://127.0.0.1:9'}\n"
+        f"experts: {{frontier: {{backend: up, model: m}}}}\ndefault: frontier\n{rules}"
+    )
+
+    fallbacks = load(file).fallbacks
+
+    assert fallbacks.hedge is not None
+    assert (fallbacks.last_resort, fallbacks.hedge.after_s) == ("frontier", "p95")
+    written = {line.partition(":")[0].strip() for line in rules.splitlines()[1:]}
+    assert written == set(FallbackKeys.model_fields)
+
+
+async def test_the_pages_example_does_what_it_says(serve: Serve, upstream: FakeUpstream) -> None:
+    text = PAGE.read_text(encoding="utf-8").split("<<'EOF'\n")[1].split("EOF")[0]
+    async with serve(text.replace("http://127.0.0.1:9100", upstream.url)) as running:
+        answers = [tried(await running.chat()) for _ in range(4)]
+
+    assert answers == ["shaky=503"] * 3 + [""]

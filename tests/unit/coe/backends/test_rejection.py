@@ -98,12 +98,44 @@ def test_a_number_is_no_code() -> None:
         "Requested tokens (9) exceed context window of 8",
         "input is too long: context length exceeded",
         "prompt is too long: 9 tokens > 8 maximum",
+        "The decoder prompt (length 9) is longer than the maximum model length of 8.",
+        "The prompt (total length 9) is too long to fit into the model (context length 8).",
+        "The input (9 tokens) is longer than the model's context length (8 tokens).",
+        "Input prompt (9 tokens) is too long and exceeds limit of 8",
+        "the input length exceeds the context length",
+        "prompt too long; exceeded max context length by 1 tokens",
+        "input length and `max_tokens` exceed context limit: 9 + 1 > 8",
+        "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+        "Prompt contains 9 tokens, too large for model with 8 maximum context length",
+        "Input is too long for requested model.",
+        "This model's maximum prompt length is 8 but the request contains 9 tokens.",
+        "too many tokens: total number of tokens in the prompt cannot exceed 8",
     ],
 )
 def test_a_prompt_that_is_too_long_is_told_apart(said: str) -> None:
     body = orjson.dumps({"error": {"message": said, "type": "BadRequestError", "code": 400}})
 
     assert isinstance(rejection("b", 400, body, headers()), ContextTooLong)
+
+
+def test_a_server_that_validates_says_it_with_422() -> None:
+    said = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8. Given: 9"
+    body = orjson.dumps({"error": said, "error_type": "validation"})
+
+    assert isinstance(rejection("b", 422, body, headers()), ContextTooLong)
+
+
+def test_the_type_of_a_long_prompt_is_enough() -> None:
+    body = orjson.dumps({"error": {"message": "m", "type": "exceed_context_size_error"}})
+
+    assert isinstance(rejection("b", 400, body, headers()), ContextTooLong)
+
+
+@pytest.mark.parametrize(
+    "said", ["the image is too large", "`max_tokens` is too large: 9", "n must be <= 8"]
+)
+def test_another_mistake_is_no_long_prompt(said: str) -> None:
+    assert isinstance(rejected(400, orjson.dumps({"error": {"message": said}})), BackendRejected)
 
 
 def test_the_code_of_a_long_prompt_is_enough() -> None:
