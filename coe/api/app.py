@@ -116,8 +116,8 @@ class App:
         self._rest = _rest(live, settings, after, watch, self.following, self._guard)
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
-        # Here too, so that another method is 405 and says which one is allowed.
         self._rest.include_router(replicas.endpoints(replica, live, settings))
+        # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
         )
@@ -137,6 +137,9 @@ class App:
             if hot is not None:
                 await hot(scope, receive, send)
                 return
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # nobody asks them for a key
+            return
         await self._rest(scope, receive, send)
 
     def leave(self) -> None:

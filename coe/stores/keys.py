@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Lock
+from typing import TypeVar
 
 from coe.access import key as keys
 from coe.access.key import Key
@@ -15,6 +16,8 @@ from coe.errors import ArtefactError, CoEError
 from coe.stores.sqlite import Format, Store
 
 FILE = "keys.sqlite"
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -76,32 +79,33 @@ class KeyFile(Store):
 class FileKeys:
     """The keys of a state folder, off the event loop. Nothing is made there before the first key.
 
-    See `coe.access.ring.KeyStore`.
+    They have a thread of their own: that a key was ended is seen in time however busy the others
+    are. See `coe.access.ring.KeyStore`.
     """
 
     def __init__(self, folder: Path) -> None:
         """Store the folder."""
         self._path = folder / FILE
-        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._file: KeyFile | None = None
 
     async def version(self) -> int:
         """Return how many changes there were."""
-        return await asyncio.to_thread(self._version)
+        return await self._do(self._version)
 
     async def read(self) -> tuple[int, list[Key]]:
         """Return all keys, and how many changes there were."""
-        return await asyncio.to_thread(self._read)
+        return await self._do(self._read)
 
     async def add(self, key: Key) -> None:
         """Keep a new key."""
-        await asyncio.to_thread(lambda: self._open().add(key))
+        await self._do(lambda: self._open().add(key))
 
     async def change(self, key_id: str, change: Callable[[Key], Key]) -> Key | None:
         """Replace a key by what `change` makes of it; None where there is none."""
-        if not self._is_there():
-            return None
-        return await asyncio.to_thread(lambda: self._open().change(key_id, change))
+        return await self._do(
+            lambda: self._open().change(key_id, change) if self._is_there() else None
+        )
 
     @asynccontextmanager
     async def listening(self, told: Callable[[], None]) -> AsyncIterator[None]:
@@ -110,10 +114,16 @@ class FileKeys:
         try:
             yield
         finally:
-            with self._lock:
-                if self._file is not None:
-                    self._file.close()
-                    self._file = None
+            await self._do(self._close)
+            self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _version(self) -> int:
         return self._open().version() if self._is_there() else 0
@@ -125,10 +135,9 @@ class FileKeys:
         return self._file is not None or self._path.exists()
 
     def _open(self) -> KeyFile:
-        with self._lock:
-            if self._file is None:
-                self._file = KeyFile.open(self._path)
-            return self._file
+        if self._file is None:
+            self._file = KeyFile.open(self._path)
+        return self._file
 
 
 def readable(rows: Iterable[tuple[str, bytes | str]]) -> list[Key]:

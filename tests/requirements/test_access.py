@@ -15,6 +15,7 @@ import anthropic
 import httpx2
 import openai
 import pytest
+from fastapi import WebSocket
 
 from coe.access.key import Key, Wish
 from coe.access.ring import Keyring
@@ -132,6 +133,25 @@ async def test_sec_01_a_route_that_nobody_thought_of_fails_closed(closed: Closed
     assert await closed.status("GET", "/v1/new") == 401
     assert await closed.status("GET", "/v1/new", data) == 403
     assert await closed.status("GET", "/v1/new", admin) == 200
+
+
+async def test_sec_01_a_web_socket_is_closed_whatever_is_behind_it(closed: Closed) -> None:
+    app, sent = closed.running.app, []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app._rest.add_api_websocket_route("/v1/new", _welcome)
+    scope = {"type": "websocket", "path": "/v1/new", "headers": [], "server": ("127.0.0.1", 1)}
+    await app(scope, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def _welcome(socket: WebSocket) -> None:
+    await socket.accept()
 
 
 async def test_sec_01_every_row_of_the_table_is_of_a_route_that_there_is(closed: Closed) -> None:
