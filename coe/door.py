@@ -1,7 +1,8 @@
 """The door through which every call to an expert goes: a slot, the keepers, the frames.
 
 A keeper sees every call, whoever makes it: an answer's, a panel's, a judge's, a shadow's, a
-batch's. It may refuse it, and it is told how it ended.
+batch's. It may refuse it, and it is told how it ended. Before all of them the door itself looks
+whether the request may reach the expert at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from coe.claim import Claim
 from coe.errors import BackendError, BackendProtocolError, CoEError
+from coe.policies.permits import bars, refused
 from coe.protocols import Backend
 from coe.scheduler.loop import Slot, Slots
 from coe.telemetry import Telemetry
@@ -100,16 +102,20 @@ async def enter(
 
     Raises:
         BackendError, CapacityError: it failed before that.
+        Forbidden: the request may not reach the expert.
         CoEError: a keeper did not let it in.
     """
     visits: list[Visit] = []
-    if house.keepers:
-        try:
+    try:
+        if claim is not None and bars(claim.permit, (call.expert,)):
+            # Nobody plans such a call. Whoever does so all the same, a plugin maybe, ends here.
+            raise refused(claim.permit, call.expert)
+        if house.keepers:
             await _admit(house.keepers, call, claim, visits)
-        except BaseException:
-            if slot is not None:
-                slot.release()
-            raise
+    except BaseException:
+        if slot is not None:
+            slot.release()
+        raise
     backend = house.backends[call.backend]
     if slot is None:
         frames = backend.generate(Dispatch(query_id=query_id, call=call, claim=claim))

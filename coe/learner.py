@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from coe.composition import Learning
 from coe.errors import ConfigError
+from coe.policies.permits import BARRING
 from coe.types import Choice, Decision, Dial, Prospect
 
 if TYPE_CHECKING:  # numpy is loaded by who learns, and by nobody else
@@ -116,9 +117,10 @@ def rewards_of(record: Record, feedback: Feedback) -> dict[str, float]:
     """Return what feedback says of experts' answers: of one, or of all that were compared.
 
     Where a panel voted, what is said of the answer is said of all who gave it; and if it was right,
-    whoever gave another was wrong.
+    whoever gave another was wrong. Whom the request was not to reach is told nothing of it.
     """
-    found = dict(feedback.correct)
+    barred = {r["expert"] for r in record.detail.get("excluded", ()) if r["rule"] in BARRING}
+    found = {name: value for name, value in feedback.correct.items() if name not in barred}
     if feedback.value is None or record.expert is None:
         return found
     told = record.detail.get("provenance") or {}

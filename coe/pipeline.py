@@ -1,6 +1,7 @@
 """The path of a request, top to bottom. Read this first.
 
-parse (coe.api.wire) -> deal -> route -> plan -> schedule -> open -> render (coe.api.inference)
+parse (coe.api.wire) -> admit -> deal -> route -> plan -> schedule -> open -> render
+(coe.api.inference)
 
 Only requests that an experiment splits are dealt to an arm, and only calls for backends whose
 memory is managed are scheduled; see `coe.scheduler.loop`. Where the plan has a panel,
@@ -22,11 +23,15 @@ from coe.composition import Composition
 from coe.composition.programs import PROGRAM
 from coe.composition.values import Arms
 from coe.drafting import sitting
+from coe.drafting.capping import capped
 from coe.errors import BudgetExceeded, CoEError
+from coe.identity import FREE
 from coe.learner import LearnedChooser, Learner
 from coe.metering.hiding import hidden, without_usage
 from coe.metering.meter import Meter
 from coe.planner import Ranker
+from coe.policies.guard import Guard
+from coe.policies.permits import told_of
 from coe.protocols import Aggregator, Backend, Encoder
 from coe.resilience.kinds import why_not
 from coe.resilience.standing import Standing
@@ -52,6 +57,7 @@ class Gateway:
     by. `trials` deal requests to variants of it; None where no split runs. `shadows` are those that
     answer beside it, by experiment and arm. `aggregators` make one answer of a panel's drafts, by
     the panel's name, and `rates` is what was measured of experts on panels; None where nothing was.
+    `guard` says which experts a request may reach; where it is None, as in tests, all of them.
     `learner` holds what was learnt from answers; None where nothing is to be. `keepers` let calls
     in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process, and
     so is `standing`: how well their experts are. `meter` counts requests against limits; None where
@@ -72,6 +78,7 @@ class Gateway:
     aggregators: Mapping[str, Aggregator] = field(default_factory=dict)
     rates: Rates | None = None
     learner: Learner | None = None
+    guard: Guard | None = None
     keepers: tuple[door.Keeper, ...] = ()
     premises: Premises | None = None
     meter: Meter | None = None
@@ -102,6 +109,10 @@ class Gateway:
         """Whether it matters whose a call is: experts are scheduled or kept, or they ask others."""
         return bool(self.slots or self.keepers) or PROGRAM in self.backends
 
+    def needs_claim(self, query: Query) -> bool:
+        """Whether it matters for a request whose its calls are."""
+        return query.permit is not FREE or self.minds_claims
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What is doubtful about the fitted map, as sentences."""
@@ -114,6 +125,8 @@ class Gateway:
             if variant.classifier is not None and variant.classifier is not self.classifier:
                 named = ", ".join(f"{experiment}:{arm}" for experiment, arm in arms)
                 work[f"router of {named}"] = variant.classifier.load
+        if self.guard is not None and self.guard.detects:
+            work["detectors"] = self.guard.load
         for name, backend in self.backends.items():
             start = getattr(backend, "start", None)
             if name in self.slots:
@@ -135,7 +148,7 @@ class Gateway:
 
 
 async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> Answer:
-    """Deal, route, plan and open a query; the answer's first piece is there when this returns.
+    """Admit, deal, route, plan and open a query; its first piece is there when this returns.
 
     Args:
         gateway: what answers, or whose variant for an experiment's arm does.
@@ -144,19 +157,61 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
 
     Raises:
         UnknownModel: nobody has the name that the client asked for.
+        InvalidRequest: a header means nothing.
+        Forbidden: policies, the key or the client itself leave nobody, or not whom it names.
         NoEligibleExpert, ContextTooLong: every ranked expert is excluded.
         BackendError, CapacityError: everyone who was asked failed before a first byte.
     """
+    query = await admitted(gateway, query)
     if gateway.trials is None:
         return await _answer(gateway, query, told)
     arms = await dealt(gateway, gateway.trials, query)
+    serving = gateway.trials.served_by(arms, gateway)
     try:
-        opened = await _answer(gateway.trials.served_by(arms, gateway), query, told)
+        opened = await _answer(serving, settled(serving, query), told)
     except CoEError as error:
         error.arms = arms
         raise
     opened.arms = arms
     return opened
+
+
+async def admitted(gateway: Gateway, query: Query) -> Query:
+    """Return a query with what it may reach, before anything is decided about it.
+
+    Raises:
+        InvalidRequest: a header names what there is not.
+        Forbidden: the client asks for what clients may not.
+    """
+    return query if gateway.guard is None else await gateway.guard.admitted(query)
+
+
+def settled(gateway: Gateway, query: Query, category: str | None = None) -> Query:
+    """Return a query that was admitted with what it may reach by a gateway, in a category."""
+    return query if gateway.guard is None else gateway.guard.settled(query, category)
+
+
+async def planned(
+    gateway: Gateway, query: Query, *, explain: bool = False, alone: bool = False
+) -> tuple[Query, Decision, Plan]:
+    """Return the decision on a query that was admitted, and whom to ask; and the query itself.
+
+    Its category may bar more experts, and so may the arm's composition that serves it.
+
+    Args:
+        gateway: what decides.
+        query: what is decided.
+        explain: see `route`.
+        alone: see `route`.
+
+    Raises:
+        UnknownModel: nobody has the name that the client asked for.
+        InvalidRequest: a header means nothing.
+    """
+    decision = await route(gateway, query, explain=explain, alone=alone)
+    query = settled(gateway, query, decision.category)
+    decision = told_of(decision, query.permit)
+    return query, decision, plan_of(gateway, query, decision)
 
 
 async def dealt(gateway: Gateway, trials: Trials[Gateway], query: Query) -> dict[str, str]:
@@ -165,7 +220,7 @@ async def dealt(gateway: Gateway, trials: Trials[Gateway], query: Query) -> dict
     Raises:
         UnknownModel: nobody has the name that the client asked for.
     """
-    pinned = planner.pin(gateway.composition, query.model)
+    pinned = planner.pin(gateway.composition, query.model, query.permit)
     if pinned is not None and pinned.pinned_expert is not None:
         return {}  # it gets that expert, in whatever arm
     category = None
@@ -177,11 +232,10 @@ async def dealt(gateway: Gateway, trials: Trials[Gateway], query: Query) -> dict
 async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     """Route, plan and open a query. Raises as `answer` does."""
     started = perf_counter()
-    decision = await route(gateway, query)
-    plan = plan_of(gateway, query, decision)
+    query, decision, plan = await planned(gateway, query)
     routed_s = perf_counter() - started
     gateway.telemetry.decided(decision, plan)
-    claim = claim_of(query, told) if gateway.minds_claims else None
+    claim = claim_of(query, told) if gateway.needs_claim(query) else None
     try:
         opened = await _open_affordable(gateway, query, decision, plan, claim)
     except CoEError as error:
@@ -243,7 +297,7 @@ async def route(
     Raises:
         UnknownModel: nobody has that name.
     """
-    pinned = planner.pin(gateway.composition, query.model)
+    pinned = planner.pin(gateway.composition, query.model, query.permit)
     if pinned is not None:
         return pinned
     if gateway.turns is None:
@@ -259,7 +313,7 @@ def plan_of(gateway: Gateway, query: Query, decision: Decision) -> Plan:
     Raises:
         InvalidRequest: a header means nothing.
     """
-    return planner.plan(
+    plan = planner.plan(
         gateway.composition,
         query,
         decision,
@@ -267,6 +321,7 @@ def plan_of(gateway: Gateway, query: Query, decision: Decision) -> Plan:
         gateway.rates,
         opening.set_back(gateway, query),
     )
+    return plan if query.permit.max_cost is None else capped(gateway.composition, query, plan)
 
 
 async def open_plan(
@@ -292,7 +347,7 @@ async def open_plan(
     """
     if not plan.calls:
         raise planner.refusal(plan.excluded)
-    if gateway.minds_claims and claim is None:
+    if claim is None and gateway.needs_claim(query):
         claim = claim_of(query)
     opened = await opening.open_in_turn(gateway, query, plan.calls, claim)
     return Answer(
@@ -330,7 +385,8 @@ async def _open_panel(
     except CoEError as error:
         asked = {attempt.expert for attempt in error.attempts}
         others = tuple(call for call in plan.calls if call.expert not in asked)
-        is_capped = gateway.composition.aggregation[panel.panel].max_cost is not None
+        limits = (gateway.composition.aggregation[panel.panel].max_cost, query.permit.max_cost)
+        is_capped = any(limit is not None for limit in limits)
         if not others or is_capped or not may_fall_back(gateway, error):
             raise
         attempts = error.attempts

@@ -11,12 +11,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coe import lots, seating
 from coe.composition import Composition, Expert, Panel
-from coe.errors import ContextTooLong, NoEligibleExpert, RoutingError, UnknownModel
+from coe.errors import ContextTooLong, Forbidden, NoEligibleExpert, RoutingError, UnknownModel
+from coe.identity import FREE, Permit
+from coe.policies.permits import BARRING, allowed
 from coe.types import Call, Choice, Decision, Dial, Exclusion, PanelPlan, Plan, Query
 
 if TYPE_CHECKING:  # numpy is loaded by who reads a map, and by nobody else
@@ -51,11 +54,12 @@ _BY_HAND = Dial(choose="ranked")
 _WITHOUT_MAP = frozenset({"ranked", "random", "best_single"})
 
 
-def pin(composition: Composition, model: str) -> Decision | None:
+def pin(composition: Composition, model: str, permit: Permit = FREE) -> Decision | None:
     """Return the decision that the client already made by naming a model, or None for a router's.
 
     An expert's name comes first; a category is reachable by its name where no expert has it, and
-    always as `coe/NAME`.
+    always as `coe/NAME`. Whoever names one that there is not is told of those that a permit lets
+    it reach.
 
     Raises:
         UnknownModel: nothing in the composition has that name.
@@ -68,7 +72,8 @@ def pin(composition: Composition, model: str) -> Decision | None:
     if category in composition.categories:
         return Decision(reason="pinned", category=category)
     categories = (PREFIX + name for name in composition.categories)
-    known = ", ".join([*composition.models, *composition.experts, *categories])
+    experts = allowed(permit, composition.experts)
+    known = ", ".join([*composition.models, *experts, *categories])
     raise UnknownModel(f"no model `{model}`; there are: {known}", param="model")
 
 
@@ -175,7 +180,14 @@ def plan(
         order = (*(name for name in order if name != last_resort), last_resort)
     asked = tuple(sorted(order, key=later.__contains__)) if later else order
     calls, excluded = _called(composition, query, decision, asked, barred)
-    single = Plan(calls=calls, excluded=excluded, choice=chosen, chances=chances)
+    single = Plan(
+        calls=calls,
+        excluded=excluded,
+        choice=_shown(chosen, query.permit),
+        chances=chances,
+        permit=query.permit,
+        is_steered=_is_steered(order, calls, query.permit),
+    )
     if asked != order:
         single = _put_off(single, order, later)
     if composition.aggregation:
@@ -231,6 +243,22 @@ def _put_off(plan: Plan, ranked: Iterable[str], later: Mapping[str, tuple[str, s
     return replace(plan, set_back=rows, instead_of=may[0])
 
 
+def _shown(chosen: Choice | None, permit: Permit) -> Choice | None:
+    """Return a choice without those whom the request may not reach: they are no candidates."""
+    if chosen is None or not permit.barred:
+        return chosen
+    rows = tuple(row for row in chosen.prospects if row.expert not in permit.barred)
+    return replace(chosen, prospects=rows)
+
+
+def _is_steered(order: Iterable[str], calls: tuple[Call, ...], permit: Permit) -> bool:
+    """Whether somebody who is barred was ranked before the first who is not."""
+    if not permit.barred or not calls:
+        return False
+    first = calls[0].expert
+    return any(name in permit.barred for name in takewhile(lambda name: name != first, order))
+
+
 def _drawn(
     composition: Composition, query: Query, decision: Decision, order: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Mapping[str, float]]:
@@ -271,7 +299,7 @@ def _with_panel(
     experts, excluded = _eligible(composition, query, decision, panel, single)
     ranked = [call.expert for call in single.calls]
     members: tuple[str, ...] = ()
-    alone = seating.why_alone(panel, query)
+    alone = seating.why_alone(panel, query) or seating.why_barred(panel, query.permit)
     if not alone:
         candidates = _candidates(composition, decision, panel, single, experts)
         found = seating.seats(panel, candidates, query, decision, single.choice, rates)
@@ -338,10 +366,12 @@ def _candidates(
     return [one for name, one in experts.items() if name in own] or list(experts.values())
 
 
-def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong:
+def refusal(excluded: Iterable[Exclusion]) -> RoutingError | ContextTooLong | Forbidden:
     """Return the error for a plan without calls."""
     rows = list(excluded)
     reasons = "; ".join(f"{row.expert}: {row.detail}" for row in rows)
+    if rows and all(row.rule in BARRING for row in rows):
+        return Forbidden(f"no expert may answer this request ({reasons})", param="model")
     if rows and all(row.rule == "context" for row in rows):
         return ContextTooLong(
             f"the prompt does not fit any expert's context ({reasons})", param="messages"
@@ -384,6 +414,8 @@ def _goes_on(
 
 def _first_rule_against(expert: Expert, query: Query, decision: Decision) -> tuple[str, str] | None:
     """Return (rule, detail) of the first hard rule that the expert breaks, in a fixed order."""
+    if query.permit.barred and (why := query.permit.barred.get(expert.name)) is not None:
+        return why
     if expert.status != "live" and (rule := _rule_of_status(expert, query, decision)) is not None:
         return rule
     # Only what the file declares can exclude: an expert without `capabilities` is asked and its

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from coe.composition import Composition, Expert, Panel
 from coe.composition.values import NO_PANEL
 from coe.conversation import in_tool_loop
+from coe.identity import Permit
 from coe.panels.recruit import Candidate, recruit
 from coe.types import PART, Choice, Decision, Exclusion, Query
 
@@ -75,6 +76,19 @@ def why_alone(panel: Panel, query: Query) -> str:
     n = _several(query)
     if n and not _gives_choices(panel):
         return f"n: {n} choices are asked of one expert"
+    return ""
+
+
+def why_barred(panel: Panel, permit: Permit) -> str:
+    """Return why a panel may not work on a request; empty where it may.
+
+    Whoever judges or writes sees the prompt, too; nobody takes the place of one that was named.
+    """
+    if not permit.barred:
+        return ""
+    for role, name in (("judge", panel.judge), ("writer", panel.writer)):
+        if name is not None and name in permit.barred:
+            return f"the {role} of panel `{panel.name}` may not see it: {permit.barred[name][1]}"
     return ""
 
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from coe import pipeline, planner
+from coe import pipeline
 from coe.aggregators.fences import mark
 from coe.aggregators.judging import JUDGE_TOKENS, compared, names, transcript, winner
 from coe.asking import Reply, ask
@@ -31,6 +31,7 @@ from coe.drafting.reading import draft_of, parsed
 from coe.drafts import Remark
 from coe.errors import CoEError
 from coe.pipeline import Gateway
+from coe.policies.permits import bars
 from coe.stores.decisions import SHADOW, Feedback
 from coe.trials import opted_out, sampled, takes_part
 from coe.types import Answer, Decision, Plan, Query
@@ -156,6 +157,8 @@ class Shadows:
         control = readings[0]
         if one.judge is None or control.text is None:
             return
+        if bars(pipeline.settled(gateway, job.query).permit, (one.judge,)):
+            return  # the judge may not see the conversation
         for reading in readings[1:]:
             if reading.text is not None:
                 await self._judge(gateway, one, job.query, control, reading)
@@ -166,9 +169,8 @@ class Shadows:
         """Return what an arm answers, and write it down."""
         body = {key: value for key, value in job.query.body.items() if key not in _STREAMING}
         name = _name(job.query, one, arm)
-        query = replace(job.query, id=name, body=body, stream=False)
-        decision = await pipeline.route(gateway, query, alone=True)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
+        query = pipeline.settled(gateway, replace(job.query, id=name, body=body, stream=False))
+        query, decision, plan = await pipeline.planned(gateway, query, alone=True)
         asked = [(call.expert, call.body) for call in (plan.panel or plan).calls]
         reading = next((reading for reading in before if reading.asked == asked), None)
         if reading is None:

@@ -15,12 +15,11 @@ from coe import conversation
 from coe.composition import Composition, Experiment
 from coe.composition.values import Arms
 from coe.experiments.assign import PLACES, Split, arm_of, place_of, split
+from coe.policies.wishes import EXPERIMENT
 from coe.types import Query
 
 G = TypeVar("G")
 
-OPT_OUT = b"x-coe-experiment"
-"""`x-coe-experiment: off` keeps a request out of all experiments."""
 _USERS = ("user", "safety_identifier")
 
 
@@ -159,7 +158,7 @@ def takes_part(one: Experiment, query: Query, category: str | None) -> bool:
 
 def opted_out(query: Query) -> bool:
     """Whether a request is to be kept out of all experiments."""
-    return any(name == OPT_OUT and value.strip() == b"off" for name, value in query.headers)
+    return any(name == EXPERIMENT and value.strip() == b"off" for name, value in query.headers)
 
 
 def sampled(one: Experiment, query: Query) -> bool:

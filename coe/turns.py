@@ -27,6 +27,7 @@ class Turns:
         routing: Routing,
         sessions: Sessions | None,
         first: Callable[[Query, Decision], str] | None = None,
+        silence: Callable[[Query], str] | None = None,
     ) -> None:
         """Store the parts.
 
@@ -35,12 +36,14 @@ class Turns:
             routing: the rules.
             sessions: what is remembered; None where nothing is.
             first: says who would be asked first; None: the first of the category's written list.
+            silence: says why the classifier may not see a query, empty where it may; None: always.
         """
         self._classifier = classifier
         self._routing = routing
         self._rules = routing.sessions
         self._sessions = sessions
         self._first = first
+        self._silence = silence
 
     @property
     def sessions(self) -> Sessions | None:
@@ -57,7 +60,7 @@ class Turns:
         context = self._routing.context
         window = conversation.read(query.body["messages"], context)
         if self._sessions is None:
-            return await self._ask(window)
+            return await self._ask(query, window)
         key = conversation.session_key(
             window,
             self._rules.key,
@@ -67,7 +70,7 @@ class Turns:
             tenant=query.identity.tenant,
         )
         if key is None:
-            return await self._ask(window)
+            return await self._ask(query, window)
         last = self._last(self._sessions, key, window)
         effect = SessionEffect(
             source=key.source,
@@ -81,16 +84,17 @@ class Turns:
         if kept is not None:
             alone = None
             if explain:
-                alone = await self._ask(window)
+                alone = await self._ask(query, window)
             return _keep(effect, kept, alone)
         if last is None or last.category is None or self._rules.stick != "until_topic_change":
-            alone = await self._ask(window)
+            alone = await self._ask(query, window)
             return replace(alone, session=effect)
         return await self._follow(query, last.category, effect, window)
 
     async def decide_alone(self, query: Query) -> Decision:
         """Return the router's decision for a conversation, whatever was decided before it."""
-        return await self._ask(conversation.read(query.body["messages"], self._routing.context))
+        window = conversation.read(query.body["messages"], self._routing.context)
+        return await self._ask(query, window)
 
     def remember(self, decision: Decision, expert: str) -> None:
         """Remember a decision once `expert` answers; nothing where no session was looked at."""
@@ -98,20 +102,23 @@ class Turns:
         if effect is not None and self._sessions is not None:
             self._sessions.remember(effect.key, Session(decision.category, expert, effect.turn))
 
-    async def _ask(self, window: Window, *, settled: str | None = None) -> Decision:
+    async def _ask(self, query: Query, window: Window, *, settled: str | None = None) -> Decision:
         """Return what the router says of a window; where there is no text, that nothing is said.
 
-        An encoder has a vector for the empty text, too, and it is near to some category.
+        An encoder has a vector for the empty text, too, and it is near to some category. A router
+        that would send the text to somebody whom the query may not reach is not asked.
         """
         if not window.text:
             return Decision(reason="below-threshold", detail="there is no text to route")
+        if self._silence is not None and (why := self._silence(query)):
+            return Decision(reason="policy", detail=f"the router is not asked: {why}")
         return await self._classifier.classify(window.turn, window.text, settled=settled)
 
     async def _follow(
         self, query: Query, previous: str, effect: SessionEffect, window: Window
     ) -> Decision:
         """Return the router's decision where it may switch, else the session's."""
-        alone = await self._ask(window, settled=previous)
+        alone = await self._ask(query, window, settled=previous)
         switches = alone.category not in {None, previous}
         cost = self._cost(query, alone, effect) if switches else 0.0
         decision = follow(

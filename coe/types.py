@@ -31,6 +31,7 @@ Reason = Literal[
     "session",  # the conversation keeps the category that it had
     "router-failed",  # the router raised or was late: the default expert answers
     "no-router",  # the composition has no categories: the default expert answers
+    "policy",  # a better ranked expert, or the router, may not see the request
     "fallback",  # a better ranked expert failed before its first byte
 ]
 
@@ -396,6 +397,8 @@ class Plan:
         alone: why one expert answers though a panel is there for such requests; else empty.
         chances: how likely each expert was to be the first, by name, where that was drawn; empty
             where it was certain.
+        permit: by which it was made.
+        is_steered: whether somebody ranked better than the first call was barred by it.
         set_back: who is asked after all others for now, each with the reason.
         instead_of: who of those would be the first; empty where it is none of them.
     """
@@ -406,8 +409,14 @@ class Plan:
     panel: PanelPlan | None = None
     alone: str = ""
     chances: Mapping[str, float] = field(default_factory=dict)
+    permit: Permit = FREE
+    is_steered: bool = False
     set_back: tuple[Exclusion, ...] = ()
     instead_of: str = ""
+
+    def reason(self, decision: Decision) -> Reason:
+        """Return why its first expert answers."""
+        return "policy" if self.is_steered else decision.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -501,8 +510,8 @@ class Answer:
     def reason(self) -> Reason:
         """Why this expert answers: the decision's reason, or that a better one failed."""
         if not self.attempts and not self.plan.instead_of:
-            return self.decision.reason
+            return self.plan.reason(self.decision)
         who = self.call.expert
         has_failed = any(row.expert != who and not row.is_beside for row in self.attempts)
         is_instead = self.plan.instead_of not in {"", who}
-        return "fallback" if has_failed or is_instead else self.decision.reason
+        return "fallback" if has_failed or is_instead else self.plan.reason(self.decision)

@@ -29,6 +29,7 @@ from coe.metering.meter import Meter
 from coe.packing import parking_of, residency_of, setups
 from coe.panels.applied import applied_rates
 from coe.pipeline import Gateway
+from coe.policies.guard import Guard
 from coe.premises import Premises, premises_of
 from coe.programs.others import Others
 from coe.protocols import (
@@ -157,6 +158,7 @@ def wire(
     if routing.sessions.stick != "never":
         sessions = _sessions_before(before, composition) or Sessions(ttl_s=routing.sessions.ttl_s)
     chooser = applied.chooser if applied is not None else None
+    guard = Guard(composition)
     learner = _learner(composition, settings, applied, before, of)
 
     def first(query: Query, decision: Decision) -> str:
@@ -166,7 +168,7 @@ def wire(
     gateway = Gateway(
         composition=composition,
         classifier=classifier,
-        turns=Turns(classifier, routing, sessions, first) if classifier else None,
+        turns=Turns(classifier, routing, sessions, first, guard.silence) if classifier else None,
         backends=backends,
         encoders=encoders,
         telemetry=telemetry,
@@ -178,6 +180,7 @@ def wire(
         },
         rates=applied_rates(composition),
         learner=learner,
+        guard=guard,
         keepers=keepers,
         meter=meter,
         premises=premises,

@@ -21,6 +21,7 @@ from coe.batching.progress import Progress, progress
 from coe.batching.runner import Runner
 from coe.errors import InvalidRequest, NotFound
 from coe.identity import Identity
+from coe.policies.wishes import told_in
 from coe.settings import Settings
 from coe.stores.batches import BatchState
 from coe.stores.records import Batch, Group
@@ -69,9 +70,14 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
     async def create(request: Request) -> dict[str, Any]:
         """Begin a batch of an uploaded file.
 
-        `completion_window` is OpenAI's `24h`, or another time such as `30m` or `7d`.
+        `completion_window` is OpenAI's `24h`, or another time such as `30m` or `7d`. The headers
+        `x-coe-exclude` and `x-coe-data-class` hold for all of its requests; they may stand in
+        `metadata` as well.
         """
         body = await read_json(request, settings)
+        told, metadata = told_in(request.headers.raw), body.get("metadata") or {}
+        if told and isinstance(metadata, dict):
+            body["metadata"] = {**metadata, **told}
         state = await asyncio.to_thread(shelf.open)
         identity = identity_of(request.scope)
         batch = await asyncio.to_thread(create_batch, state, body, time.time(), identity)

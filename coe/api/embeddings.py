@@ -11,8 +11,10 @@ import orjson
 
 from coe import pipeline
 from coe.api import wire
+from coe.composition.barring import encoder_key
 from coe.errors import InvalidRequest, UnknownModel
 from coe.pipeline import Gateway
+from coe.policies.permits import allowed, bars, refused
 from coe.scheduler.loop import Told
 from coe.settings import Settings
 from coe.types import Answer, Call, Decision, Plan, Query
@@ -34,13 +36,19 @@ async def open_answer(gateway: Gateway, query: Query, told: Told | None = None) 
 
     Raises:
         UnknownModel: neither an encoder nor an expert has that name.
+        Forbidden: the request may not reach that one.
         InvalidRequest: an input that the encoder cannot take.
     """
-    if query.model not in gateway.encoders:
-        if query.model not in gateway.composition.experts:
-            known = ", ".join([*gateway.encoders, *gateway.composition.experts])
-            raise UnknownModel(f"no model `{query.model}`; there are: {known}", param="model")
+    is_encoder = query.model in gateway.encoders
+    if not is_encoder and query.model in gateway.composition.experts:
         return await pipeline.answer(gateway, query, told)
+    query = await pipeline.admitted(gateway, query)
+    if not is_encoder:
+        experts = allowed(query.permit, gateway.composition.experts)
+        known = ", ".join([*gateway.encoders, *experts])
+        raise UnknownModel(f"no model `{query.model}`; there are: {known}", param="model")
+    if bars(query.permit, (encoder_key(query.model),)):
+        raise refused(query.permit, encoder_key(query.model))
     call = Call(
         expert=query.model,
         backend="encoder",
@@ -52,7 +60,7 @@ async def open_answer(gateway: Gateway, query: Query, told: Told | None = None) 
     return Answer(
         query=query,
         decision=Decision(reason="pinned", pinned_expert=query.model),
-        plan=Plan(calls=(call,)),
+        plan=Plan(calls=(call,), permit=query.permit),
         call=call,
         first=body,
         frames=_nothing(),

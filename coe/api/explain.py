@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.api.errors import tried
+from coe.identity import FREE, Permit
 from coe.pipeline import Gateway
 from coe.scheduler.memory import LoadTimes
 from coe.types import Answer, Choice, Decision, PanelReport, Plan, Query, SessionEffect
@@ -42,6 +43,7 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
     if (probability := decision.probability) is not None:
         form = b"%.3f" if decision.calibrated else b"raw %.3f"
         rows.append((b"x-coe-confidence", form % probability))
+    rows += _sensitive(answer.plan.permit)
     if answer.arms:
         arms = ", ".join(f"{name}:{arm}" for name, arm in answer.arms.items())
         rows.append((b"x-coe-experiment", arms.encode()))
@@ -49,6 +51,16 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows += _expected(choice, answer.call.expert)
     if (panel := answer.panel) is not None:
         rows += _panel_headers(panel)
+    return rows
+
+
+def _sensitive(permit: Permit) -> Headers:
+    """Return how sensitive a request is, and which detectors found something; never what."""
+    rows: Headers = []
+    if permit.data:
+        rows.append((b"x-coe-data-class", permit.data.encode()))
+    if permit.found:
+        rows.append((b"x-coe-found", ", ".join(permit.found).encode()))
     return rows
 
 
@@ -112,15 +124,28 @@ def _panel(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def _session(effect: SessionEffect | None) -> dict[str, Any] | None:
+def _policy(permit: Permit) -> dict[str, Any] | None:
+    """Return how sensitive a request is, by which detectors, and what it may cost."""
+    if permit is FREE:
+        return None
+    return {
+        "data": permit.data or None,
+        "found": list(permit.found),
+        "max_cost": permit.max_cost,
+        "cost_rule": permit.cost_rule or None,
+    }
+
+
+def _session(effect: SessionEffect | None, permit: Permit) -> dict[str, Any] | None:
     """Return what the session meant for a decision, and what the router alone would choose."""
     if effect is None:
         return None
     alone = effect.alone
+    expert = "" if effect.expert in permit.barred else effect.expert
     return {
         "key": effect.source,
         "previous": effect.previous,
-        "expert": effect.expert or None,
+        "expert": expert or None,
         "kept": effect.kept,
         "alone": alone
         and {
@@ -180,12 +205,13 @@ def document(gateway: Gateway, query: Query, decision: Decision, plan: Plan) -> 
         "probability": decision.probability,
         "calibrated": decision.calibrated,
         "abstained": decision.abstained,
-        "reason": decision.reason,
+        "reason": plan.reason(decision),
         "detail": decision.detail or None,
         "router": decision.router or None,
         "categories": [row._asdict() for row in decision.ranked],
         "evidence": [asdict(row) for row in decision.evidence],
-        "session": _session(decision.session),
+        "session": _session(decision.session, plan.permit),
+        "policy": _policy(plan.permit),
         "choice": _choice(plan.choice),
         "expert": first.expert if first else None,
         "backend": first.backend if first else None,

@@ -12,11 +12,14 @@ from coe.api import explain, wire
 from coe.api.access import Guard, identity_of
 from coe.api.body import read_json
 from coe.composition import Composition, Expert, VirtualModel
+from coe.composition.barring import encoder_key
 from coe.composition.values import NO_PANEL
 from coe.errors import UnknownModel
 from coe.following import Following
+from coe.identity import FREE, Permit
 from coe.live import Live
 from coe.pipeline import Gateway
+from coe.policies.permits import allowed
 from coe.settings import Settings
 
 
@@ -25,14 +28,17 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
     table = APIRouter()
 
     @table.get("/v1/models", tags=["models"])
-    async def list_models() -> dict[str, Any]:
-        """Everything that a request's `model` may name: coe/auto, experts, categories."""
-        return {"object": "list", "data": _cards(live.current.gateway)}
+    async def list_models(request: Request) -> dict[str, Any]:
+        """Everything that a request's `model` may name: coe/auto, experts, categories.
+
+        Without the experts that the client's key, or its `x-coe-exclude`, may not reach.
+        """
+        return {"object": "list", "data": _cards(live.current.gateway, _permit(live, request))}
 
     @table.get("/v1/models/{model:path}", tags=["models"])
-    async def get_model(model: str) -> dict[str, Any]:
+    async def get_model(model: str, request: Request) -> dict[str, Any]:
         """One card."""
-        for card in _cards(live.current.gateway):
+        for card in _cards(live.current.gateway, _permit(live, request)):
             if card["id"] == model:
                 return card
         raise UnknownModel(f"no model `{model}`; GET /v1/models lists them", param="model")
@@ -52,8 +58,8 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         sender = wire.Sender(request.headers.raw, identity_of(request.scope))
         query = wire.parse_chat(body, query_id, settings, sender)
         with live.current as gateway:
-            decision = await pipeline.route(gateway, query, explain=True)
-            plan = pipeline.plan_of(gateway, query, decision)
+            query = await pipeline.admitted(gateway, query)
+            query, decision, plan = await pipeline.planned(gateway, query, explain=True)
             return explain.document(gateway, query, decision, plan)
 
     @table.get("/health/live", tags=["health"])
@@ -89,20 +95,28 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
     return table
 
 
+def _permit(live: Live, request: Request) -> Permit:
+    """Return whom a client may reach with a request that says nothing yet."""
+    guard = live.current.gateway.guard
+    if guard is None:
+        return FREE
+    return guard.permit(identity_of(request.scope), request.headers.raw)
+
+
 def _parts(live: Live, guard: Guard) -> dict[str, str]:
     """Return what is to be loaded before people are served well, and how far each is."""
     blind = {"keys": "they cannot be read yet: nobody is let in"} if guard.is_blind else {}
     return {**live.readiness, **blind}
 
 
-def _cards(gateway: Gateway) -> list[dict[str, Any]]:
+def _cards(gateway: Gateway, permit: Permit) -> list[dict[str, Any]]:
     composition = gateway.composition
     cards = [
         _card(name, "router", description=_meaning(model))
         for name, model in composition.models.items()
     ]
     for name, expert in composition.experts.items():
-        if not expert.is_eligible:
+        if not expert.is_eligible or name in permit.barred:
             continue
         cards.append(
             _card(
@@ -125,10 +139,14 @@ def _cards(gateway: Gateway) -> list[dict[str, Any]]:
                 planner.PREFIX + name,
                 "category",
                 description=category.description,
-                experts=_experts_of(composition, name),
+                experts=allowed(permit, _experts_of(composition, name)),
             )
         )
-    cards.extend(_card(name, "encoder") for name in gateway.encoders)
+    cards.extend(
+        _card(name, "encoder")
+        for name in gateway.encoders
+        if encoder_key(name) not in permit.barred
+    )
     return cards
 
 
@@ -163,5 +181,5 @@ def _experts_of(composition: Composition, category: str) -> list[str]:
 
 
 def _card(name: str, kind: str, **facts: object) -> dict[str, Any]:
-    known = {key: value for key, value in facts.items() if value not in (None, "", [], {})}
+    known = {key: value for key, value in facts.items() if value not in (None, "", [], (), {})}
     return {"id": name, "object": "model", "created": 0, "owned_by": "coe", "kind": kind, **known}

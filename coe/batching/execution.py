@@ -177,6 +177,7 @@ class Execution:
             return None
         if group.backend == ENCODERS and self._kind.encode is not None:
             return await self._kind.encode(self._gateway, query)
+        query = await self._source.admitted(self._gateway, line, query)
         plan, decision = self._planned(line, query)
         first = Plan(calls=plan.calls[:1], excluded=plan.excluded)
         try:
@@ -192,12 +193,13 @@ class Execution:
         excluded: list[Exclusion] = []
         for name in line.experts:
             named = Decision(reason="pinned", pinned_expert=name)
-            plan = planner.plan(self._gateway.composition, query, named)
+            plan = pipeline.plan_of(self._gateway, query, named)
             calls += plan.calls
             excluded += plan.excluded
         if not calls:
             raise planner.refusal(excluded)
-        return Plan(calls=tuple(calls), excluded=tuple(excluded)), _decision(line)
+        made = Plan(calls=tuple(calls), excluded=tuple(excluded), permit=query.permit)
+        return made, _decision(line)
 
 
 def _decision(line: Line) -> Decision:

@@ -111,6 +111,7 @@ class Panels:
         if key == FIRST_DRAFT and not await self._asking.counted(query):
             return None
         call, is_capped = await asyncio.to_thread(self._call, line, query, key)
+        query = await self._source.admitted(self._gateway, line, query)
         answer = await self._asking.patiently(
             query, Decision(), Plan(calls=(call,)), is_capped=is_capped
         )

@@ -90,12 +90,14 @@ class _Placing:
             )
         if planner.pin(gateway.composition, query.model) is None and not await self._router():
             return None
-        decision = await pipeline.route(gateway, query, alone=True)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
+        query = await pipeline.admitted(gateway, query)
+        query, decision, plan = await pipeline.planned(gateway, query, alone=True)
         gateway.telemetry.decided(decision, plan)
         if not plan.calls:
             raise planner.refusal(plan.excluded)
         first = gateway.composition.root(plan.calls[0].expert)
+        # A panel's calls are made hours apart, and nobody keeps the sum: then one expert answers.
+        is_capped = query.permit.max_cost is not None
         return Placement(
             number=line.number,
             experts=tuple(call.expert for call in plan.calls),
@@ -104,7 +106,7 @@ class _Placing:
             category=decision.category,
             probability=decision.probability,
             reason=decision.reason,
-            seated=None if plan.panel is None else _seated(plan.panel),
+            seated=_seated(plan.panel) if plan.panel is not None and not is_capped else None,
         )
 
     async def _router(self) -> bool:

@@ -10,8 +10,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from coe import pipeline
 from coe.batching.desk import Desk
 from coe.errors import CoEError
+from coe.pipeline import Gateway
+from coe.policies.wishes import headers_of
 from coe.stores.records import Batch, Line
 from coe.types import Query
 
@@ -44,6 +47,7 @@ class Source:
         self._desk = desk
         self._batch = batch
         self._parse = desk.kinds[batch.endpoint].parse
+        self._headers = headers_of(batch.metadata or {})
         self._file = -1
 
     def __enter__(self) -> Self:
@@ -72,4 +76,16 @@ class Source:
         """
         request = self._desk.parse(os.pread(self._file, line.length, line.offset))
         query = self._parse(request["body"], query_id)
-        return replace(query, identity=self._desk.identify(self._batch))
+        headers = self._headers or query.headers
+        return replace(query, identity=self._desk.identify(self._batch), headers=headers)
+
+    @staticmethod
+    async def admitted(gateway: Gateway, line: Line, query: Query) -> Query:
+        """Return a placed line's request with what it may reach now, in its category.
+
+        Raises:
+            InvalidRequest: the batch keeps out whom there is not.
+            Forbidden: it asks for what clients may not.
+        """
+        admitted = await pipeline.admitted(gateway, query)
+        return pipeline.settled(gateway, admitted, line.category)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from coe import pipeline, planner
+from coe import pipeline
 from coe.api import explain, wire
 from coe.applied import expect_map
 from coe.cli.printed import print_json
@@ -149,8 +149,8 @@ async def _route(settings: Settings, prompt: str, model: str) -> dict[str, Any]:
         query = wire.parse_chat(body, wire.new_id(), settings)
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
-        decision = await pipeline.route(gateway, query)
-        plan = planner.plan(gateway.composition, query, decision, gateway.chooser, gateway.rates)
+        query = await pipeline.admitted(gateway, query)
+        query, decision, plan = await pipeline.planned(gateway, query)
         return explain.document(gateway, query, decision, plan)
     finally:
         await gateway.aclose()
@@ -180,6 +180,9 @@ def _print_decision(decision: dict[str, Any]) -> None:
         head = "evidence" if index == 0 else ""
         near = "     " if row["similarity"] is None else f"{row['similarity']:.3f}"
         print(f"{head:<9} {near}  {row['kind']} of {row['category'] or 'none'}: {row['text']}")
+    if policy := decision["policy"]:
+        found = f", by {', '.join(policy['found'])}" if policy["found"] else ""
+        print(f"data      {policy['data'] or 'of no class'}{found}")
     for index, row in enumerate(decision["excluded"]):
         head = "excluded" if index == 0 else ""
         print(f"{head:<9} {row['expert']}: {row['detail']}")

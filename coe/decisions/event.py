@@ -11,6 +11,7 @@ import orjson
 from coe.composition import Composition
 from coe.decisions.keeping import kept
 from coe.errors import CoEError
+from coe.identity import FREE, Permit
 from coe.stores.decisions import Record
 from coe.trials import arms_of, unit_of
 from coe.types import Answer, Attempt, Decision, Plan, Query, RankedCategory
@@ -81,7 +82,7 @@ def record_of(event: Event, digest: Callable[[object], str]) -> Record:
         text_until=event.at + observe.prompts_for_s if keeps else None,
         category=decision.category,
         probability=decision.probability,
-        reason=answer.reason if answer is not None else decision.reason,
+        reason=answer.reason if answer is not None else plan.reason(decision),
         router=decision.router,
         expert=answer.call.expert if answer is not None else None,
         unit=decision.session.owner.hex() if decision.session is not None else "",
@@ -211,6 +212,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         ("note", decision.detail),
         ("pinned", decision.pinned_expert),
         ("attempts", attempts and [_attempt(row) for row in attempts]),
+        ("policy", plan.permit is not FREE and _policy(plan.permit)),
         ("panel", plan.panel and plan.panel.panel),
         ("alone", plan.alone),
         ("provenance", said.provenance and _without_words(said.provenance)),
@@ -233,6 +235,11 @@ def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:
         **provenance,
         "conflicts": [{"experts": row.get("experts")} for row in conflicts],
     }
+
+
+def _policy(permit: Permit) -> dict[str, Any]:
+    """Return how sensitive a request was, and which detectors found something: never what."""
+    return {"data": permit.data, "found": list(permit.found)}
 
 
 def _ranked(row: RankedCategory) -> dict[str, Any]:

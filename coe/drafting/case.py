@@ -77,7 +77,7 @@ class Case:
             self._members,
             query.body["messages"],
             quorum=self.panel.quorum,
-            budget=Budget(self.panel.max_cost),
+            budget=Budget(_least(self.panel.max_cost, query.permit.max_cost)),
             offers=self._offer,
         )
 
@@ -200,3 +200,8 @@ class Case:
         else:
             call = self.last_call(what, FREE)
         return bodies.offer_of(call, self._composition.experts[call.expert])
+
+
+def _least(*limits: float | None) -> float | None:
+    """Return the lowest of some limits; None where there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)

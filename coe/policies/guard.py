@@ -80,11 +80,14 @@ class Guard:
 
         Raises:
             InvalidRequest: a header names what there is not.
+            Forbidden: the client asks for what clients may not.
         """
-        asked = self.settled(
-            Query(id="", model="", body={}, headers=headers, identity=identity), None
-        )
-        return asked.permit
+        wishes = wishes_of(headers)
+        query = Query(id="", model="", body={}, headers=headers, identity=identity)
+        if self._is_free(identity, wishes):
+            return query.permit
+        self._check(query, wishes)
+        return self._with(query, wishes, self._rules.sensitive(wishes.data), (), None).permit
 
     def silence(self, query: Query) -> str:
         """Return why the router may not be asked about a query; empty where it may.

@@ -12,6 +12,7 @@ from coe import door, planner
 from coe.composition import Composition
 from coe.composition.programs import over
 from coe.identity import ANONYMOUS
+from coe.policies.permits import beneath
 from coe.programs.prompt import about
 from coe.protocols import Backend, Encoder
 from coe.scheduler.loop import Slots
@@ -42,10 +43,11 @@ class Others:
     ) -> AsyncGenerator[bytes, None]:
         """See `coe.protocols.Others`."""
         call = self._call(expert, body, dispatch, stream=stream)
-        slot = None
-        if dispatch.claim is not None:
-            slot = await door.schedule(self, call, dispatch.claim)
-        first, rest = await door.enter(self, dispatch.query_id, call, slot, dispatch.claim)
+        slot, claim = None, dispatch.claim
+        if claim is not None:
+            claim = claim._replace(permit=beneath(claim.permit))
+            slot = await door.schedule(self, call, claim)
+        first, rest = await door.enter(self, dispatch.query_id, call, slot, claim)
         async with aclosing(rest):
             yield first
             async for piece in rest:
