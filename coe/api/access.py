@@ -7,10 +7,11 @@ header, which a client can make say anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -76,10 +77,16 @@ class Guard:
 
         Raises:
             Unauthorized: it shows no key that works.
-            Forbidden: the key is not for this.
+            Forbidden: the key is not for this; or a web page of somebody else's sent it, which a
+                browser on this machine shows, to a gateway that is open to this machine.
             StoreUnavailable: no key is known yet, as the store does not answer.
         """
         if not self.needs_key(scope):
+            if self._reach == "loopback" and (page := _foreign_page(scope["headers"])):
+                raise Forbidden(
+                    f"a web page of {page[:120]!r} may not use a gateway that asks for no keys; "
+                    "ask for some with `server: {auth: keys}`"
+                )
             return
         needed = scopes_of(scope["method"], scope["path"])
         if not needed:
@@ -158,6 +165,24 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _foreign_page(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the origin of the web page that sent a request; empty for none, and for one of here.
+
+    A browser sends it with every request that does something, and no page can leave it out. Without
+    this a page could have an open gateway work for it, or read it under a name of its own that it
+    has made to mean this machine.
+    """
+    for name, value in headers:
+        if name == b"origin":
+            origin = value.decode("latin-1")
+            try:
+                host = urlsplit(origin).hostname or ""
+            except ValueError:
+                return origin
+            return "" if host == "localhost" or is_loopback(host) else origin
+    return ""
 
 
 def _came_to_loopback(scope: Scope) -> bool:

@@ -416,6 +416,49 @@ async def test_sec_13_an_encoders_key_follows_no_redirect(trap: Trap, status: in
     assert trap.calls == 0
 
 
+# SEC-03: no web page uses a gateway that is open to its own machine, under whatever name
+
+PAGES = [
+    "http://evil.example",
+    "https://127.0.0.1.evil.example",
+    "null",
+    "http://[",
+    "http://10.0.0.1",
+]
+HERE = ["http://localhost:3000", "http://127.0.0.1:8088", "http://[::1]:8088"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_sec_03_a_web_page_of_somebody_elses_does_not_use_an_open_gateway(
+    gateway: Running, upstream: FakeUpstream, route: str
+) -> None:
+    url = gateway.url.removesuffix("/v1") + route
+    simple = {"content-type": "text/plain"}  # what a browser sends without asking first
+    body = json.dumps(ROUTES[route])
+    for origin in PAGES:
+        headers = {"origin": origin, **simple}
+        response = await gateway.request("POST", url, data=body, headers=headers)
+        assert response.status == 403, origin
+
+    assert upstream.received == 0
+    for origin in HERE:
+        headers = {"origin": origin, **simple}
+        response = await gateway.request("POST", url, data=body, headers=headers)
+        assert response.status == 200, origin
+
+
+async def test_sec_03_who_has_a_key_may_be_a_web_page(
+    serve: Serve, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UP_KEY", OUR_KEY)
+    text = COMPOSITION.format(url=upstream.url) + "server: {auth: keys}\n"
+    async with serve(text) as running:
+        headers = {"origin": PAGES[0]}
+        response = await running.request("GET", f"{running.url}/models", headers=headers)
+
+    assert response.status == 401  # its key is what counts, not where it comes from
+
+
 # SEC-25: what was checked is what is sent on, and nothing can be read two ways
 
 TWICE = [
