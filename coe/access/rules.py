@@ -70,20 +70,24 @@ RULES = (
 )
 
 
-def scopes_of(method: str, path: str) -> frozenset[Scope]:
-    """Return of which scopes a key needs one; empty where no key is needed.
+NOWHERE = Rule("*", "{*}", ADMIN)
+"""What is in no row."""
+
+
+def rule_of(method: str, path: str) -> Rule:
+    """Return the rule of an endpoint; `NOWHERE` where it is in no row.
 
     Example:
-        >>> sorted(scopes_of("POST", "/v1/chat/completions")), sorted(scopes_of("GET", "/new"))
-        (['data'], ['admin'])
+        >>> rule_of("POST", "/v1/chat/completions").scopes, rule_of("GET", "/new") is NOWHERE
+        (frozenset({'data'}), True)
     """
     found = _EXACT.get((method, path)) or _EXACT.get(("*", path))
     if found is not None:
-        return found.scopes
+        return found
     for rule, pattern in _PATTERNS:
         if rule.method in {"*", method} and pattern.fullmatch(path):
-            return rule.scopes
-    return ADMIN
+            return rule
+    return NOWHERE
 
 
 def _pattern(path: str) -> re.Pattern[str]:

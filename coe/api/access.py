@@ -17,7 +17,7 @@ from fastapi import Request
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from coe.access.ring import Keyring
-from coe.access.rules import scopes_of
+from coe.access.rules import NOWHERE, rule_of
 from coe.api.body import Scope
 from coe.errors import Forbidden, StoreUnavailable, Unauthorized
 from coe.identity import ANONYMOUS, Identity, credentials, tenant_of
@@ -88,20 +88,20 @@ class Guard:
                     "ask for some with `server: {auth: keys}`"
                 )
             return
-        needed = scopes_of(scope["method"], scope["path"])
-        if not needed:
+        rule = rule_of(scope["method"], scope["path"])
+        if not rule.scopes:
             return
         shown = credentials(scope["headers"])
         identity = self._keys.identify(shown) if self._keys is not None else None
         if identity is None:
             raise self._unknown(shown)
-        if needed.isdisjoint(identity.scopes):
+        if rule.scopes.isdisjoint(identity.scopes):
             self._refused["scope"] += 1
-            wanted, has = " or ".join(sorted(needed)), ", ".join(sorted(identity.scopes))
-            raise Forbidden(
-                f"{scope['method']} {scope['path'][:120]} needs a key with the scope {wanted}; "
-                f"this one has {has}"
-            )
+            asked = f"{scope['method']} {scope['path'][:120]}"
+            if rule is NOWHERE:
+                raise Forbidden(f"{asked} is no endpoint that this key could reach")
+            wanted, has = " or ".join(sorted(rule.scopes)), ", ".join(sorted(identity.scopes))
+            raise Forbidden(f"{asked} needs a key with the scope {wanted}; this one has {has}")
         scope[_IDENTITY] = identity
 
     def families(self) -> Iterator[Metric]:
