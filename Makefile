@@ -19,7 +19,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels experts docs lock nightly clean setup setup-dev browser redis ray sbom
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels bench-cache experts docs lock nightly clean setup setup-dev browser redis ray sbom
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -68,6 +68,9 @@ bench-scheduler: setup-dev
 
 bench-experiments: setup-dev
 	$(BIN)/python -m benches.experiments
+
+bench-cache: setup-dev
+	$(BIN)/python -m benches.cache
 
 experts: setup-dev
 	$(BIN)/python -m experts.recipe train --again

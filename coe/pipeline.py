@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from coe import door, opening, planner
 from coe.applied import AppliedMap
+from coe.cache import Cache
 from coe.claim import Claim, claim_of
 from coe.classify import Classifier
 from coe.composition import Composition
@@ -83,6 +84,7 @@ class Gateway:
     premises: Premises | None = None
     meter: Meter | None = None
     standing: Standing = field(default_factory=Standing)
+    cache: Cache | None = None
 
     @property
     def family(self) -> tuple[Gateway, ...]:
@@ -230,6 +232,19 @@ async def dealt(gateway: Gateway, trials: Trials[Gateway], query: Query) -> dict
 
 
 async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
+    """Return an answer that is kept, or else make one. Raises as `answer` does."""
+    if gateway.cache is None:
+        return await _made(gateway, query, told)
+    lookup = await gateway.cache.recall(query, lambda name: settled(gateway, query, name).permit)
+    if lookup.answer is not None:
+        lookup.answer.composition = gateway.composition.fingerprint
+        return lookup.answer
+    made = await _made(gateway, query, told)
+    gateway.cache.keep(lookup, made)
+    return made
+
+
+async def _made(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     """Route, plan and open a query. Raises as `answer` does."""
     started = perf_counter()
     query, decision, plan = await planned(gateway, query)

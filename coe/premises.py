@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from coe.access.ring import Keyring
+from coe.cache import Counts, MemoryShelf, Shelf
 from coe.limits.ledger import Ledger
 from coe.replicas.lease import Terms
 from coe.replicas.replica import Replica, read_secret
@@ -15,6 +16,7 @@ from coe.settings import Settings
 from coe.stores.keys import FileKeys
 from coe.stores.ledger import LocalLedger
 from coe.stores.redis import Redis
+from coe.stores.redis_cache import RedisShelf
 from coe.stores.redis_ledger import RedisLedger
 from coe.stores.shared_keys import RedisKeys
 
@@ -28,6 +30,7 @@ class Premises:
         keys: who may ask; None where nobody made any place for them, as in tests.
         replica: this process among the others; None where it is alone.
         standing: what is known of the experts' health.
+        shelf: where answers are kept, and `cache_counts` what became of looking for them.
         ledger: what was used of limits and budgets; None where nobody made a place for it.
     """
 
@@ -36,6 +39,8 @@ class Premises:
     replica: Replica | None = None
     ledger: Ledger | None = None
     standing: Standing = field(default_factory=Standing)
+    shelf: Shelf = field(default_factory=MemoryShelf)
+    cache_counts: Counts = field(default_factory=Counts)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -57,6 +62,7 @@ def premises_of(settings: Settings) -> Premises:
     if settings.redis_url:
         redis = Redis(settings.redis_url, prefix=settings.redis_prefix)
     return Premises(
+        shelf=RedisShelf(redis) if redis is not None else MemoryShelf(),
         redis=redis,
         keys=keyring(settings, redis),
         standing=standing_of(redis),

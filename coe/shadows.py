@@ -106,6 +106,8 @@ class Shadows:
 
     def offer(self, gateway: Gateway, answer: Answer) -> None:
         """Take a request into the samples that it falls into. Takes a microsecond where none is."""
+        if answer.recalled is not None:
+            return  # nobody answered now whom an arm could be compared with
         query, decision = answer.query, answer.decision
         for one in gateway.composition.experiments.values():
             if not one.is_shadow or decision.pinned_expert is not None or opted_out(query):

@@ -33,6 +33,7 @@ Reason = Literal[
     "no-router",  # the composition has no categories: the default expert answers
     "policy",  # a better ranked expert, or the router, may not see the request
     "fallback",  # a better ranked expert failed before its first byte
+    "cached",  # an answer that was kept is given again: nothing is decided
 ]
 
 
@@ -472,6 +473,21 @@ class PanelReport:
     currency: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """An answer that was kept, and is given again.
+
+    Attributes:
+        id: of what is kept.
+        similarity: cosine of the last turns of both requests; 1 where they are the same.
+        age_s: how long ago it was written.
+    """
+
+    id: str
+    similarity: float
+    age_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Answer:
     """What the caller gets: an open stream whose first piece is already here.
@@ -489,6 +505,8 @@ class Answer:
         arms: of the experiments that the query takes part in, by their names.
         composition: fingerprint of the composition that it was answered by.
         panel: what several calls came to; None where one expert answers.
+        recalled: what was kept of an earlier answer, which this one is; None where it is its own.
+        cache: what came of looking for it, for a header; empty where nothing is kept.
     """
 
     query: Query
@@ -505,6 +523,8 @@ class Answer:
     arms: Mapping[str, str] = field(default_factory=dict)
     composition: str = ""
     panel: PanelReport | None = None
+    recalled: Recalled | None = None
+    cache: str = ""
 
     @property
     def reason(self) -> Reason:

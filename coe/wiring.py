@@ -16,6 +16,8 @@ from typing import TypeVar
 from coe import planner
 from coe.applied import AppliedMap, applied_map
 from coe.asking import Asked, Experts, Site
+from coe.cache import Cache, mark_of
+from coe.cache.embedding import Embedder
 from coe.classify import Classifier, Policy
 from coe.composition import Backend as BackendEntry
 from coe.composition import Composition
@@ -185,6 +187,7 @@ def wire(
         meter=meter,
         premises=premises,
         standing=premises.standing,
+        cache=_cache(composition, premises, encoders),
     )
 
     def vary(variant: Composition) -> Gateway:
@@ -214,6 +217,19 @@ def _crowd_keeper(composition: Composition, standing: Standing, patience_s: floa
     backends = composition.backends.items()
     places = {name: one.concurrency for name, one in backends if one.concurrency is not None}
     return CrowdKeeper(places, patience_s, standing.crowds, standing.shed)
+
+
+def _cache(
+    composition: Composition, premises: Premises, encoders: Mapping[str, Encoder]
+) -> Cache | None:
+    """Return what gives answers again; None where the composition keeps none."""
+    rules = composition.cache
+    if rules is None:
+        return None
+    embedder = None
+    if rules.is_semantic:
+        embedder = Embedder(lambda: encoders[rules.encoder])
+    return Cache(rules, mark_of(composition), premises.shelf, premises.cache_counts, embedder)
 
 
 def _keepers(

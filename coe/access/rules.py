@@ -16,6 +16,7 @@ ADMIN: frozenset[Scope] = frozenset({"admin"})
 METRICS: frozenset[Scope] = frozenset({"metrics"})
 EXPERIMENTS: frozenset[Scope] = frozenset({"experiments"})
 OPERATIONS: frozenset[Scope] = frozenset({"admin", "metrics"})
+DATA_OR_ADMIN: frozenset[Scope] = frozenset({"data", "admin"})
 OWN_OR_ALL: frozenset[Scope] = frozenset({"data", "experiments"})
 ANYBODY: frozenset[Scope] = frozenset()
 """No key is asked for."""
@@ -53,6 +54,8 @@ RULES = (
     Rule("*", "/v1/files/{*}", DATA),
     Rule("GET", "/v1/limits", DATA),
     Rule("GET", "/v1/limits/all", ADMIN),
+    Rule("*", "/v1/cache", DATA_OR_ADMIN),
+    Rule("*", "/v1/cache/{}", DATA),
     Rule("*", "/v1/batches", DATA),
     Rule("*", "/v1/batches/{*}", DATA),
     Rule("GET", "/v1/decisions/{}", OWN_OR_ALL),

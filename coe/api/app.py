@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from coe import __version__, pipeline
 from coe.api import (
+    cache,
     composition,
     decisions,
     embeddings,
@@ -96,8 +97,10 @@ class App:
         )
         health = Health(gateway.standing, lambda: live.composition)
         live.telemetry.sources += [self._guard.families, self.following.families, health.families]
-        if gateway.premises is not None and (ledger := gateway.premises.ledger) is not None:
-            live.telemetry.sources.append(partial(families, ledger.tolls))
+        if gateway.premises is not None:
+            live.telemetry.sources.append(gateway.premises.cache_counts.families)
+            if (ledger := gateway.premises.ledger) is not None:
+                live.telemetry.sources.append(partial(families, ledger.tolls))
         chat = Inference(
             "chat/completions", live, settings, wire.parse_chat, pipeline.answer, after
         )
@@ -210,6 +213,7 @@ def _rest(
     app.include_router(endpoints(live, settings, following, guard))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(composition.endpoints(live, following, settings))
+    app.include_router(cache.endpoints(live, settings))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
     app.include_router(experiments.endpoints(live, after.log, settings, partial(_pause, live)))
     app.include_router(scheduling.endpoints(live))

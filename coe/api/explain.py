@@ -49,6 +49,8 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows.append((b"x-coe-experiment", arms.encode()))
     if (choice := answer.plan.choice) is not None:
         rows += _expected(choice, answer.call.expert)
+    if answer.cache:
+        rows.append((b"x-coe-cache", answer.cache.encode()))
     if (panel := answer.panel) is not None:
         rows += _panel_headers(panel)
     return rows

@@ -33,6 +33,8 @@ _EXPLAIN = {
         "x-coe-attempts": "experts asked, the answering one included",
         "x-coe-panel": "the panel that answers; absent where one expert does. The body's `coe`, or "
         "that of a stream's last chunk, says who wrote what",
+        "x-coe-cache": "where answers are kept: `hit` with the id of what is given again and how "
+        "near it is, `miss`, `refresh`, `off`, or `unavailable`",
         "x-coe-calls": "calls that the panel made; of a stream, the one that writes it included",
         "x-coe-cost-usd": "what those of its calls that had ended cost: for an answer that is not "
         "streamed, all; absent where no price in USD is known",

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
+from coe.composition.cache_values import MOST, TTL_S, CacheRules
 from coe.composition.check_backends import base_url, split_address
 from coe.composition.check_experiments import WORTH, worth_of
 from coe.composition.check_experts import is_lora
 from coe.composition.check_observe import TRACES, collector_url
-from coe.composition.complete import BEST, CHEAP
+from coe.composition.complete import BEST, CHEAP, ENCODER
 from coe.composition.conversation_keys import REMINDER, ContextKeys, SessionKeys
 from coe.composition.document import KeyPath
 from coe.composition.experiment_keys import ExperimentKeys
@@ -134,6 +135,7 @@ def build(source: Source) -> Composition:
         default=file.default or "",
         timeouts=timeouts,
         fallbacks=_fallbacks(file.fallbacks),
+        cache=_cache(file),
         batching=_batching(file.batching),
         aggregation=_frozen({name: _panel(name, keys) for name, keys in file.aggregation.items()}),
         observe=_observe(file.observe, source.resolve),
@@ -154,6 +156,26 @@ def build(source: Source) -> Composition:
         fingerprint=source.fingerprint,
         canonical=_frozen(source.canonical),
         warnings=source.warnings,
+    )
+
+
+def _cache(file: FileKeys) -> CacheRules | None:
+    keys = file.cache
+    if keys.mode == "none":
+        return None
+    is_semantic = keys.mode == "exact_then_semantic"
+    helpers = {
+        name: tuple(one for one in (panel.judge, panel.writer) if one is not None)
+        for name, panel in file.aggregation.items()
+    }
+    return CacheRules(
+        is_semantic=is_semantic,
+        ttl_s=keys.ttl or TTL_S,
+        most=keys.most or MOST,
+        partition=keys.partition,
+        similarity=keys.similarity,
+        encoder=(keys.encoder or ENCODER) if is_semantic else "",
+        helpers=_frozen(helpers),
     )
 
 

@@ -15,6 +15,7 @@ from coe.composition import build, document, texts
 from coe.composition.check_aggregation import check_aggregation
 from coe.composition.check_backends import check_backends, check_plugins, split_address
 from coe.composition.check_batching import check_batching
+from coe.composition.check_cache import check_cache
 from coe.composition.check_experiments import check_experiments
 from coe.composition.check_experts import check_experts
 from coe.composition.check_fallbacks import check_fallbacks
@@ -213,6 +214,7 @@ class _Reading:
         check_experts(self.file, self.report, self.folder)
         self.programs = check_programs(self.completed, self.report, self.folder)
         check_batching(self.file, self.report)
+        check_cache(self.file, self.completed, self.report)
         self.texts = texts.gather(self.file.categories, self.report, self.folder)
         check_routers(self.file, self.completed, self.report)
         check_routes(self.file, self.report)

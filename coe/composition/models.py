@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from coe.composition.aggregation_keys import PanelKeys
 from coe.composition.batching_keys import BatchingKeys
+from coe.composition.cache_keys import CacheKeys
 from coe.composition.experiment_keys import ExperimentKeys
 from coe.composition.expert_keys import BackendKeys, ExpertKeys, TimeoutKeys
 from coe.composition.fallback_keys import FallbackKeys
@@ -52,7 +53,6 @@ class FileKeys(Keys):
 
     LATER = frozenset(
         {
-            "cache",
             "migrate",
             "permissions",
             "residency",
@@ -101,6 +101,7 @@ class FileKeys(Keys):
     aggregation: dict[Name, PanelKeys] = Field(
         {}, description="Panels by name: several experts, one answer."
     )
+    cache: CacheKeys = Field(CacheKeys(), description="Answers that are given again.")
     batching: BatchingKeys = Field(
         BatchingKeys(), description="How calls wait for experts that are not in memory."
     )

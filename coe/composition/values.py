@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from coe.composition.barring import Sites
+from coe.composition.cache_values import CacheRules
 from coe.composition.policy_values import Policies
 from coe.composition.programs import Program, over
 from coe.composition.trust import Trust
@@ -499,6 +500,7 @@ class Composition:
             arms that change nothing are in no key.
         folder: relative paths are relative to it.
         source: the file.
+        cache: which answers are kept; None where none are.
         text: of the file, as it was read.
         files: with texts, that it names.
         secrets: files behind its references.
@@ -519,6 +521,7 @@ class Composition:
     default: str
     timeouts: Timeouts
     fallbacks: Fallbacks
+    cache: CacheRules | None = None
     batching: Batching = field(default_factory=Batching)
     aggregation: Mapping[str, Panel] = field(default_factory=_nothing)
     observe: Observe = field(default_factory=Observe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
@@ -179,6 +180,8 @@ def _cost(composition: Composition, answer: Answer | None, said: _Said) -> float
     """Return what the answer cost; None where its tokens or its prices are not known."""
     if answer is None:
         return None
+    if answer.recalled is not None:
+        return 0.0
     if said.provenance is not None:
         cost = said.provenance.get("cost")
         return float(cost) if isinstance(cost, int | float) else None
@@ -216,6 +219,7 @@ def _detail(event: Event, decision: Decision, plan: Plan, said: _Said) -> dict[s
         ("panel", plan.panel and plan.panel.panel),
         ("alone", plan.alone),
         ("provenance", said.provenance and _without_words(said.provenance)),
+        ("cache", answer and answer.recalled and asdict(answer.recalled)),
     )
     facts.update((name, fact) for name, fact in rare if fact)
     if answer is not None and answer.swap_s is not None:

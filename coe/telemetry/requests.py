@@ -82,7 +82,8 @@ class Requests:
     def opened(self, endpoint: str, answer: Answer, elapsed_s: float, overhead_s: float) -> None:
         """Time an answer whose headers are about to be sent."""
         self._overhead.observe(endpoint, seconds=overhead_s)
-        self._first.observe(answer.call.expert, seconds=elapsed_s)
+        if answer.recalled is None:  # else it says nothing of how soon the expert begins
+            self._first.observe(answer.call.expert, seconds=elapsed_s)
 
     def finished(  # noqa: PLR0913 - all that is known of it in the end
         self,
@@ -113,10 +114,11 @@ class Requests:
         expert = answer.call.expert if answer else NONE
         self._requests.counts[endpoint, expert, str(status)] += 1
         self._whole.observe(endpoint, seconds=elapsed_s)
-        told = used(last or answer.first) if answer else None
-        failure = type(error).__name__ if error else ""
-        who = names.operation(endpoint), provider, expert, failure
-        self._genai.answered(who, elapsed_s, first_s, told, streamed=bool(last))
+        if answer is None or answer.recalled is None:
+            told = used(last or answer.first) if answer else None
+            failure = type(error).__name__ if error else ""
+            who = names.operation(endpoint), provider, expert, failure
+            self._genai.answered(who, elapsed_s, first_s, told, streamed=bool(last))
         if self._lines is not None:
             self._lines.request(endpoint, request_id, status, elapsed_s, answer, error)
 

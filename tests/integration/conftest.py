@@ -22,6 +22,7 @@ from coe.cli import main
 from coe.composition import load
 from coe.live import Live
 from coe.pipeline import Gateway
+from coe.premises import premises_of
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.testing.upstream import FakeUpstream
@@ -106,7 +107,8 @@ def serve(tmp_path: Path) -> Serve:
         file = tmp_path / "experts.yaml"
         file.write_text(text)
         configured = Settings(config=file, **settings)
-        gateway = wire(load(file), configured, Telemetry(log_requests=False))
+        premises = premises_of(configured) if configured.redis_url else None
+        gateway = wire(load(file), configured, Telemetry(log_requests=False), premises=premises)
         listener = socket.create_server(("127.0.0.1", 0))
         app = App(gateway, configured, reach=reach)
         config = uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=0)
