@@ -18,6 +18,7 @@ from coe.stores.ledger import LocalLedger
 from coe.stores.redis import Redis
 from coe.stores.redis_cache import RedisShelf
 from coe.stores.redis_ledger import RedisLedger
+from coe.stores.redis_sessions import RedisSessions
 from coe.stores.shared_keys import RedisKeys
 
 
@@ -29,6 +30,7 @@ class Premises:
         redis: what several replicas share; None where this process is alone.
         keys: who may ask; None where nobody made any place for them, as in tests.
         replica: this process among the others; None where it is alone.
+        sessions: what the others remember of sessions, likewise.
         standing: what is known of the experts' health.
         shelf: where answers are kept, and `cache_counts` what became of looking for them.
         ledger: what was used of limits and budgets; None where nobody made a place for it.
@@ -37,6 +39,7 @@ class Premises:
     redis: Redis | None = None
     keys: Keyring | None = None
     replica: Replica | None = None
+    sessions: RedisSessions | None = None
     ledger: Ledger | None = None
     standing: Standing = field(default_factory=Standing)
     shelf: Shelf = field(default_factory=MemoryShelf)
@@ -46,7 +49,14 @@ class Premises:
     async def running(self) -> AsyncIterator[None]:
         """Have the parts do their work in the background meanwhile."""
         async with AsyncExitStack() as stack:
-            for part in (self.redis, self.keys, self.ledger, self.replica, self.standing):
+            for part in (
+                self.redis,
+                self.keys,
+                self.ledger,
+                self.replica,
+                self.sessions,
+                self.standing,
+            ):
                 if part is not None:
                     await stack.enter_async_context(part.running())
             yield
@@ -68,6 +78,7 @@ def premises_of(settings: Settings) -> Premises:
         standing=standing_of(redis),
         ledger=RedisLedger(redis) if redis is not None else LocalLedger(settings.state_folder),
         replica=None if redis is None else replica(settings, redis),
+        sessions=None if redis is None else RedisSessions(redis),
     )
 
 

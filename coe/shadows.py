@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from coe import pipeline
 from coe.aggregators.fences import mark
@@ -29,7 +30,7 @@ from coe.decisions.event import Event
 from coe.decisions.log import DecisionLog
 from coe.drafting.reading import draft_of, parsed
 from coe.drafts import Remark
-from coe.errors import CoEError
+from coe.errors import CoEError, StoreUnavailable
 from coe.pipeline import Gateway
 from coe.policies.permits import bars
 from coe.stores.decisions import SHADOW, Feedback
@@ -76,6 +77,17 @@ class Reading:
     event: Event
 
 
+class Purse(Protocol):
+    """Money that several replicas spend together."""
+
+    async def spend(self, experiment: str, day: str, amount: float, cap: float) -> bool:
+        """Take an amount out of an experiment's money for a day; False where that passes the cap.
+
+        Raises:
+            StoreUnavailable: nobody can say.
+        """
+
+
 class Shadows:
     """The shadow experiments of a process. Belongs to one event loop.
 
@@ -89,6 +101,7 @@ class Shadows:
         current: Callable[[], Held],
         log: DecisionLog,
         clock: Callable[[], float] = time.time,
+        purse: Purse | None = None,
     ) -> None:
         """Store the parts.
 
@@ -96,12 +109,14 @@ class Shadows:
             current: returns the gateway that serves now.
             log: where answers and verdicts are written down.
             clock: seconds since the epoch.
+            purse: the money of all replicas; None: the log keeps it, as this process is alone.
         """
         self.done = 0
         self.dropped = {"busy": 0, "money": 0, "failed": 0}
         self._current = current
         self._log = log
         self._clock = clock
+        self._purse = purse
         self._waiting: asyncio.Queue[Job] = asyncio.Queue(_MOST_WAITING)
 
     def offer(self, gateway: Gateway, answer: Answer) -> None:
@@ -240,6 +255,11 @@ class Shadows:
         if cap is None:
             return True
         day = datetime.fromtimestamp(self._clock(), tz=UTC).date().isoformat()
+        if self._purse is not None:
+            try:
+                return await self._purse.spend(one.name, day, most, cap)
+            except StoreUnavailable:
+                return False  # better none than more than the cap
         store = await asyncio.to_thread(self._log.store)
         return await asyncio.to_thread(store.spend, one.name, day, most, cap)
 

@@ -71,7 +71,7 @@ class Turns:
         )
         if key is None:
             return await self._ask(query, window)
-        last = self._last(self._sessions, key, window)
+        last = await self._last(self._sessions, key, window)
         effect = SessionEffect(
             source=key.source,
             key=key.here,
@@ -139,13 +139,13 @@ class Turns:
             first = next(iter(self._routing.routes.get(alone.category or "", ())), "")
         return 0.0 if first and first == effect.expert else self._rules.switch_cost
 
-    def _last(self, sessions: Sessions, key: SessionKey, window: Window) -> Session | None:
+    async def _last(self, sessions: Sessions, key: SessionKey, window: Window) -> Session | None:
         """Return the last decision: of this very turn where that one may hold, or of the last."""
         if window.in_tool_loop or self._rules.stick == "turn":
-            same = sessions.recall(key.here)
+            same = await sessions.find(key.here)
             if same is not None:
                 return same
-        return None if key.before is None else sessions.recall(key.before)
+        return None if key.before is None else await sessions.find(key.before)
 
     def _held_by(self, last: Session, key: SessionKey, window: Window) -> Kept | None:
         """Return what keeps the last decision without asking the router; None where nothing."""

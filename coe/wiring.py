@@ -158,7 +158,9 @@ def wire(
         )
     sessions = None
     if routing.sessions.stick != "never":
-        sessions = _sessions_before(before, composition) or Sessions(ttl_s=routing.sessions.ttl_s)
+        sessions = _sessions_before(before, composition) or Sessions(
+            ttl_s=routing.sessions.ttl_s, elsewhere=premises.sessions
+        )
     chooser = applied.chooser if applied is not None else None
     guard = Guard(composition)
     learner = _learner(composition, settings, applied, before, of)

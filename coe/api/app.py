@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
 import orjson
@@ -46,10 +46,13 @@ from coe.live import Live
 from coe.metering.families import families
 from coe.pipeline import Gateway
 from coe.replicas.errand import PREFIX as INTERNAL
+from coe.replicas.pauses import Pauses
 from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
 from coe.stores.decisions import Feedback, Record
+from coe.stores.redis import Redis
+from coe.stores.redis_spending import RedisSpending
 from coe.telemetry.health import Health
 from coe.versions import Versions
 
@@ -83,13 +86,17 @@ class App:
         """
         self.live = live = Live(gateway, settings, on_failure)
         ring = gateway.premises.keys if gateway.premises is not None else None
-        self._guard = Guard(ring, reach, lambda: live.composition.server.auth == "keys")
         replica = gateway.premises.replica if gateway.premises is not None else None
+        self._replica = replica
+        self._resigning: asyncio.Future[None] | None = None
         self._internal = replicas.Internal(replica)
         if replica is not None:
             replica.composition = lambda: live.composition.fingerprint
+        self._guard = Guard(ring, reach, lambda: live.composition.server.auth == "keys")
         log = DecisionLog(settings.state_folder)
-        shadows = Shadows(lambda: live.current, log)
+        redis = gateway.premises.redis if gateway.premises is not None else None
+        purse = RedisSpending(redis) if redis is not None else None
+        shadows = Shadows(lambda: live.current, log, purse=purse)
         after = After(log, shadows)
         live.telemetry.log, live.telemetry.shadows = log, shadows
         self.following = Following(
@@ -114,12 +121,13 @@ class App:
         }
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
         self._spoken = endpoints
-        watch = Watch(lambda: live.composition, log, partial(_pause, live))
+        self.pauses = pauses = _pauses(live, redis)
+        watch = Watch(lambda: live.composition, log, partial(_pause, live, pauses=pauses))
         live.telemetry.watch = watch
-        self._rest = _rest(live, settings, after, watch, self.following, self._guard)
+        self._rest = _rest(live, settings, after, watch, self.following, self._guard, pauses)
+        self._rest.include_router(replicas.endpoints(replica, pauses, live, settings))
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
-        self._rest.include_router(replicas.endpoints(replica, live, settings))
         # Here too, so that another method is 405 and says which one is allowed.
         self._rest.router.routes.extend(
             Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()
@@ -146,9 +154,14 @@ class App:
         await self._rest(scope, receive, send)
 
     def leave(self) -> None:
-        """Say that the gateway is about to end: it is not ready, and batches begin no line."""
+        """Say that the gateway is about to end: it is not ready, and batches begin no line.
+
+        Memory that it manages for other replicas is theirs to manage from now on.
+        """
         self.live.readiness["gateway"] = "it is about to end"
         self._rest.state.bulk.runner.close()
+        if self._replica is not None:
+            self._resigning = asyncio.ensure_future(self._replica.resign())
 
     def cut(self) -> int:
         """End every request in flight with an error; return how many there were."""
@@ -179,8 +192,14 @@ class App:
         await send({"type": "http.response.body", "body": payload, "more_body": False})
 
 
-def _rest(
-    live: Live, settings: Settings, after: After, watch: Watch, following: Following, guard: Guard
+def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
+    live: Live,
+    settings: Settings,
+    after: After,
+    watch: Watch,
+    following: Following,
+    guard: Guard,
+    pauses: Pauses | None,
 ) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
@@ -198,6 +217,7 @@ def _rest(
                 after.shadows.running(),
                 watch.running(),
                 following.running(),
+                nullcontext() if pauses is None else pauses.running(),
             ):
                 yield
         finally:
@@ -215,7 +235,9 @@ def _rest(
     app.include_router(composition.endpoints(live, following, settings))
     app.include_router(cache.endpoints(live, settings))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
-    app.include_router(experiments.endpoints(live, after.log, settings, partial(_pause, live)))
+    app.include_router(
+        experiments.endpoints(live, after.log, settings, partial(_pause, live, pauses=pauses))
+    )
     app.include_router(scheduling.endpoints(live))
     app.include_router(limits.endpoints(live, settings))
     for table in bulk.endpoints():
@@ -248,12 +270,25 @@ def _hear(live: Live, record: Record, feedback: Feedback) -> None:
         learner.learn(tuple(record.detail.get("x", ())), rewards_of(record, feedback))
 
 
-async def _pause(live: Live, experiment: str) -> None:
-    """Pause an experiment in the composition file, and serve that.
+def _pauses(live: Live, redis: Redis | None) -> Pauses | None:
+    """Return what pauses experiments on all replicas; None where this process is alone."""
+    if redis is None:
+        return None
+
+    async def pause(experiment: str) -> None:
+        await live.replace(paused(live.composition, experiment))
+
+    return Pauses(redis, lambda: live.composition, pause, live.edit)
+
+
+async def _pause(live: Live, experiment: str, pauses: Pauses | None = None) -> None:
+    """Pause an experiment in the composition file, and serve that; on all replicas.
 
     Where the file cannot be edited the harm ends all the same: it is paused in this process, until
     the file is read again.
     """
+    if pauses is not None:
+        await pauses.tell(experiment)
     path = ("experiments", experiment, "status")
     try:
         await live.edit(partial(set_key, path=path, value="paused"))

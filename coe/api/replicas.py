@@ -3,6 +3,7 @@
     POST /internal/replicas/slots   a slot of a pool that this replica owns: `coe.replicas.errand`
     POST /internal/replicas/doubt   a call failed: the pool's memory may not have what it should
     GET  /v1/replicas               who is there, for administrators
+    DELETE /v1/replicas/pauses/..   lifts a guardrail's pause of an experiment, for them too
 
 The internal paths are let in by the replicas' secret alone, and no key opens them.
 """
@@ -26,13 +27,16 @@ from coe.api.inference import Send
 from coe.errors import CoEError, NotFound, RequestError, Unauthorized
 from coe.live import Live
 from coe.replicas.errand import BEAT_S, PREFIX, Errand, Moved, line, read, refusal
+from coe.replicas.pauses import Pauses
 from coe.replicas.replica import Lending, Pool, Replica
 from coe.settings import Settings
 
 MOST_BYTES = 16 * 1024
 
 
-def endpoints(replica: Replica | None, live: Live, settings: Settings) -> APIRouter:
+def endpoints(
+    replica: Replica | None, pauses: Pauses | None, live: Live, settings: Settings
+) -> APIRouter:
     """Return the endpoints over this replica and the others."""
     table = APIRouter(
         prefix="/v1/replicas",
@@ -52,6 +56,13 @@ def endpoints(replica: Replica | None, live: Live, settings: Settings) -> APIRou
         cards, known = await replica.everybody()
         data = [{**asdict(card), "is_this": card.id == replica.id} for card in cards]
         return {"object": "list", "redis": "up" if known else "down", "data": data}
+
+    @table.delete("/pauses/{experiment}")
+    async def lift(experiment: str) -> dict[str, Any]:
+        """Lift a guardrail's pause on all replicas: what their files say holds from then on."""
+        if pauses is None or not await pauses.lift(experiment):
+            raise NotFound(f"no replica holds a pause of `{experiment:.80}`", param="experiment")
+        return {"object": "pause", "experiment": experiment, "lifted": True}
 
     return table
 

@@ -66,7 +66,8 @@ class SharedBox(ModelServer):
             self.wrongs.append(f"{ask.model} was asked for and is not there")
         behaviour = f"slow-token-{round(1000 * WORD_S)}ms" if "slowly" in prompt else "ok"
         steps = behaviours.steps(replace(ask, model=behaviour))
-        lasts_s = sum(step.seconds for step in steps if isinstance(step, Wait))
+        # The last wait is behind the end mark, at which whoever asks is done.
+        lasts_s = sum(step.seconds for step in steps if isinstance(step, Wait)) - WORD_S
         end_s = self._now_s() + lasts_s
         self._busy_until_s[ask.model] = max(end_s, self._busy_until_s.get(ask.model, 0.0))
         return steps

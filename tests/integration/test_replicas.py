@@ -21,11 +21,15 @@ import uvicorn
 
 from coe.api.app import App
 from coe.composition import load
-from coe.errors import ConfigError
+from coe.errors import ConfigError, StoreUnavailable
+from coe.replicas.pauses import Pauses
 from coe.replicas.pool import SharedSlots
 from coe.settings import Settings
+from coe.stores.redis import Redis
+from coe.stores.redis_spending import RedisSpending
 from coe.telemetry import Telemetry
 from coe.testing.shared_box import SharedBox, composition
+from coe.testing.upstream import FakeUpstream
 from coe.wiring import wire
 from tests.conftest import RedisServer
 
@@ -52,6 +56,11 @@ class Gateway:
         self._numbers = count()
 
     @property
+    def pauses(self) -> Pauses:
+        assert self.app.pauses is not None
+        return self.app.pauses
+
+    @property
     def slots(self) -> SharedSlots:
         slots = self.app.live.current.gateway.slots["box"]
         assert isinstance(slots, SharedSlots)
@@ -68,6 +77,22 @@ class Gateway:
     async def get(self, path: str) -> Any:
         async with self._session.get(f"{self.url}{path}") as answer:
             return await answer.json()
+
+    async def delete(self, path: str) -> int:
+        async with self._session.delete(f"{self.url}{path}") as answer:
+            return answer.status
+
+    async def chat(self, *turns: str, **more: str) -> tuple[str, str]:
+        """Return the category and the expert of a conversation's last turn."""
+        messages = [
+            {"role": "assistant" if at % 2 else "user", "content": turn}
+            for at, turn in enumerate(turns)
+        ]
+        body = {"model": "coe/auto", "messages": messages}
+        url = f"{self.url}/v1/chat/completions"
+        async with self._session.post(url, json=body, headers=more) as answer:
+            assert answer.status == 200, await answer.text()
+            return answer.headers["x-coe-category"], answer.headers["x-coe-expert"]
 
     async def ask(self, expert: str, *, text: str | None = None, **headers: str) -> tuple[int, Any]:
         prompt = text or f"to {expert}, {next(self._numbers)} of {self.url}"
@@ -326,3 +351,132 @@ async def test_a_pool_is_not_shared_by_who_cannot_be_reached(site: Site) -> None
             Settings(**settings | {"replica_secret": "short"}),
             Telemetry(log_requests=False),
         )
+
+
+ROUTED = """\
+version: 1
+backends: {{up: "{url}"}}
+experts:
+  coder: {{backend: up, model: ok}}
+  writer: {{backend: up, model: ok}}
+categories:
+  code: {{keywords: [compile], experts: [coder]}}
+  prose: {{keywords: [poem], experts: [writer]}}
+routers: {{default: {{type: keyword}}}}
+routing: {{sessions: {{stick: always, key: [header:x-session, derived]}}}}
+default: writer
+{more}"""
+
+SPLIT = """\
+experiments:
+  swap:
+    status: running
+    unit: request
+    arms: {control: 50%, other: {share: 50%, set: {routing.routes.code: [writer]}}}
+"""
+
+
+def routed(upstream: FakeUpstream, more: str = "") -> str:
+    return ROUTED.format(url=upstream.url, more=more)
+
+
+async def shared(gateway: Gateway) -> None:
+    """Return once Redis has what the replica decided."""
+    premises = gateway.app.live.current.gateway.premises
+    assert premises is not None
+    sessions = premises.sessions
+    assert sessions is not None
+    await until(lambda: not sessions.owed)
+    await asyncio.sleep(0.05)  # until the others have heard of it
+
+
+async def test_a_conversation_keeps_its_category_on_whichever_replica_it_comes_to(
+    site: Site, upstream: FakeUpstream
+) -> None:
+    first, second = [await site.start(routed(upstream)) for _ in range(2)]
+    begun = ["compile this", "done"]
+    assert await first.chat(begun[0]) == ("code", "coder")
+    await shared(first)
+
+    assert await second.chat(*begun, "and a poem") == ("code", "coder")
+    assert await second.chat("a poem") == ("prose", "writer")  # another conversation
+
+
+async def test_a_decision_of_another_replica_replaces_the_one_that_is_remembered_here(
+    site: Site, upstream: FakeUpstream
+) -> None:
+    text = routed(upstream).replace("stick: always", "stick: until_topic_change")
+    first, second = [await site.start(text) for _ in range(2)]
+    await first.chat("compile this", **{"x-session": "s"})
+    await shared(first)
+    await second.chat("compile this", "done", "a poem", **{"x-session": "s"})
+    await shared(second)
+
+    said = ["compile this", "done", "a poem", "done", "go on"]
+    assert await first.chat(*said, **{"x-session": "s"}) == ("prose", "writer")
+
+
+async def test_while_redis_is_frozen_a_replica_goes_by_the_sessions_that_it_knows(
+    site: Site, upstream: FakeUpstream
+) -> None:
+    first, second = [await site.start(routed(upstream)) for _ in range(2)]
+    await first.chat("compile this")
+    await shared(first)
+    site.redis.freeze()
+
+    assert await first.chat("compile this", "done", "a poem") == ("code", "coder")
+    await second.chat("compile this", "done", "a poem")  # it is answered, by its window alone
+    assert await second.chat("compile that") == ("code", "coder")
+
+    site.redis.thaw()
+    await shared(second)
+    assert await first.chat("compile that", "done", "a poem") == ("code", "coder")
+
+
+async def test_an_experiment_that_is_paused_on_one_replica_is_paused_on_all_and_later_on(
+    site: Site, upstream: FakeUpstream
+) -> None:
+    text = routed(upstream, SPLIT)
+    first, second = [await site.start(text) for _ in range(2)]
+    assert first.app.live.current.gateway.trials is not None
+
+    await first.pauses.tell("swap")
+
+    for gateway in (first, second):
+        await until(lambda one=gateway: one.app.live.current.gateway.trials is None)  # type: ignore[misc]
+    third = await site.start(text)
+    assert third.app.live.current.gateway.trials is None
+    again = await site.start(text.replace("unit: request", "unit: user"))  # another experiment
+    assert again.app.live.current.gateway.trials is not None
+    assert await second.delete("/v1/replicas/pauses/swap") == 200
+    for gateway in (first, second, third):
+        await until(lambda one=gateway: one.app.live.current.gateway.trials is not None)  # type: ignore[misc]
+    assert await second.delete("/v1/replicas/pauses/swap") == 404
+
+
+async def test_a_pause_while_redis_is_frozen_is_told_when_it_is_back(
+    site: Site, upstream: FakeUpstream
+) -> None:
+    first, second = [await site.start(routed(upstream, SPLIT)) for _ in range(2)]
+    site.redis.freeze()
+    await first.pauses.tell("swap")
+    site.redis.thaw()
+
+    await until(lambda: second.app.live.current.gateway.trials is None)
+
+
+async def test_the_money_of_a_day_is_one_sum_and_none_where_nobody_can_say(site: Site) -> None:
+    redis = Redis(site.redis.url)
+    one, two = RedisSpending(redis), RedisSpending(redis)
+    async with redis.running():
+        taken = await asyncio.gather(
+            *(purse.spend("swap", "2026-01-01", 0.1, 1.0) for purse in (one, two) for _ in range(9))
+        )
+
+        assert sum(taken) == 10
+        assert await one.spend("swap", "2026-01-02", 0.1, 1.0)
+        assert not await one.spend("swap", "2026-01-02", float("inf"), 1.0)
+        assert not await one.spend("swap", "2026-01-02", float("nan"), 1.0)
+        site.redis.freeze()
+        with pytest.raises(StoreUnavailable):
+            await one.spend("swap", "2026-01-02", 0.1, 1.0)
