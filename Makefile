@@ -6,7 +6,7 @@
 #   make check   formatting, lint, types, import rules
 #   make bench   the gateway beside its peers; bench-experts, bench-encoder,
 #                bench-routing, bench-mapping, bench-batches, bench-scheduler,
-#                bench-experiments, bench-panels: the other tables
+#                bench-experiments, bench-panels, bench-resilience: the other tables
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
 #   make sbom    build/sbom/coe.cdx.json: every package of the image, as CycloneDX
@@ -19,7 +19,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels bench-cache experts docs lock nightly clean setup setup-dev browser redis ray sbom
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels bench-cache bench-resilience experts docs lock nightly clean setup setup-dev browser redis ray sbom
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -57,6 +57,9 @@ bench-mapping: setup-dev
 
 bench-panels: setup-dev
 	$(BIN)/python -m benches.panels
+
+bench-resilience: setup-dev
+	$(BIN)/python -m benches.resilience
 
 bench-batches: setup-dev
 	$(BIN)/python -m benches.batches

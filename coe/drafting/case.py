@@ -170,7 +170,9 @@ class Case:
     def failure(self) -> CoEError:
         """Return the error of a panel without a good draft."""
         records = self.deliberation.records
-        attempts = tuple(Attempt(expert=one.expert, error=one.reason) for one in records)
+        attempts = tuple(
+            Attempt(expert=one.expert, error=one.reason, kind=one.status) for one in records
+        )
         error: CoEError
         kinds = {type(error) for error in self._failures}
         if not any(record.is_made for record in records):

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,80 @@ def test_rel_06_a_second_signal_ends_at_once(
 
         assert "about to end" in stream.ended()
         assert server.process.wait(10) in {0, 1}
+
+
+class Counting(BaseHTTPRequestHandler):
+    """Answers each call after a moment, and counts those that it could answer to the end."""
+
+    begun = 0
+    ended = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        Counting.begun += 1
+        threading.Event().wait(0.1)
+        message = {"role": "assistant", "content": "a"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        payload = json.dumps({"object": "chat.completion", "model": "m", "choices": [choice]})
+        self.send_response(200)
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload.encode())
+        Counting.ended += 1
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def test_rel_06_batches_stop_at_the_end_of_a_line_and_go_on_afterwards(
+    start: Start, client: httpx2.Client, tmp_path: Path
+) -> None:
+    Counting.begun = Counting.ended = 0
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
+    threading.Thread(target=upstream.serve_forever).start()
+    try:
+        (tmp_path / "experts.yaml").write_text(
+            f"version: 1\nbackends: {{up: 'http://127.0.0.1:{upstream.server_port}'}}\n"
+            "experts: {one: {backend: up, model: m}}\ndefault: one\n"
+        )
+        lines = "".join(
+            json.dumps(
+                {"custom_id": f"{n}", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
+            )
+            + "\n"
+            for n in range(12)
+        )
+        env = {"COE_BATCH_CONCURRENCY": "1", "COE_BATCH_LEASE_S": "0.5"}
+        server = start("--config", "experts.yaml", env=env)
+        made = client.post(
+            f"{server.url}/v1/files", files={"file": lines.encode()}, data={"purpose": "batch"}
+        ).json()
+        asked = {
+            "input_file_id": made["id"],
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        batch = client.post(f"{server.url}/v1/batches", json=asked).json()
+        _until(lambda: Counting.begun >= 3)
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(20)
+        stopped = (Counting.begun, Counting.ended)
+
+        again = start("--config", "experts.yaml", env=env)
+        _until(
+            lambda: (
+                client.get(f"{again.url}/v1/batches/{batch['id']}").json()["status"] == "completed"
+            )
+        )
+        counts = client.get(f"{again.url}/v1/batches/{batch['id']}").json()["request_counts"]
+    finally:
+        upstream.shutdown()
+        upstream.server_close()
+
+    assert code == 0
+    assert stopped[0] == stopped[1] < 12
+    assert counts == {"total": 12, "completed": 12, "failed": 0}
+    assert Counting.begun == 12  # no line was asked twice
 
 
 def _until(holds: Callable[[], bool]) -> None:
