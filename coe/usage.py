@@ -10,6 +10,10 @@ from typing import Any
 NONE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """The usage of an answer that no model was asked for."""
 
+_COMMON = re.compile(
+    rb'"usage"\s*:\s*\{\s*"prompt_tokens"\s*:\s*(\d{1,15})\s*,'
+    rb'\s*(?:"total_tokens"\s*:\s*\d{1,15}\s*,\s*)?"completion_tokens"\s*:\s*(\d{1,15})\s*[,}]'
+)
 _KEY = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _LONGEST = 4096
 _read = JSONDecoder().raw_decode
@@ -41,6 +45,8 @@ def found_in(piece: bytes) -> tuple[int, int] | None:
         (3, 5)
     """
     at = piece.rfind(b'"usage"')
+    if at >= 0 and (found := _COMMON.match(piece, at)):
+        return int(found[1]), int(found[2])
     key = _KEY.match(piece, at) if at >= 0 else None
     if key is None:
         return None

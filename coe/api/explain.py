@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from coe.composition import Composition
 from coe.api.errors import tried
 from coe.identity import FREE, Permit
 from coe.pipeline import Gateway
 from coe.scheduler.memory import LoadTimes
 from coe.types import Answer, Choice, Decision, PanelReport, Plan, Query, SessionEffect
+from coe.usage import found_in
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -75,6 +77,18 @@ def _before(answer: Answer) -> Headers:
         rows.append((b"x-coe-wait-ms", b"%.2f" % (answer.queued_s * 1000)))
         rows.append((b"x-coe-swap", b"%.2f" % (answer.swap_s * 1000) if answer.swap_s else b"none"))
     return rows
+
+
+def cost(answer: Answer, composition: Composition) -> Headers:
+    """Return what a whole answer of one expert cost; nothing where that is not known by now."""
+    expert = composition.experts.get(answer.call.expert)
+    price = expert.cost if expert is not None else None
+    is_later = answer.query.stream or answer.panel is not None or answer.recalled is not None
+    if price is None or is_later or price.currency != "USD":
+        return []
+    used = found_in(answer.first)
+    paid = price.of(*used) if used is not None else None
+    return [] if paid is None else [(b"x-coe-cost-usd", b"%.6g" % paid)]
 
 
 def _panel_headers(panel: PanelReport) -> Headers:

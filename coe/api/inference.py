@@ -202,6 +202,8 @@ class Exchange:
         overhead_s = elapsed_s - answer.opened_s
         self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
         headers = explain.headers(answer, self.request_id, overhead_s)
+        if self._composition is not None and self._composition.is_metered:
+            headers += explain.cost(answer, self._composition)
         self.status = 200
         try:
             if not answer.query.stream:

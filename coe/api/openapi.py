@@ -37,7 +37,11 @@ _EXPLAIN = {
         "near it is, `miss`, `refresh`, `off`, or `unavailable`",
         "x-coe-calls": "calls that the panel made; of a stream, the one that writes it included",
         "x-coe-cost-usd": "what those of its calls that had ended cost: for an answer that is not "
-        "streamed, all; absent where no price in USD is known",
+        "streamed, all; absent where no price in USD is known. Without a panel it is there where "
+        "the composition limits tokens or money",
+        "x-ratelimit-limit-requests": "requests of the limit that is nearest to its end, with "
+        "`x-ratelimit-remaining-requests` and `x-ratelimit-reset-requests`: seconds to the next "
+        "period; the same for tokens, as `x-ratelimit-limit-tokens`; absent without such a limit",
         "x-coe-left-out": "types of tools that were offered to /v1/responses or /v1/messages and "
         "that no expert can use; absent where there are none",
         "x-coe-overhead-ms": "time to the headers less that of the backend that answers; waits for "

@@ -7,7 +7,7 @@ is counted where one of several limits says no.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple
 
 from coe.limits.rules import MOST, Period
@@ -63,9 +63,13 @@ class State(NamedTuple):
 
 
 class Counter:
-    """What was used of an account in one period, and in the one before where that still counts."""
+    """What was used of an account in one period, and in the one before where that still counts.
 
-    __slots__ = ("number", "period", "previous", "used")
+    Attributes:
+        ends_s: when the period does, as far as that was looked up; 0 before.
+    """
+
+    __slots__ = ("ends_s", "number", "period", "previous", "used")
 
     def __init__(
         self, period: Period | None, number: int, used: int = 0, previous: int = 0
@@ -74,6 +78,7 @@ class Counter:
         self.number = number
         self.used = used
         self.previous = previous
+        self.ends_s = 0.0
 
     def roll(self, number: int) -> None:
         """Go on to a period; one that is over is not gone back to."""
@@ -109,16 +114,15 @@ class Tally:
             entries: on different accounts.
             now_s: seconds since the epoch.
         """
-        found: list[tuple[Counter, Entry]] = []
-        for entry in entries:
-            account, amount = entry
+        found: list[Counter] = []
+        for account, amount in entries:
             counter, used = self._at(account, now_s)
             if used + amount > account.rule.most:
                 later_s = wait_s(account, amount, counter.used, counter.previous, now_s)
                 return Refusal(account, amount, used, later_s)
-            found.append((counter, entry))
+            found.append(counter)
         held = []
-        for counter, (account, amount) in found:
+        for counter, (account, amount) in zip(found, entries, strict=True):
             counter.used += amount
             self.changed.add(account.key)
             held.append(Held(account, amount, counter.number))
@@ -144,6 +148,10 @@ class Tally:
     def used(self, account: Account, now_s: float) -> int:
         """Return what counts against a limit now."""
         return self._at(account, now_s)[1]
+
+    def left_s(self, account: Account, now_s: float) -> float:
+        """Return how long the present period of a limit lasts, in seconds."""
+        return max(self._at(account, now_s)[0].ends_s - now_s, 0.0)
 
     def learn(self, state: State) -> None:
         """Take over a counter as somebody else has it."""
@@ -172,15 +180,17 @@ class Tally:
 
     def _at(self, account: Account, now_s: float) -> tuple[Counter, int]:
         """Return an account's counter in the present period, and what counts against its limit."""
-        period = account.rule.period
-        now = window(period, now_s)
         counter = self._counters.get(account.key)
-        if counter is None:
-            counter = self._counters[account.key] = Counter(period, now.number)
-        elif counter.number != now.number:
+        if counter is None or now_s >= counter.ends_s:  # days and months are not looked up often
+            period = account.rule.period
+            now = window(period, now_s)
+            if counter is None:
+                counter = self._counters[account.key] = Counter(period, now.number)
             counter.roll(now.number)
+            counter.ends_s = now_s + now.left_s if period is not None else inf
         if not counter.previous:
             return counter, counter.used
+        now = window(counter.period, now_s)
         weight = now.weight if counter.number == now.number else 1.0
         return counter, counter.used + ceil(counter.previous * weight)
 

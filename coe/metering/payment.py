@@ -76,6 +76,8 @@ class Payment:
 
     def ended(self, last: bytes, error: BaseException | None) -> None:
         """See `Visit.ended`."""
+        if not self._held:
+            return
         if self._has_begun:
             self._settle(found_in(last))
         elif isinstance(error, COSTS_NOTHING):

@@ -49,11 +49,13 @@ class Quota:
         rows: Headers = []
         for name, accounts in self._accounts.shown:
             now_s, tally = self._clock(), self._ledger.tally
-            left, most, period = min(
-                (max(one.rule.most - tally.used(one, now_s), 0), one.rule.most, one.rule.period)
-                for one in accounts
-            )
-            reset_s = math.ceil(window(period, now_s).left_s)
+            one = accounts[0]
+            left = one.rule.most - tally.used(one, now_s)
+            for other in accounts[1:]:
+                if (lefts := other.rule.most - tally.used(other, now_s)) < left:
+                    one, left = other, lefts
+            most, left = one.rule.most, max(left, 0)
+            reset_s = math.ceil(tally.left_s(one, now_s))
             rows.append((b"x-ratelimit-limit-" + name, b"%d" % most))
             rows.append((b"x-ratelimit-remaining-" + name, b"%d" % left))
             rows.append((b"x-ratelimit-reset-" + name, b"%ds" % reset_s))

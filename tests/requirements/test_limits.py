@@ -19,6 +19,7 @@ from coe.limits.scopes import Limit, accounts_of, scope_of
 from coe.limits.tally import Entry, Refusal
 from coe.stores.ledger import LocalLedger
 from coe.testing.upstream import FakeUpstream
+from tests.conftest import RedisServer
 from tests.integration.conftest import Running, Serve
 
 pytestmark = pytest.mark.anyio
@@ -86,14 +87,15 @@ async def test_requests_over_the_limit_are_refused_and_told_when_to_come_again(
 
 async def test_a_budget_is_settled_by_what_the_backend_tells(limited: Any) -> None:
     async with limited("budgets: [{scope: all, limit: 100 USD/day}]") as gateway:
-        whole = await (await gateway.chat("dear", "one two three")).json()
-        told = whole["usage"]
+        response = await gateway.chat("dear", "one two three")
+        told = (await response.json())["usage"]
 
         spent = used(gateway, "money")
 
     assert spent == pytest.approx(
         (10 * told["prompt_tokens"] + 10_000 * told["completion_tokens"]) / 1e6
     )
+    assert float(response.headers["x-coe-cost-usd"]) == pytest.approx(spent)
 
 
 async def test_a_streams_usage_is_asked_for_and_kept_from_who_did_not_ask(
@@ -392,3 +394,99 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+ASKING = """
+categories:
+  sums: {{description: sums, experts: [cheap]}}
+  words: {{description: words, experts: [dear]}}
+routers: {{default: {{type: llm, expert: local}}}}
+limits: [{{scope: all, requests: 1000/day, tokens: 10M/day}}, {{scope: key, tokens: 10M/day}}]
+"""
+
+
+async def test_sec_23_who_a_router_asks_is_counted_for_everybody(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    """Nobody asked for the router's own call, so that no key pays for it; everybody does."""
+    upstream.says = lambda _: "sums"
+    async with serve((TWO + ASKING).format(url=upstream.url)) as gateway:
+        for _ in range(200):
+            if (await gateway.request("GET", gateway.url[:-3] + "/health/ready")).status == 200:
+                break
+            await asyncio.sleep(0.02)
+        before = used(gateway, "tokens")
+        body = {"model": "coe/auto", "messages": [{"role": "user", "content": "a new text"}]}
+        await (await gateway.request("POST", f"{gateway.url}/route", json=body)).read()
+        routed = used(gateway, "tokens")
+
+        assert upstream.received >= 1
+        assert routed > before
+        assert used(gateway, "tokens", "key") == 0
+        assert used(gateway, "requests") == 0  # deciding alone is no request for an answer
+
+
+PROGRAM = """
+version: 1
+backends: {{up: "{url}"}}
+experts:
+  cheap: {{backend: up, model: small, max_output: 100, cost: {{input: 1 USD/M, output: 10 USD/M}}}}
+  thrice: {{recipe: {{over: cheap, samples: 3, vote: text}}}}
+default: thrice
+"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_sec_23_a_program_costs_what_is_asked_under_it(
+    serve: Serve, upstream: FakeUpstream, *, stream: bool
+) -> None:
+    async with serve(
+        (PROGRAM + ALL.replace("{", "{{").replace("}", "}}")).format(url=upstream.url)
+    ) as gateway:
+        await (await gateway.chat("cheap", stream=stream)).read()
+        once = used(gateway, "money")
+        response = await gateway.chat("thrice", stream=stream)
+        await response.read()
+
+        assert response.status == 200
+        assert upstream.received == 4
+        assert used(gateway, "money") == pytest.approx(4 * once)
+
+
+SHADOW = """
+experiments:
+  look:
+    status: running
+    mode: shadow
+    sample: 100%
+    metrics: {primary: latency}
+    stop: {worth: 0.2s}
+    arms: {control: {}, other: {set: {routing.none: [cheap]}}}
+"""
+
+
+async def test_sec_23_a_shadow_is_counted(limited: Any, upstream: FakeUpstream) -> None:
+    async with limited(ALL + SHADOW) as gateway:
+        await (await gateway.chat("dear")).read()  # whoever names an expert is in no experiment
+        one = used(gateway, "money")
+        await (await gateway.chat("coe/auto")).read()
+        async with asyncio.timeout(10):
+            while upstream.received < 4 or used(gateway, "money") > 100 * one:
+                await asyncio.sleep(0.01)  # under way: set aside in full
+
+        assert used(gateway, "money") > 3 * one
+        assert used(gateway, "requests") == 2
+
+
+@pytest.mark.parametrize("how", ["freeze", "stop"])
+async def test_without_redis_requests_go_on_and_limits_hold_here(
+    limited: Any, redis_server: RedisServer, how: str
+) -> None:
+    sections = "limits: [{scope: all, requests: 4/day}]"
+    async with limited(sections, redis_url=redis_server.url) as gateway:
+        assert (await gateway.chat("cheap")).status == 200
+        getattr(redis_server, how)()
+
+        statuses = [(await gateway.chat("cheap")).status for _ in range(5)]
+
+    assert statuses == [200, 200, 200, 429, 429]

@@ -1,0 +1,80 @@
+"""What was used, kept in a file behind the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coe.errors import ArtefactError
+from coe.limits.rules import read
+from coe.limits.scopes import Account
+from coe.limits.tally import Entry, Refusal
+from coe.stores.ledger import FILE, LocalLedger
+
+pytestmark = pytest.mark.anyio
+
+NOON = 1_774_958_400.0
+DAY = 86_400.0
+
+
+def account(text: str) -> Account:
+    rule = read(text)
+    return Account(f"all/{rule.what}/{rule.period or 'now'}", "all", "everybody", rule)
+
+
+async def test_windows_go_on_after_a_restart_and_end_when_they_end(tmp_path: Path) -> None:
+    limit, under_way = account("5 USD/day"), account("2 at once")
+    before = LocalLedger(tmp_path, clock=lambda: NOON)
+    async with before.running():
+        await before.reserve([Entry(limit, 5 * 10**9), Entry(under_way, 1)], NOON)
+
+    same_day = LocalLedger(tmp_path, clock=lambda: NOON + 60)
+    async with same_day.running():
+        assert isinstance(await same_day.reserve([Entry(limit, 1)], NOON + 60), Refusal)
+        assert same_day.tally.used(under_way, NOON) == 0  # nothing of it is under way any more
+
+    next_day = LocalLedger(tmp_path, clock=lambda: NOON + DAY)
+    async with next_day.running():
+        assert not isinstance(await next_day.reserve([Entry(limit, 1)], NOON + DAY), Refusal)
+
+
+async def test_what_counts_no_more_is_not_kept(tmp_path: Path) -> None:
+    before = LocalLedger(tmp_path, clock=lambda: NOON)
+    async with before.running():
+        await before.reserve([Entry(account("5 requests/min"), 1)], NOON)
+
+    later = LocalLedger(tmp_path, clock=lambda: NOON + DAY)
+    async with later.running():
+        assert len(later.tally) == 0
+
+
+async def test_nothing_is_made_before_something_is_counted(tmp_path: Path) -> None:
+    async with LocalLedger(tmp_path).running():
+        pass
+
+    assert not (tmp_path / FILE).exists()
+
+
+async def test_a_damaged_file_is_refused_for_it_would_not_be_known_what_was_spent(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all " * 100)
+
+    with pytest.raises(ArtefactError, match="move it away"):
+        async with LocalLedger(tmp_path).running():
+            pass
+
+
+async def test_where_the_disk_takes_nothing_limits_go_on_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = account("1 request/day")
+    ledger = LocalLedger(tmp_path / "file" / "below", clock=lambda: NOON)
+    (tmp_path / "file").write_text("no folder")
+    async with ledger.running():
+        await ledger.reserve([Entry(limit, 1)], NOON)
+
+        assert isinstance(await ledger.reserve([Entry(limit, 1)], NOON), Refusal)
+
+    assert "limits go on in memory alone" in caplog.text
