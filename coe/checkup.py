@@ -21,8 +21,8 @@ from coe.composition.check_backends import WITHOUT_SERVER
 from coe.composition.units import format_size
 from coe.errors import BackendRejected, CoEError, ContextTooLong
 from coe.pipeline import Gateway
-from coe.scheduler.loop import Slot
 from coe.premises import Premises
+from coe.scheduler.loop import Slot
 from coe.settings import Settings
 from coe.telemetry import Telemetry
 from coe.types import Decision, Dispatch, Query

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from coe.composition import Composition
 from coe.api.errors import tried
+from coe.composition import Composition
 from coe.identity import FREE, Permit
 from coe.pipeline import Gateway
 from coe.scheduler.memory import LoadTimes
