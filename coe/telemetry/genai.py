@@ -5,7 +5,6 @@ The model is the expert: a name of the composition, never what a request asks fo
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,34 +20,6 @@ Who = tuple[str, str, str, str]
 what went wrong, empty for nothing."""
 
 _MODEL = tuple(map(prometheus, (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)))
-_USAGE = b'"usage"'
-_BOTH = re.compile(
-    rb'"usage"\s*:\s*\{[^{}]*?"prompt_tokens"\s*:\s*(\d{1,9})\s*,'
-    rb'[^{}]*?"completion_tokens"\s*:\s*(\d{1,9})\s*[,}]'
-)
-_PROMPT = re.compile(rb'"usage"\s*:\s*\{[^{}]*?"prompt_tokens"\s*:\s*(\d{1,9})\s*[,}]')
-
-
-class Used(NamedTuple):
-    """Tokens that an answer took."""
-
-    prompt: int
-    answer: int
-
-
-def used(piece: bytes) -> Used | None:
-    """Return the usage that the last piece of an answer tells; None where it tells none.
-
-    Quotes inside of a JSON string are escaped, so the bare key is the answer's own.
-    """
-    at = piece.rfind(_USAGE)
-    if at < 0:
-        return None
-    if found := _BOTH.match(piece, at):
-        return Used(int(found[1]), int(found[2]))
-    if found := _PROMPT.match(piece, at):
-        return Used(int(found[1]), 0)
-    return None
 
 
 class _Marks(NamedTuple):
@@ -101,7 +72,7 @@ class GenAI:
         who: Who,
         elapsed_s: float,
         first_s: float | None,
-        told: Used | None,
+        told: tuple[int, int] | None,
         *,
         streamed: bool,
     ) -> None:
@@ -111,7 +82,7 @@ class GenAI:
             who: answered, and what.
             elapsed_s: of the whole request.
             first_s: until its first content; None where there was none.
-            told: the tokens that it took; None where the backend did not tell.
+            told: tokens of prompt and answer; None where the backend did not tell.
             streamed: whether it came piece by piece.
         """
         marks = self._marks.get(who)

@@ -8,11 +8,12 @@ from prometheus_client.metrics_core import Metric
 
 from coe.errors import CoEError
 from coe.telemetry import names
-from coe.telemetry.genai import GenAI, used
+from coe.telemetry.genai import GenAI
 from coe.telemetry.lines import Lines
 from coe.telemetry.series import NONE, Spread, Tally
 from coe.telemetry.trace import CURRENT
 from coe.types import Answer, Call, Decision, Plan
+from coe.usage import found_in
 
 
 class Requests:
@@ -115,7 +116,7 @@ class Requests:
         self._requests.counts[endpoint, expert, str(status)] += 1
         self._whole.observe(endpoint, seconds=elapsed_s)
         if answer is None or answer.recalled is None:
-            told = used(last or answer.first) if answer else None
+            told = found_in(last or answer.first) if answer else None
             failure = type(error).__name__ if error else ""
             who = names.operation(endpoint), provider, expert, failure
             self._genai.answered(who, elapsed_s, first_s, told, streamed=bool(last))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from coe.errors import CoEError
 from coe.telemetry import names
-from coe.telemetry.genai import Used, used
 from coe.types import Call, Decision, Plan
+from coe.usage import found_in
 
 HEADER = b"traceparent"
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -47,7 +47,7 @@ class Told(NamedTuple):
 
     id: str = ""
     finish: str = ""
-    tokens: Used | None = None
+    tokens: tuple[int, int] | None = None
 
 
 class Asked:
@@ -220,7 +220,7 @@ def told_by(piece: bytes) -> Told:
     """Return what the first piece of an answer, or its last one, tells."""
     begin, end = piece[:_BEGIN], piece[-_END:]
     id_, finish = _ID.search(begin), _FINISH.search(end)
-    return Told(id_[1].decode() if id_ else "", finish[1].decode() if finish else "", used(end))
+    return Told(id_[1].decode() if id_ else "", finish[1].decode() if finish else "", found_in(end))
 
 
 def settings_of(body: Mapping[str, Any]) -> dict[str, float]:

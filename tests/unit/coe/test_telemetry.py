@@ -4,11 +4,9 @@ import io
 from collections.abc import AsyncGenerator
 
 import orjson
-import pytest
 
 from coe.errors import BackendRejected
 from coe.telemetry import Telemetry
-from coe.telemetry.genai import Used, used
 from coe.telemetry.trace import CURRENT, Trace
 from coe.types import Answer, Attempt, Call, Choice, Decision, Plan, Query
 
@@ -149,32 +147,6 @@ def test_counts_what_ranked_the_experts_where_a_map_was_asked_for() -> None:
     assert 'coe_map_choices_total{choose="fitted",expert="coder"} 1.0' in text
     assert "coe_map_flagged 1.0" in text
     assert "coe_map_stale 0.0" in text
-
-
-def answered(**usage: object) -> bytes:
-    message = {"role": "assistant", "content": 'so "usage": {"prompt_tokens": 9}'}
-    return orjson.dumps({"choices": [{"message": message}], "usage": usage, "coe": {"calls": 2}})
-
-
-@pytest.mark.parametrize(
-    ("piece", "told"),
-    [
-        (answered(prompt_tokens=3, completion_tokens=5), Used(3, 5)),
-        (answered(prompt_tokens=3, total_tokens=8, completion_tokens=5), Used(3, 5)),
-        (answered(prompt_tokens=3, total_tokens=3), Used(3, 0)),
-        (answered(prompt_tokens=-1, completion_tokens=5), None),
-        (answered(prompt_tokens=10**12, completion_tokens=5), None),
-        (answered(prompt_tokens=1.5, completion_tokens=5), None),
-        (
-            b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}',
-            Used(3, 5),
-        ),
-        (b'{"usage":null,"coe":{"prompt_tokens":7,"completion_tokens":7}}', None),
-        (b"", None),
-    ],
-)
-def test_reads_the_usage_that_an_answer_tells(piece: bytes, told: Used | None) -> None:
-    assert used(piece) == told
 
 
 def test_the_standard_metrics_count_tokens_and_time_answers_by_expert() -> None:
