@@ -66,6 +66,11 @@ RULES = (
     Rule("GET", "/v1/scheduling", OPERATIONS),
     Rule("GET", "/metrics", METRICS),
     # Of these the table says what holds for all the rest, too: it is what people look for here.
+    Rule("GET", "/docs", ADMIN),
+    Rule("GET", "/openapi.json", ADMIN),
+    Rule("GET", "/v1/replicas", ADMIN),
+    Rule("*", "/v1/composition", ADMIN),
+    Rule("*", "/v1/composition/{*}", ADMIN),
     Rule("*", "/v1/experts", ADMIN),
     Rule("*", "/v1/experts/{*}", ADMIN),
     Rule("*", "/v1/keys", ADMIN),

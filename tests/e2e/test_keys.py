@@ -61,7 +61,7 @@ def test_sec_04_beyond_loopback_nobody_is_let_in_before_there_is_a_key(
 
     ended = coe("keys", "revoke", key.split("-")[1], cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    until(client, url, key, 401, 1)
+    until(client, url, key, 401, 5)
     assert server.stop() == 0
     assert key.rsplit("-", 1)[1] not in server.log
     assert f"key {key.split('-')[1]} (me) revoked by" in server.log
