@@ -86,3 +86,25 @@ def test_an_expert_is_registered_over_http_and_is_there_after_a_restart(
     again = start("--config", str(file))
 
     assert names(client, again.url) >= {"one", "two"}
+
+
+def test_an_edit_is_served_without_a_signal_and_the_file_goes_back(
+    start: Start, client: httpx2.Client, file: Path
+) -> None:
+    server = start("--config", str(file))
+    assert names(client, server.url) >= {"one"}
+    file.write_text(FILE.replace("default: one", "  two: gone/n\ndefault: two"))
+    assert follows(client, server.url, "two")
+
+    words = [str(COE), "config", "rollback", "--config", str(file)]
+    subprocess.run(words, check=True, cwd=file.parent, env=dict(os.environ))
+
+    pause = threading.Event()
+    for _ in range(100):
+        if "two" not in names(client, server.url):
+            break
+        pause.wait(0.1)
+    assert "two" not in names(client, server.url)
+    assert file.read_text() == FILE
+    assert "expert `two` is new; " in server.log
+    assert "expert `two` is gone; " in server.log

@@ -144,7 +144,7 @@ async def test_a_file_written_anew_as_it_was_changes_nothing(site: Site) -> None
         assert running.live.current is old
 
 
-async def test_a_mistake_keeps_what_is_served_and_is_shown_with_its_place(
+async def test_rel_08_a_mistake_keeps_what_is_served_and_is_shown_with_its_place(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with site.running() as running:
@@ -259,7 +259,7 @@ async def test_rel_08_a_version_is_gone_back_to_and_that_is_a_version(site: Site
             assert (await running.request("POST", url, json=wrong)).status == status
 
 
-async def test_a_version_that_cannot_be_served_any_more_changes_nothing(site: Site) -> None:
+async def test_rel_08_a_version_that_cannot_be_served_any_more_changes_nothing(site: Site) -> None:
     async with site.running() as running:
         without = site.text.replace("utterances_file: code.txt", "utterances: [a, b, c, d, e]")
         site.write(without)
