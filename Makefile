@@ -6,7 +6,8 @@
 #   make check   formatting, lint, types, import rules
 #   make bench   the gateway beside its peers; bench-experts, bench-encoder,
 #                bench-routing, bench-mapping, bench-batches, bench-scheduler,
-#                bench-experiments, bench-panels, bench-resilience: the other tables
+#                bench-experiments, bench-panels, bench-cache, bench-resilience,
+#                bench-load: the rest; the last one takes an hour and a half
 #   make experts train the embedded experts again from their recipe
 #   make docs    write the generated parts of README and docs/reference
 #   make sbom    build/sbom/coe.cdx.json: every package of the image, as CycloneDX
@@ -19,7 +20,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
 ENCODER := routers/artefacts/minilm/encoder.json
 
-.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-panels bench-cache bench-resilience experts docs lock nightly clean setup setup-dev browser redis ray sbom
+.PHONY: run test check format bench bench-gateway bench-experts bench-encoder bench-routing bench-mapping bench-batches bench-scheduler bench-experiments bench-load bench-panels bench-cache bench-resilience experts docs lock nightly clean setup setup-dev browser redis ray sbom
 
 run: setup
 	@exec $(BIN)/coe serve --config $(CONFIG) --port $(PORT)
@@ -68,6 +69,11 @@ bench-scheduler: setup-dev
 	$(BIN)/python -m benches.scheduler
 	$(BIN)/python -m benches.tiers
 	$(BIN)/python -m benches.llamacpp
+
+# The gateway as it stands in production, soaked for an hour: SOAK=10 for ten minutes.
+SOAK ?= 60
+bench-load: setup-dev redis
+	$(BIN)/python -m benches.production --soak-minutes $(SOAK)
 
 bench-experiments: setup-dev
 	$(BIN)/python -m benches.experiments
