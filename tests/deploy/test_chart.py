@@ -278,7 +278,7 @@ def test_selectors_find_their_pods_and_nobody_elses(case: str) -> None:
 
 
 def test_without_clients_nobody_is_let_in() -> None:
-    closed = {"networkPolicy": {"clients": [], "scrapers": [], "backends": []}}
+    closed: dict[str, Any] = {"networkPolicy": {"clients": [], "scrapers": [], "backends": []}}
     spec = one(closed, "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert spec["ingress"] == []
@@ -444,7 +444,7 @@ def test_prometheus_is_sent_to_the_metrics_of_every_replica(values: dict[str, An
 def notes(values: dict[str, Any]) -> str:
     with helm.Chart.load(CHART) as chart:
         shown = chart.render(values=values, name="prod", namespace="ai")
-    return next(text for name, text in shown.items() if name.endswith("NOTES.txt"))
+    return next(str(text) for name, text in shown.items() if name.endswith("NOTES.txt"))
 
 
 def test_it_says_how_to_get_a_first_key() -> None:

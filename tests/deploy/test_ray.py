@@ -205,7 +205,11 @@ def test_the_file_for_a_cluster_names_what_there_is() -> None:
     module, _, builder = app["import_path"].partition(":")
     tree = ast.parse((HERE / f"{module}.py").read_text(encoding="utf-8"))
     wanted = next(each for each in tree.body if getattr(each, "name", "") == "Wanted")
-    fields = {each.target.id for each in wanted.body if isinstance(each, ast.AnnAssign)}  # type: ignore[attr-defined]
+    fields = {
+        ast.unparse(each.target)
+        for each in getattr(wanted, "body", ())
+        if isinstance(each, ast.AnnAssign)
+    }
 
     assert builder in {getattr(each, "name", "") for each in tree.body}
     assert app["args"].keys() <= fields

@@ -488,7 +488,7 @@ async def test_sec_25_a_key_that_stands_twice_is_refused_everywhere(
 async def test_sec_25_what_was_checked_is_what_is_sent_and_case_is_not_folded(
     gateway: Running, upstream: FakeUpstream
 ) -> None:
-    odd = {
+    odd: dict[str, Any] = {
         "Model": "another",
         "MESSAGES": [],
         "max_tokens": 7,

@@ -166,8 +166,8 @@ def test_sec_14_weights_are_never_unpickled(tmp_path: Path, file: str) -> None:
     shutil.copytree(ROOT / "experts" / "adapters" / "sql", adapter)
     is_base = file.startswith("pytorch")
     broken = base if is_base else adapter
-    for weights in broken.glob("*.safetensors*"):
-        weights.unlink()
+    for safe in broken.glob("*.safetensors*"):
+        safe.unlink()
     (broken / file).write_bytes(pickled(mark))
     place = Place(
         expert="e",
