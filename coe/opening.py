@@ -171,9 +171,16 @@ class _Turn:
                 context_of=context_of,
                 may_spend=may_spend,
                 random=standing.random,
-                due_s=self._due_s,
+                due_s=self._last_s(),
             )
         return self._course
+
+    def _last_s(self) -> float | None:
+        """Return until when anybody is asked: by the rules, and by the request's own deadline."""
+        asked_s = None if self._claim is None else self._claim.due_s
+        if self._due_s is None or asked_s is None:
+            return asked_s if self._due_s is None else self._due_s
+        return min(self._due_s, asked_s)
 
     async def following(self, call: Call, error: CoEError) -> Call:
         """Return whom to ask after a failure, once that is due; raise it where that is nobody."""

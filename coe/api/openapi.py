@@ -31,6 +31,8 @@ _EXPLAIN = {
         "prices; absent where none is known",
         "x-coe-reason": ", ".join(get_args(Reason)),
         "x-coe-attempts": "experts asked, the answering one included",
+        "x-coe-tried": "who was asked without success, each with the kind of failure; absent where "
+        "the first one answers",
         "x-coe-panel": "the panel that answers; absent where one expert does. The body's `coe`, or "
         "that of a stream's last chunk, says who wrote what",
         "x-coe-cache": "where answers are kept: `hit` with the id of what is given again and how "

@@ -172,6 +172,8 @@ def _print_decision(decision: dict[str, Any]) -> None:
     _print_panel(decision["panel"])
     if decision["fallbacks"]:
         print(f"then      {', '.join(decision['fallbacks'])}")
+    for row in decision["set_back"]:
+        print(f"later     {row['expert']}: {row['detail']}")
     for title, rows in (("ranked", decision["categories"][:5]),):
         for index, row in enumerate(rows):
             head = title if index == 0 else ""

@@ -116,7 +116,7 @@ class Course:
         if rule := why_not(error, rules.retry_on, rules.never_retry):
             return Ask(None, then=f"stopped: {rule}")
         if self._due_s is not None and now_s >= self._due_s:
-            return Ask(None, then="stopped: total")
+            return Ask(None, then="stopped: no time is left")
         left_out = self._leave_smaller(call.expert) if isinstance(error, ContextTooLong) else ""
         if not self.rest:
             return Ask(None, then=f"stopped: nobody is left{left_out}")

@@ -26,6 +26,7 @@ HEADERS = {
     "`retry-after`, `retry-after-ms`": "on each 429 and 503 of the gateway, or as a backend said",
     "`x-should-retry`": "`false` from 429 up without `retry-after`: the fallbacks were tried",
     "`x-coe-attempts`": "how many experts failed; absent where none was asked",
+    "`x-coe-tried`": "which, each with the kind of failure: `a=timeout, b=429`",
 }
 
 COLUMNS = """\

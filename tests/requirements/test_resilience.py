@@ -27,6 +27,7 @@ from coe.composition import load
 from coe.composition.fallback_keys import FallbackKeys
 from coe.errors import RouterUnavailable
 from coe.resilience.budget import RESERVE
+from coe.resilience.latencies import LEAST
 from coe.stores.decisions import FILE
 from coe.testing.upstream import FakeUpstream
 from tests.e2e.conftest import Start
@@ -260,6 +261,20 @@ async def test_rel_02_too_long_a_prompt_goes_to_a_larger_context_only(
     assert upstream.received == 2
 
 
+async def test_rel_02_nobody_waits_beyond_the_requests_own_deadline(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = "fallbacks: {retry_after: 30s}\n"
+    async with serve(experts(upstream, {"a": "error-429-retry-after-2", "b": "ok"}, more)) as one:
+        body = {"model": "coe/auto", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"x-coe-deadline-ms": "1500"}
+        response = await one.request(
+            "POST", f"{one.url}/chat/completions", json=body, headers=headers
+        )
+
+    assert (who(response), tried(response)) == ("b", "a=429")
+
+
 # ---------------------------------------------------------------- REL-03: the breaker
 
 BREAKER = "fallbacks: {breaker: {failures: 3, open: 60s}}\n"
@@ -377,6 +392,21 @@ async def test_a_slow_expert_is_overtaken_and_its_call_cancelled(
     assert (who(response), tried(response)) == ("b", "a=overtaken")
     assert "[DONE]" in said
     assert hedges == {"won": 1}
+
+
+async def test_p95_waits_for_an_expert_as_long_as_it_used_to_take(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = "fallbacks: {hedge: p95}\n"
+    async with serve(experts(upstream, {"a": "ok", "b": "ok"}, more, "{}")) as running:
+        for _ in range(LEAST):  # too few are known: nobody is asked beside it
+            await running.chat()
+        asked = upstream.received
+        upstream.plan(["hang"])
+        response = await running.chat()
+
+    assert asked == LEAST
+    assert (who(response), tried(response)) == ("b", "a=overtaken")
 
 
 async def test_a_hedge_that_loses_is_cancelled_and_told(

@@ -166,7 +166,7 @@ def test_an_empty_budget_ends_the_way_but_not_where_nobody_was_asked() -> None:
 def test_time_that_is_up_ends_the_way() -> None:
     way = course("b", due_s=5.0)
 
-    assert way.after(call("a"), BackendTimeout(""), 5.0).then == "stopped: total"
+    assert way.after(call("a"), BackendTimeout(""), 5.0).then == "stopped: no time is left"
 
 
 def test_who_asks_to_wait_a_little_is_asked_once_more() -> None:
