@@ -46,6 +46,7 @@ from coe.live import Live
 from coe.metering.families import families
 from coe.pipeline import Gateway
 from coe.replicas.errand import PREFIX as INTERNAL
+from coe.replicas.families import families as shared_families
 from coe.replicas.pauses import Pauses
 from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
@@ -122,6 +123,8 @@ class App:
         self._hot = {("POST", path): endpoint for path, endpoint in endpoints.items()}
         self._spoken = endpoints
         self.pauses = pauses = _pauses(live, redis)
+        behind = gateway.premises.sessions if gateway.premises is not None else None
+        live.telemetry.sources.append(partial(shared_families, replica, behind))
         watch = Watch(lambda: live.composition, log, partial(_pause, live, pauses=pauses))
         live.telemetry.watch = watch
         self._rest = _rest(live, settings, after, watch, self.following, self._guard, pauses)

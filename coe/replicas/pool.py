@@ -306,6 +306,11 @@ class SharedSlots:
         """Whether this replica owns the pool."""
         return self._term is not None
 
+    @property
+    def refused(self) -> int:
+        """See `coe.replicas.replica.Pool`."""
+        return self.fence.refused
+
     async def lend(self, errand: Errand, told: Told) -> _Lending:
         """See `coe.replicas.replica.Pool.lend`."""
         term = self._term

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from hmac import compare_digest
@@ -93,10 +93,23 @@ class Lending(Protocol):
 
 
 class Pool(Protocol):
-    """A pool that one of the replicas owns at a time."""
+    """A pool that one of the replicas owns at a time.
+
+    Attributes:
+        name: of the backend.
+        is_owned: whether this replica owns it.
+        counts: calls that were let in, by where.
+        refused: loads and unloads that were not made, as nobody said that they may be.
+    """
 
     @property
-    def is_owned(self) -> bool: ...  # noqa: D102 - whether by this one
+    def name(self) -> str: ...  # noqa: D102 - see the class
+    @property
+    def is_owned(self) -> bool: ...  # noqa: D102
+    @property
+    def counts(self) -> Mapping[str, int]: ...  # noqa: D102
+    @property
+    def refused(self) -> int: ...  # noqa: D102
 
     async def lend(self, errand: Errand, told: Told) -> Lending:
         """Return a slot for another replica's call.
@@ -208,8 +221,3 @@ class Replica:
             with suppress(StoreUnavailable):
                 await self._roster.announce(self.card(), lasts_s=2 * self.terms.lease_s)
             await asyncio.sleep(self.terms.renew_s)
-
-    def owned(self) -> Iterator[tuple[str, bool]]:
-        """Yield the pools, and whether this replica owns them."""
-        for name, pool in self.pools.items():
-            yield name, pool.is_owned
