@@ -78,6 +78,8 @@ async def _serve(
         log_form=settings.log_format,
     )
     premises = premises_of(settings)
+    if premises.ledger is not None:
+        await premises.ledger.open()
     gateway = wire(composition, settings, telemetry, premises=premises)
     expect_map(composition, gateway.applied)
     for note in gateway.notes:

@@ -52,5 +52,12 @@ class Ledger(Protocol):
     def settle(self, held: Held, amount: int) -> None:
         """Count an amount instead of the one that was set aside. Nobody waits for it."""
 
+    async def open(self) -> None:
+        """Read what was used before, unless that was done.
+
+        Raises:
+            ConfigError: it cannot be known what that was.
+        """
+
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Read what was used before, and keep what is used from now on, meanwhile."""
+        """Open it, and keep what is used from now on, meanwhile. Raises as `open`."""

@@ -95,6 +95,7 @@ class LocalLedger:
         self._clock = clock
         self._store: LedgerStore | None = None
         self._complained = False
+        self._is_open = False
 
     async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
         """See `Ledger.reserve`."""
@@ -104,16 +105,21 @@ class LocalLedger:
         """See `Ledger.settle`."""
         self.tally.settle(held, amount)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """See `Ledger.running`.
+    async def open(self) -> None:
+        """See `Ledger.open`.
 
         Raises:
             ArtefactError: the file is damaged, or of another program: what was spent is not known.
         """
-        if self._path.exists():
+        if not self._is_open and self._path.exists():
             for state in await asyncio.to_thread(self._load):
                 self.tally.learn(state)
+        self._is_open = True
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """See `Ledger.running`."""
+        await self.open()
         task = asyncio.create_task(self._work())
         self.is_running = True
         try:

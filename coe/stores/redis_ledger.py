@@ -194,6 +194,9 @@ class RedisLedger:
         if amount != held.amount:
             self._owe(held.account, held.number, amount - held.amount)
 
+    async def open(self) -> None:
+        """See `Ledger.open`: Redis knows."""
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Ledger.running`."""

@@ -494,3 +494,22 @@ async def test_without_redis_requests_go_on_and_limits_hold_here(
         statuses = [(await gateway.chat("cheap")).status for _ in range(5)]
 
     assert statuses == [200, 200, 200, 429, 429]
+
+
+async def test_rel_07_a_gateway_that_cannot_know_what_is_spent_does_not_start(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / ".coe"
+    state.mkdir()
+    (state / "limits.sqlite").write_bytes(b"no database at all " * 100)
+    (tmp_path / "experts.yaml").write_text(TWO.format(url="http://127.0.0.1:9"))
+
+    words = ("-m", "coe", "serve", "--port", "0", "--config", str(tmp_path / "experts.yaml"))
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, *words, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await child.communicate()
+
+    assert child.returncode == 2
+    assert b"limits.sqlite: not a database, or damaged" in said
+    assert b"Traceback" not in said
