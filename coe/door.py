@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
+from time import perf_counter
 from typing import Protocol
 
 from coe.claim import Claim
@@ -19,6 +21,10 @@ from coe.scheduler.loop import Slot, Slots
 from coe.telemetry import Telemetry
 from coe.telemetry.trace import CURRENT
 from coe.types import Call, Dispatch
+
+WAITED: ContextVar[float] = ContextVar("coe_waited_s", default=0.0)
+"""How long the call that this task made last has waited at the door: for the keepers, and under its
+backend's own limit. In seconds, of those that its caller times."""
 
 
 class Visit(Protocol):
@@ -106,12 +112,15 @@ async def enter(
         CoEError: a keeper did not let it in.
     """
     visits: list[Visit] = []
+    WAITED.set(0.0)
     try:
         if claim is not None and bars(claim.permit, (call.expert,)):
             # Nobody plans such a call. Whoever does so all the same, a plugin maybe, ends here.
             raise refused(claim.permit, call.expert)
         if house.keepers:
+            came = perf_counter()
             await _admit(house.keepers, call, claim, visits)
+            WAITED.set(perf_counter() - came)
     except BaseException:
         if slot is not None:
             slot.release()

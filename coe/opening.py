@@ -215,12 +215,13 @@ class _Turn:
         slot = await door.schedule(house, call, claim) if claim is not None else None
         started = perf_counter()
         first, frames = await door.enter(house, self._query.id, call, slot, claim)
+        waited_s = door.WAITED.get()
         return Opened(
             call=call,
             first=first,
             frames=frames,
-            opened_s=perf_counter() - started,
-            queued_s=0.0 if slot is None else slot.queued_s,
+            opened_s=perf_counter() - started - waited_s,
+            queued_s=waited_s if slot is None else waited_s + slot.queued_s,
             swap_s=None if slot is None else slot.swap_s,
         )
 

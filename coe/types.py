@@ -500,7 +500,7 @@ class Answer:
         attempts: what failed before.
         routed_s: seconds spent choosing the expert.
         opened_s: seconds from the dispatch to `first`.
-        queued_s: seconds spent waiting for slots, those of failed attempts included.
+        queued_s: seconds that the answering call waited: for its slot, and to be let in.
         swap_s: how much of that the expert was being loaded; None where its memory is not managed.
         arms: of the experiments that the query takes part in, by their names.
         composition: fingerprint of the composition that it was answered by.

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from time import perf_counter
 
 import orjson
 
 from coe.backends.http import Client, Response, client
 from coe.backends.passage import Passage, whole
 from coe.backends.rejection import rejection, secrets_of
+from coe.door import WAITED
 from coe.errors import (
     BackendError,
     BackendProtocolError,
@@ -128,6 +130,8 @@ class OpenAIBackend:
     @contextlib.asynccontextmanager
     async def _slot(self, call: Call, slots: asyncio.Semaphore) -> AsyncGenerator[None, None]:
         """Hold one of the backend's slots, for which a call waits as long as its limit allows."""
+        is_full = slots.locked()
+        came = perf_counter()
         try:
             async with asyncio.timeout(call.timeouts.total_s):
                 await slots.acquire()
@@ -135,6 +139,8 @@ class OpenAIBackend:
             raise BackendTimeout(
                 f"backend `{self.name}` had no slot free: limit {call.timeouts.total_s:g} s (total)"
             ) from error
+        if is_full:
+            WAITED.set(WAITED.get() + perf_counter() - came)
         try:
             yield
         finally:
