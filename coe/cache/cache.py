@@ -104,7 +104,7 @@ class Cache:
         """
         wish = wish_of(query.headers)
         found = self._counts.found
-        if wish == "off":
+        if wish == "off" or not query.identity.keeps_text:
             found["skipped"] += 1
             return Lookup(said="off")
         embedder = self._embedder

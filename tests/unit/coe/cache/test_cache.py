@@ -93,6 +93,14 @@ async def test_keys_of_a_team_share_nothing_unless_they_are_told_to() -> None:
     assert not await hits(kept, query(BEA))
 
 
+async def test_nothing_is_kept_of_a_key_whose_words_are_not() -> None:
+    kept, discreet = cache(), Identity(tenant="a", keeps_text=False)
+    await keep(kept, query(discreet))
+
+    assert (await kept.recall(query(discreet), lambda _: FREE)).said == "off"
+    assert not await hits(kept, query(Identity(tenant="a")))
+
+
 async def test_who_is_barred_in_the_category_of_an_answer_is_not_given_it() -> None:
     kept = cache()
     await keep(kept, query())
