@@ -11,7 +11,6 @@ from coe.composition.check_programs import over_of
 from coe.composition.document import KeyPath
 from coe.composition.expert_keys import BackendKeys, ExpertKeys
 from coe.composition.models import FileKeys
-from coe.composition.programs import PROGRAM
 from coe.composition.routing_keys import EncoderKeys
 from coe.composition.trust import Trust, trust_of
 
@@ -52,25 +51,34 @@ def trust_of_encoder(name: str, keys: EncoderKeys, resolve: Resolve) -> Trust:
 
 
 def _expert(keys: ExpertKeys, file: FileKeys, resolve: Resolve) -> Site:
-    under: list[str] = []
-    trust: Trust = "local"
-    if is_lora(keys):
-        base = file.experts.get(keys.base or "")
-        under.append(keys.base or "")
-        backend = base.backend if base is not None else None
-    else:
-        backend = keys.backend
+    under = [_base_of(keys)] if is_lora(keys) else []
     if over := over_of(keys):
         under.append(over)
-        backend = PROGRAM
         examples = keys.recipe.examples if keys.recipe is not None else None
         if examples is not None and examples.encoder is not None:
             under.append(encoder_key(examples.encoder))
+    backend = _backend_of(keys, file)
+    trust: Trust = "local"
     if backend in file.backends:
-        trust = trust_of_backend(backend or "", file.backends[backend or ""], resolve)
+        trust = trust_of_backend(backend, file.backends[backend], resolve)
     known = {*file.experts, *(encoder_key(name) for name in file.encoders)}
     return Site(
         tags=frozenset(keys.tags),
         trust=trust,
         under=tuple(name for name in under if name in known),
     )
+
+
+def _backend_of(keys: ExpertKeys, file: FileKeys) -> str:
+    """Return where an expert's answers come from: for a program, that of the model under it."""
+    for _ in file.experts:  # a circle of programs is reported elsewhere
+        over = over_of(keys)
+        if over not in file.experts:
+            break
+        keys = file.experts[over]
+    base = file.experts.get(_base_of(keys)) if is_lora(keys) else None
+    return (base or keys).backend or ""
+
+
+def _base_of(keys: ExpertKeys) -> str:
+    return keys.base or ""

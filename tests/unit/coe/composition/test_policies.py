@@ -95,7 +95,7 @@ def test_how_far_away_an_expert_is_is_that_of_its_server(write: Write) -> None:
         "middle": "private",
         "big": "external",
         "tuned": "external",
-        "wise": "local",
+        "wise": "external",
     }
     assert sites["tuned"].under == sites["wise"].under == ("big",)
 
