@@ -7,7 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from docs.generators import behaviours, cli, errors, experts_yaml, http_api, metrics, settings, tree
+from docs.generators import (
+    behaviours,
+    cli,
+    errors,
+    experts_yaml,
+    http_api,
+    metrics,
+    requirements,
+    settings,
+    tree,
+)
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -43,6 +53,7 @@ def files() -> dict[Path, str]:
         "experts-yaml.md": experts_yaml.page(),
         "http-api.md": http_api.page(),
         "metrics.md": metrics.page(),
+        "requirements.md": requirements.page(),
         "settings.md": settings.page(),
     }
     texts = {REFERENCE / name: text for name, text in pages.items()}
