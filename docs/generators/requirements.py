@@ -68,19 +68,16 @@ belongs to a requirement by its name; one without tests has a reason."""
 
 def page() -> str:
     """Return the page."""
-    found = tests()
-    rows = [
-        (name, text, str(len(found[name])) if found[name] else "-", _where(name, found[name]))
-        for name, text in REQUIREMENTS.items()
-    ]
+    found = held_by()
+    rows = [(name, text, _where(name, found[name])) for name, text in REQUIREMENTS.items()]
     return markdown.page(
         "Requirements and their tests",
         INTRODUCTION,
-        markdown.table(("", "what holds", "tests", "where"), rows),
+        markdown.table(("", "what holds", "its tests"), rows),
     )
 
 
-def tests() -> dict[str, list[tuple[Path, str]]]:
+def held_by() -> dict[str, list[tuple[Path, str]]]:
     """Return the tests of each requirement: file and name."""
     found: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for file in sorted(ROOT.joinpath("tests").rglob("test_*.py")):
