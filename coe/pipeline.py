@@ -38,6 +38,7 @@ from coe.resilience.kinds import why_not
 from coe.resilience.standing import Standing
 from coe.scheduler.loop import Setup, Slots, Told
 from coe.telemetry import Telemetry
+from coe.telemetry.trace import CURRENT
 from coe.trials import Trials
 from coe.turns import Turns
 from coe.types import Answer, Decision, PanelPlan, Plan, Query
@@ -211,6 +212,8 @@ async def planned(
         InvalidRequest: a header means nothing.
     """
     decision = await route(gateway, query, explain=explain, alone=alone)
+    if (trace := CURRENT.get()) is not None:
+        trace.routed()
     query = settled(gateway, query, decision.category)
     decision = told_of(decision, query.permit)
     return query, decision, plan_of(gateway, query, decision)
@@ -249,7 +252,7 @@ async def _made(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     started = perf_counter()
     query, decision, plan = await planned(gateway, query)
     routed_s = perf_counter() - started
-    gateway.telemetry.decided(decision, plan)
+    gateway.telemetry.decided(decision, plan, routed_s)
     claim = claim_of(query, told) if gateway.needs_claim(query) else None
     try:
         opened = await _open_affordable(gateway, query, decision, plan, claim)
