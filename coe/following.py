@@ -207,7 +207,6 @@ class Following:
 
     async def _note(self, then: Composition, now: Composition, why: str) -> None:
         """Take note of what is served from now on."""
-        self._reloads["served"] += 1
         self.failure, self._refused = None, None
         self._files = files_of(now)
         # What was written since it was read is not what is served: the next look is to see it.
@@ -220,6 +219,7 @@ class Following:
             words = "; ".join(found) or f"nothing that it says has changed ({why})"
             logger.info("serving composition %s: %s", now.fingerprint, words)
         await self._keep(why, found)
+        self._reloads["served"] += 1
 
     async def _keep(self, why: str, found: tuple[str, ...]) -> None:
         """Keep what is served as a version; that it cannot be is no reason not to serve it."""
