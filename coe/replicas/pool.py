@@ -339,7 +339,7 @@ class SharedSlots:
         """Find out who owns the pool, and go on doing so."""
         if self._work is None and not self._is_closed:
             self._replica.pools[self.identity] = self
-            await self._look()
+            await self._try_look()
             self._work = self._begin(self._watch_lease())
 
     def change(self, setup: Setup) -> None:
@@ -362,6 +362,7 @@ class SharedSlots:
     async def aclose(self) -> None:
         """See `Slots.aclose`; another replica may own the pool then."""
         self._is_closed = True
+        term = self._term
         await self.resign()
         if self._replica.pools.get(self.identity) is self:
             del self._replica.pools[self.identity]
@@ -372,6 +373,8 @@ class SharedSlots:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if term is not None:
+            await term.slots.aclose()
 
     # ------------------------------------------------------------ seen from outside
 
@@ -429,10 +432,13 @@ class SharedSlots:
                     await self._wake.wait()
                 # Many wake it at once, and again and again while it does not help.
                 await asyncio.sleep(self._terms.renew_s / 4)
-            try:
-                await self._look()
-            except Exception:  # a supervisor: the next look may do
-                logger.exception("pool %s", self.name)
+            await self._try_look()
+
+    async def _try_look(self) -> None:
+        try:
+            await self._look()
+        except Exception:  # a supervisor: the next look may do
+            logger.exception("pool %s", self.name)
 
     async def _look(self) -> None:
         """Ask who owns the pool, be it or try to, and act on what is new."""
