@@ -381,6 +381,16 @@ async def test_sec_05_an_admin_s_key_asks_no_expert_unless_it_is_for_data_too(
     assert await closed.status("POST", "/v1/chat/completions", both, json=HELLO) == 200
 
 
+async def test_sec_05_a_path_that_ends_in_a_new_line_is_no_other_endpoint(closed: Closed) -> None:
+    keys = {scope: await closed.key(scope) for scope in SCOPES}
+    head = b"%b %b%%0a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-length: 0\r\n\r\n"
+    for method, path in closed.routes():
+        for key in keys.values():
+            request = head % (method.encode(), real(path).encode(), key.encode())
+            status = (await _raw(closed.root, request)).split(b" ")[1]
+            assert status in {b"403", b"404"}, (method, path, status)
+
+
 NOT_TO_BE_SET = (
     *(one.name for one in fields(Key) if one.name not in {f.name for f in fields(Wish)}),
     *("role", "roles", "scope", "budget", "max_budget", "owner", "user_id", "tenant"),
