@@ -38,10 +38,8 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows.append((b"x-coe-category", decision.category.encode()))
     if decision.router:
         rows.append((b"x-coe-router", decision.router.encode()))
-    if (session := decision.session) is not None:
-        rows.append((b"x-coe-session", session.source.encode()))
-        if session.alone is not None:
-            rows.append((b"x-coe-alone", (session.alone.category or "none").encode()))
+    if decision.session is not None:
+        rows += _kept(decision.session)
     if (probability := decision.probability) is not None:
         form = b"%.3f" if decision.calibrated else b"raw %.3f"
         rows.append((b"x-coe-confidence", form % probability))
@@ -55,6 +53,14 @@ def headers(answer: Answer, request_id: str, overhead_s: float) -> Headers:
         rows.append((b"x-coe-cache", answer.cache.encode()))
     if (panel := answer.panel) is not None:
         rows += _panel_headers(panel)
+    return rows
+
+
+def _kept(session: SessionEffect) -> Headers:
+    """Return where a session's key is from, and what the router would have chosen without it."""
+    rows: Headers = [(b"x-coe-session", session.source.encode())]
+    if session.alone is not None:
+        rows.append((b"x-coe-alone", (session.alone.category or "none").encode()))
     return rows
 
 

@@ -48,8 +48,8 @@ _EXPLAIN = {
         "that no expert can use; absent where there are none",
         "x-coe-overhead-ms": "time to the headers less that of the backend that answers; waits for "
         "a slot, loads, and calls that failed before are in it",
-        "server-timing": "milliseconds of `route`: deciding and planning; `queue`: waits for a slot "
-        "and loads; `upstream`: the call that answers, to its first content",
+        "server-timing": "milliseconds of `route`: deciding and planning; `queue`: waits for a "
+        "slot and loads; `upstream`: the call that answers, to its first content",
     }.items()
 }
 

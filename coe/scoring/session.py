@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from coe.composition import Composition
 from coe.errors import ExpertLoadFailed
 from coe.pipeline import Gateway
+from coe.premises import Premises
 from coe.scoring.routing import router_mark
 from coe.scoring.run import Happened, Work, run
-from coe.premises import Premises
 from coe.settings import Settings
 from coe.stores.drafts import DraftStore
 from coe.stores.outcomes import OutcomeStore
