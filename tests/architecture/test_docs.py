@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from coe import composition
 from coe.cli import app
+from coe.cli.asked import KEY
 from coe.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +166,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_setting_in_the_docs_exists() -> None:
-    known = {f"COE_{name}".upper() for name in Settings.model_fields}
+    known = {KEY, *(f"COE_{name}".upper() for name in Settings.model_fields)}
     used = set()
     for page in PAGES:
         used |= set(re.findall(r"\bCOE_[A-Z_]+[A-Z]\b", page.read_text(encoding="utf-8")))
