@@ -127,9 +127,12 @@ def longest_prompt(body: Mapping[str, Any]) -> int:
 
 
 def limit_of(body: Mapping[str, Any]) -> int | None:
-    """Return the most new tokens of one answer that a body asks for; None where it does not say."""
+    """Return the most new tokens of one answer that a body asks for; None where it does not say.
+
+    Of two limits it is the larger one: some servers keep to the one, and some to the other.
+    """
     limits = [value for key in planner.LIMITS if isinstance(value := body.get(key), int)]
-    return min(limits) if limits else None
+    return max(limits, default=None)
 
 
 def _around(message: Any) -> int:

@@ -33,7 +33,8 @@ def call(endpoint: Endpoint = "chat/completions", **body: Any) -> Call:
     [
         ({"max_tokens": 10}, {}, 10),
         ({"max_tokens": 10, "n": 3}, {}, 30),
-        ({"max_completion_tokens": 10, "max_tokens": 20}, {}, 10),
+        ({"max_completion_tokens": 10, "max_tokens": 20}, {}, 20),
+        ({"max_completion_tokens": 20, "max_tokens": 10}, {}, 20),
         ({}, {"max_output": 50}, 50),
         ({}, {}, ANSWER_TOKENS),
         ({}, {"context": 1000}, 1000),
@@ -42,7 +43,8 @@ def call(endpoint: Endpoint = "chat/completions", **body: Any) -> Call:
 def test_the_longest_answer_is_known_from_the_request_or_the_expert(
     body: dict[str, Any], entry: dict[str, Any], answer: int
 ) -> None:
-    short, long = call(**{**body, "max_tokens": 1, "n": 1}), call(**body)
+    shortest = {"max_tokens": 1, "max_completion_tokens": 1, "n": 1}
+    short, long = call(**{**body, **shortest}), call(**body)
     prompt = most_of(short, expert()).tokens - 1
 
     assert abs(most_of(long, expert(**entry)).tokens - prompt - answer) <= 10
