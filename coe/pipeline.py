@@ -63,7 +63,7 @@ class Gateway:
     `learner` holds what was learnt from answers; None where nothing is to be. `keepers` let calls
     in, or do not: see `coe.door`. `premises` are shared with the other gateways of the process, and
     so is `standing`: how well their experts are. `meter` counts requests against limits; None where
-    there are none.
+    there are none. `cache` gives answers again; None where none are kept.
     """
 
     composition: Composition
