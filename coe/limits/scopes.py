@@ -63,7 +63,8 @@ class Limit:
     Attributes:
         at_limit: of money: whether the cheapest expert that is good enough is asked where the one
             that was chosen is too dear, before the request is refused.
-        unpriced: of money: whether experts without a price cost nothing, or may not be asked.
+        unpriced: of money: whether experts without a price cost nothing, or may not be asked. Those
+            with a price in another currency may not be.
     """
 
     scope: Scope

@@ -83,8 +83,8 @@ class Meter:
         for one in accounts.money:
             cost = most.cost
             if cost is None or expert.cost is None or expert.cost.currency != one.rule.currency:
-                if one.unpriced == "free":
-                    continue
+                if cost is None and one.unpriced == "free":
+                    continue  # but what has a price in another currency is not free
                 raise unpriced(self.ledger, one, expert.name)
             entries.append(Entry(one, cost))
         if not entries:

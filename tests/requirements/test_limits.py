@@ -13,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 
+from coe.access.key import Wish
 from coe.identity import ANONYMOUS
 from coe.limits.rules import read
 from coe.limits.scopes import Limit, accounts_of, scope_of
@@ -160,6 +161,26 @@ async def test_sec_22_an_expert_without_a_price_costs_nothing_or_is_not_asked(
     assert free.status == 200
     assert refused.status == 429
     assert "has no price in USD" in body["error"]["message"]
+
+
+async def test_sec_22_a_budget_in_another_currency_than_the_prices_lets_nothing_through(
+    limited: Any, upstream: FakeUpstream
+) -> None:
+    async with limited("server: {auth: keys}") as gateway:
+        premises = gateway.gateway.premises
+        assert premises is not None
+        assert premises.keys is not None
+        _, key = await premises.keys.add(Wish(name="abroad", limits=("5 EUR/day",)), by="the test")
+        asked: dict[str, Any] = {"headers": {"authorization": f"Bearer {key}"}}
+        url, body = f"{gateway.url}/chat/completions", ROUTES["chat/completions"]
+        refused = await gateway.request("POST", url, json=body, **asked)
+        said = (await refused.json())["error"]
+        free = await gateway.request("POST", url, json={**body, "model": "local"}, **asked)
+
+    assert (refused.status, said["code"]) == (429, "budget_exceeded")
+    assert "has no price in EUR" in said["message"]
+    assert free.status == 200
+    assert upstream.received == 1
 
 
 async def test_sec_22_calls_that_come_together_cannot_take_a_budget_over_its_limit(
