@@ -306,6 +306,9 @@ async def route(
 ) -> Decision:
     """Return the client's own choice where it made one, else the router's or the session's.
 
+    A client that names an expert gets it, but where policies look at the category, its text has
+    one all the same.
+
     Args:
         gateway: what decides.
         query: what is decided.
@@ -317,12 +320,39 @@ async def route(
     """
     pinned = planner.pin(gateway.composition, query.model, query.permit)
     if pinned is not None:
-        return pinned
+        asks = asks_router(gateway, query, pinned)
+        return await _of_pinned(gateway, query, pinned) if asks else pinned
     if gateway.turns is None:
         return Decision()
     if alone:
         return await gateway.turns.decide_alone(query)
     return await gateway.turns.decide(query, explain=explain)
+
+
+def asks_router(gateway: Gateway, query: Query, pinned: Decision | None) -> bool:
+    """Whether the router is asked about a query, by what its client named: None for nobody."""
+    if pinned is None:
+        return True
+    return (
+        pinned.pinned_expert is not None
+        and gateway.guard is not None
+        and gateway.guard.minds_category
+        and query.endpoint == "chat/completions"
+    )
+
+
+async def _of_pinned(gateway: Gateway, query: Query, pinned: Decision) -> Decision:
+    """Return the client's choice with the category of the text; its session is left aside.
+
+    Where the router fails, or may not be asked, there is none, as for a client that names nobody:
+    what data, teams and keys say still holds.
+    """
+    if gateway.turns is None:
+        return pinned
+    found = await gateway.turns.decide_alone(query)
+    if found.reason in {"router-failed", "policy"}:
+        return replace(pinned, detail=f"its category is not known: {found.detail}")
+    return replace(pinned, category=found.category)
 
 
 def plan_of(gateway: Gateway, query: Query, decision: Decision) -> Plan:

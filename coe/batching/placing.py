@@ -88,7 +88,8 @@ class _Placing:
                 base=query.model,
                 reason="pinned",
             )
-        if planner.pin(gateway.composition, query.model) is None and not await self._router():
+        pinned = planner.pin(gateway.composition, query.model)
+        if pipeline.asks_router(gateway, query, pinned) and not await self._router():
             return None
         query = await pipeline.admitted(gateway, query)
         query, decision, plan = await pipeline.planned(gateway, query, alone=True)

@@ -39,6 +39,11 @@ class Guard:
         policies = self._composition.policies
         return policies is not None and bool(policies.detect)
 
+    @cached_property
+    def minds_category(self) -> bool:
+        """Whether the category of a text can take somebody away."""
+        return self._has_policies and self._rules.by_category
+
     async def load(self) -> None:
         """Load what detectors stand on, so that no request waits for it."""
         await asyncio.to_thread(lambda: self._detectors)

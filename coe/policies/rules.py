@@ -42,7 +42,13 @@ class Asking(NamedTuple):
 
 
 class Rulebook:
-    """The rules of one composition. Belongs to one event loop: it remembers what it worked out."""
+    """The rules of one composition. Belongs to one event loop: it remembers what it worked out.
+
+    Attributes:
+        policies: of the composition.
+        by_category: whether what rules take away depends on the category: they name it, or it has a
+            data class that they look at.
+    """
 
     def __init__(self, composition: Composition) -> None:
         """Work out whom each rule takes away; that depends on the composition alone."""
@@ -51,6 +57,12 @@ class Rulebook:
         self._levels = {name: level for level, name in enumerate(self.policies.classes)}
         self._rules = tuple((rule, barred_by(rule, self._sites)) for rule in self.policies.rules)
         self._known: dict[object, Permit] = {}
+        own = (entry.data for entry in composition.categories.values())
+        most = max((self._levels.get(data, 0) for data in own), default=0)
+        self.by_category = any(
+            rule.categories is not None or 0 < self._levels.get(rule.data or "", 0) <= most
+            for rule in self.policies.rules
+        )
 
     def sensitive(self, *classes: str) -> str:
         """Return the most sensitive of some data classes; empty where the file has none.

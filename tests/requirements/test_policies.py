@@ -181,6 +181,92 @@ async def test_whoever_names_a_barred_expert_gets_403_and_the_rule(
     assert upstream.received == 0
 
 
+@pytest.mark.parametrize("model", sorted(FAR))
+async def test_naming_an_expert_does_not_hide_the_category(
+    serve: Serve, upstream: FakeUpstream, model: str
+) -> None:
+    async with serve(text(upstream)) as running:
+        response = await ask(running, "is this clause enforceable", model=model)
+        error = (await response.json())["error"]
+        assert upstream.received == 0
+        near = await ask(running, "is this clause enforceable", model="small")
+        free = await ask(running, "python, please", model=model)
+
+    assert response.status == 403
+    assert "rule `confidential stays here`" in error["message"]
+    assert near.headers["x-coe-expert"] == "small"
+    assert near.headers["x-coe-reason"] == "pinned"
+    assert near.headers["x-coe-category"] == "law"
+    assert near.headers["x-coe-data-class"] == "confidential"
+    assert free.headers["x-coe-expert"] == model
+    assert free.headers["x-coe-data-class"] == "public"
+    assert "clause" not in seen_by_big(upstream)
+
+
+async def test_a_rule_on_a_category_sees_who_names_an_expert(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    plain = text(upstream).partition("policies:")[0].replace(", data: confidential", "")
+    rule = "policies: {rules: [{name: no law, if: {category: law}, deny: {experts: [big]}}]}\n"
+    async with serve(plain + rule) as running:
+        barred = await ask(running, "is this clause enforceable", model="wise")
+        why = (await barred.json())["error"]["message"]
+        url = f"{running.url}/route"
+        body = {"model": "big", "input": "is this clause enforceable"}
+        decision = await (await running.request("POST", url, json=body)).json()
+        free = await ask(running, "python, please", model="wise")
+
+    assert barred.status == 403
+    assert "rule `no law`" in why
+    assert (decision["category"], decision["expert"]) == ("law", None)
+    assert free.status == 200
+
+
+async def test_a_session_does_not_hear_of_a_turn_that_names_an_expert(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    session = {"x-session-id": "s2"}
+    async with serve(text(upstream)) as running:
+        await ask(running, "python, please", session)
+        named = await ask(running, "is this clause enforceable", session, model="small")
+        after = await ask(running, "hello", session)
+
+    assert named.headers["x-coe-category"] == "law"
+    assert "x-coe-session" not in named.headers
+    assert after.headers["x-coe-category"] == "code"
+
+
+JUDGED = "routers: {default: {type: llm, expert: small}}\n"
+
+
+async def test_the_router_is_asked_about_a_named_expert_only_where_rules_need_it(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    plain = JUDGED + text(upstream).replace(", data: confidential", "")
+    async with serve(plain) as running:
+        await _until_routed(running)
+        await ask(running, "is this clause enforceable", model="big")
+        assert asked(upstream) == {"big"}
+    async with serve(JUDGED + text(upstream)) as running:
+        await _until_routed(running)
+        response = await ask(running, "is this clause enforceable", model="other")
+        url = f"{running.url}/route"
+        body = {"model": "other", "input": "another clause"}
+        decision = await (await running.request("POST", url, json=body)).json()
+
+    assert asked(upstream) == {"big", "other", "small"}
+    # What the router says here is no category: the request is let through, and the detail says why.
+    assert response.status == 200
+    assert decision["reason"] == "pinned"
+    assert "its category is not known: " in decision["detail"]
+
+
+async def _until_routed(running: Running) -> None:
+    async with asyncio.timeout(10):
+        while not running.gateway.classifier or not running.gateway.classifier.ready:
+            await asyncio.sleep(0.02)
+
+
 async def test_an_opt_out_holds_for_all_that_is_derived(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
@@ -465,7 +551,12 @@ async def test_a_batch_keeps_to_policies_and_to_its_own_opt_out(
             "body": {"model": model, "messages": [{"role": "user", "content": words}]},
         }
         for i, (model, words) in enumerate(
-            [("coe/auto", f"python {KEY}"), ("coe/auto", "python"), ("big", f"hello {KEY}")]
+            [
+                ("coe/auto", f"python {KEY}"),
+                ("coe/auto", "python"),
+                ("big", f"hello {KEY}"),
+                ("big", "is this clause enforceable"),
+            ]
         )
     ]
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
@@ -473,9 +564,10 @@ async def test_a_batch_keeps_to_policies_and_to_its_own_opt_out(
         kept = await _batch(running, lines, {})
         without = await _batch(running, lines, {"x-coe-exclude": "big"})
 
-    assert kept == {"0": (200, "other"), "1": (200, "big"), "2": (403, "")}
-    assert without == {"0": (200, "other"), "1": (200, "other"), "2": (403, "")}
+    assert kept == {"0": (200, "other"), "1": (200, "big"), "2": (403, ""), "3": (403, "")}
+    assert without == {"0": (200, "other"), "1": (200, "other"), "2": (403, ""), "3": (403, "")}
     assert KEY not in seen_by_big(upstream)
+    assert "clause" not in seen_by_big(upstream)
 
 
 async def _batch(

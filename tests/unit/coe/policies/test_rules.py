@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,31 @@ def test_a_class_holds_for_the_more_sensitive_ones_too(compose: Any) -> None:
 
     assert barred(composition, data="low") == set()
     assert barred(composition, data="middle") == barred(composition, data="high") == BIG_ONES
+
+
+@pytest.mark.parametrize(
+    ("rule", "does"),
+    [
+        ("if: {data: high}, deny: {tags: [dear]}", True),
+        ("if: {data: middle, team: a}, deny: {tags: [dear]}", True),
+        ("if: {data: low}, deny: {tags: [dear]}", False),  # it holds whatever the category
+        ("if: {category: code}, deny: {tags: [dear]}", True),
+        ("if: {team: a}, deny: {tags: [dear]}", False),
+    ],
+)
+def test_whether_the_category_matters(compose: Any, rule: str, *, does: bool) -> None:
+    assert Guard(compose(rule)).minds_category is does
+
+
+def test_the_category_does_not_matter_without_policies_or_below_what_rules_ask(
+    compose: Any,
+) -> None:
+    composition = compose("if: {data: high}, deny: {tags: [dear]}")
+    law = replace(composition.categories["law"], data="middle")
+    lower = replace(composition, categories={**composition.categories, "law": law})
+
+    assert not Guard(compose()).minds_category
+    assert not Guard(lower).minds_category
 
 
 def test_a_class_of_another_file_counts_as_the_most_sensitive(compose: Any) -> None:
