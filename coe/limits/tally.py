@@ -66,10 +66,10 @@ class Counter:
     """What was used of an account in one period, and in the one before where that still counts.
 
     Attributes:
-        ends_s: when the period does, as far as that was looked up; 0 before.
+        since_s, ends_s: between these times the period is known to be that; 0 before.
     """
 
-    __slots__ = ("ends_s", "number", "period", "previous", "used")
+    __slots__ = ("ends_s", "number", "period", "previous", "since_s", "used")
 
     def __init__(
         self, period: Period | None, number: int, used: int = 0, previous: int = 0
@@ -78,14 +78,21 @@ class Counter:
         self.number = number
         self.used = used
         self.previous = previous
+        self.since_s = 0.0
         self.ends_s = 0.0
 
     def roll(self, number: int) -> None:
-        """Go on to a period; one that is over is not gone back to."""
+        """Go on to a period; the one that has just ended is not gone back to.
+
+        An earlier one is: the clock was ahead, and nothing would be free again until it was there.
+        What was used meanwhile counts now.
+        """
         if number > self.number:
             is_next = number == self.number + 1 and self.period in SLIDING
             self.previous = self.used if is_next else 0
             self.used, self.number = 0, number
+        elif number < self.number - 1:
+            self.previous, self.number = 0, number
 
     def add(self, number: int, amount: int) -> None:
         """Count an amount, which may be less than nothing, in the period that it was taken in."""
@@ -181,12 +188,14 @@ class Tally:
     def _at(self, account: Account, now_s: float) -> tuple[Counter, int]:
         """Return an account's counter in the present period, and what counts against its limit."""
         counter = self._counters.get(account.key)
-        if counter is None or now_s >= counter.ends_s:  # days and months are not looked up often
+        # Days and months are not looked up often.
+        if counter is None or not counter.since_s <= now_s < counter.ends_s:
             period = account.rule.period
             now = window(period, now_s)
             if counter is None:
                 counter = self._counters[account.key] = Counter(period, now.number)
             counter.roll(now.number)
+            counter.since_s = now_s if period is not None else -inf
             counter.ends_s = now_s + now.left_s if period is not None else inf
         if not counter.previous:
             return counter, counter.used

@@ -196,3 +196,22 @@ def test_a_keys_own_limits_hold_beside_the_compositions() -> None:
         ("all/requests/minute", 90),
         ("key:k1/requests/minute", 5),
     ]
+
+
+@pytest.mark.parametrize("text", ["2 requests/min", "2 requests/day", "2 requests/month"])
+def test_after_a_clock_that_was_years_ahead_periods_end_again(text: str) -> None:
+    tally, two = Tally(), account(text)
+    ahead = NOON + 1000 * DAY
+    tally.reserve([Entry(two, 2)], ahead)
+
+    assert isinstance(tally.reserve([Entry(two, 1)], NOON), Refusal)  # nothing is given back
+    assert not isinstance(tally.reserve([Entry(two, 1)], NOON + 40 * DAY), Refusal)
+
+
+def test_a_clock_that_goes_back_a_little_gives_nothing_back() -> None:
+    tally, two = Tally(), account("2 requests/min")
+    tally.reserve([Entry(two, 2)], NOON - 1)
+    tally.reserve([Entry(two, 0)], NOON + 1)
+
+    assert isinstance(tally.reserve([Entry(two, 1)], NOON - 1), Refusal)
+    assert isinstance(tally.reserve([Entry(two, 1)], NOON + 1), Refusal)
