@@ -22,10 +22,12 @@ from coe.composition import Composition, load
 from coe.composition.lock import differences, parts
 from coe.composition.measured import holding
 from coe.composition.revisions import revision
-from coe.errors import CoEError, ConfigError, InvalidRequest
+from coe.errors import CoEError, ConfigError, Forbidden, InvalidRequest
 from coe.mapping.choose import Chooser
 from coe.mapping.outcomes import Outcome
+from coe.mapping.replay import NOBODY
 from coe.mapping.store import map_path, read_map
+from coe.policies.guard import Guard
 from coe.replay.again import Change, Replayed, Side, pinned, replay
 from coe.replay.records import (
     Measured,
@@ -103,6 +105,7 @@ def side_of(composition: Composition, *, is_new: bool = False) -> Side:
         composition=composition,
         thresholds=standing_of(composition).thresholds,
         revisions={name: revision(composition, name) for name in composition.experts},
+        guard=Guard(composition),
         chooser=None if applied is None else applied.chooser,
     )
 
@@ -215,17 +218,26 @@ def _with_scores(record: Record, outcomes: Iterable[Outcome], base: Side) -> Rec
 async def _ask(
     settings: Settings, new: Side, records: Sequence[Record], progress: Progress
 ) -> tuple[list[Record], dict[int, Decision]]:
-    """Ask the new router about the records whose text is there, but for what a session kept."""
+    """Ask the new router about the records whose text is there, but for what a session kept.
+
+    What it may not be sent it is not asked about, as live.
+    """
     found = [_parsed(record, settings) if record.has_text else record for record in records]
-    todo = [
-        i
-        for i, record in enumerate(found)
-        if record.has_text
-        and (record.decision is None or record.decision.reason != "session")
-        and pinned(record, new.composition) is None
-    ]
     asked: dict[int, Decision] = {}
     async with opened(new.composition, settings) as gateway:
+        for i, record in enumerate(found):
+            if record.has_text:
+                try:
+                    query = await pipeline.admitted(gateway, record.query)
+                except Forbidden:  # it names an expert where clients may not
+                    asked[i] = Decision(pinned_expert=NOBODY, reason="pinned")
+                else:
+                    found[i] = replace(record, query=query)
+        todo = [
+            i
+            for i, record in enumerate(found)
+            if i not in asked and record.has_text and _asks_router(gateway, record)
+        ]
         if gateway.classifier is not None:
             await gateway.classifier.load(patient=False)
         for start in range(0, len(todo), _AT_ONCE):
@@ -234,6 +246,14 @@ async def _ask(
             asked.update(zip(some, await asyncio.gather(*routed), strict=True))
             progress("routing again", start + len(some), len(todo))
     return found, asked
+
+
+def _asks_router(gateway: pipeline.Gateway, record: Record) -> bool:
+    named = pinned(record, gateway.composition)
+    if named is None:
+        return record.decision is None or record.decision.reason != "session"
+    is_there = named.pinned_expert in gateway.composition.experts
+    return is_there and pipeline.asks_router(gateway, record.query, named)
 
 
 def _parsed(record: Record, settings: Settings) -> Record:

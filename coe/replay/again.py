@@ -6,6 +6,10 @@
    is known of the request: it cannot be used.
 3. What the client named itself, and what its conversation kept, stays as it was.
 
+Whom each request may reach is worked out by the policies of the composition in question, as far as
+what was recorded says: keys, teams and headers were not, and rules with hours go by the hour of the
+replay. Where the text is there, detectors have looked at it before the router was asked.
+
 Conversations are not replayed turn by turn: who answered the turn before, the cost of a switch and
 the side of a canary's share on which a conversation lies are left out; each request is on its own.
 """
@@ -30,6 +34,7 @@ from coe.types import Decision, Dial, Query
 
 if TYPE_CHECKING:
     from coe.mapping.choose import Chooser
+    from coe.policies.guard import Guard
 
 _NOT_RECORDED = "neither its text nor what the router said was recorded"
 
@@ -42,11 +47,13 @@ class Side:
         thresholds: least probability of each category, by name.
         revisions: of the experts, by name; measurements of other revisions are another expert's.
         chooser: ranks experts by its fitted map; None where there is none.
+        guard: says whom a request may reach.
     """
 
     composition: Composition
     thresholds: Mapping[str, float]
     revisions: Mapping[str, str]
+    guard: Guard
     chooser: Chooser | None = None
 
 
@@ -180,6 +187,7 @@ def _planned(query: Query, decision: Decision, side: Side) -> str:
     named = decision.pinned_expert
     if named is not None and named not in side.composition.experts:
         return NOBODY
+    query = side.guard.settled(query, decision.category)
     calls = planner.plan(side.composition, query, decision, side.chooser).calls
     return calls[0].expert if calls else NOBODY
 

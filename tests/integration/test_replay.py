@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from coe.mapping.fitted import FittedMap
 from coe.mapping.outcomes import NONE, Outcome
 from coe.mapping.store import write_map
 from coe.scoring import exchange
+from coe.testing.upstream import FakeUpstream
 
 from .conftest import Coe
 
@@ -217,6 +219,52 @@ def test_another_router_needs_the_text(coe: Coe, folder: Path) -> None:
         {"category": "sums", "old": "two", "new": "one", "count": 1},
         {"category": "trips", "old": "one", "new": "two", "count": 1},
     ]
+
+
+POLICIES = """\
+policies:
+  data_classes: [public, confidential]
+  detect: {secrets: confidential}
+  rules: [{name: confidential stays here, if: {data: confidential}, deny: {experts: [two, three]},
+    else: refuse}]
+"""
+POLICIES_TOO = f"default: one\n{POLICIES}"
+KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+
+
+def test_the_new_policies_count_on_the_new_side_alone(coe: Coe, folder: Path) -> None:
+    rows = [
+        decision("trips", "two"),
+        decision("trips", "two", prompt="a train"),
+        decision("sums", "three", prompt="plus", model="three"),
+        decision("trips", "three", prompt="a train", model="three"),
+        decision("sums", "three", prompt=f"plus {KEY}", model="three"),
+    ]
+    record(folder, rows)
+    change(folder, ("[two]}", "[two, one], data: confidential}"), ("default: one", POLICIES_TOO))
+
+    done = replayed(coe, "--against", "experts.yaml", "--on", "decisions.jsonl")
+
+    assert done["found"]["moved"] == [
+        {"category": "trips", "old": "two", "new": "one", "count": 2},
+        {"category": "(named)", "old": "three", "new": "", "count": 2},
+    ]
+    assert done["asked"] == 4  # what names an expert, too, since its category counts
+
+
+@pytest.mark.anyio
+async def test_what_may_not_leave_is_not_sent_to_the_router(
+    coe: Coe, folder: Path, upstream: FakeUpstream
+) -> None:
+    record(folder, [decision("sums", "one", prompt="plus"), decision("sums", "one", prompt=KEY)])
+    judge = "routers: {default: {type: llm, expert: two}}"
+    url = ("http://127.0.0.1:9", upstream.url)
+    change(folder, ("routers: {default: keyword}", judge), url, ("default: one", POLICIES_TOO))
+
+    await asyncio.to_thread(replayed, coe, "--on", "decisions.jsonl")
+
+    assert upstream.received == 1
+    assert KEY.encode() not in upstream.requests[0].body
 
 
 def test_where_no_row_can_be_used_that_is_an_error(coe: Coe, folder: Path) -> None:
