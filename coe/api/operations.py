@@ -21,6 +21,7 @@ from coe.live import Live
 from coe.pipeline import Gateway
 from coe.policies.permits import allowed
 from coe.settings import Settings
+from coe.types import Query
 
 
 def endpoints(live: Live, settings: Settings, following: Following, guard: Guard) -> APIRouter:
@@ -48,7 +49,7 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         """Decide only: category, expert, evidence and exclusions; no model is called.
 
         The body is that of /v1/chat/completions; `{"input": "text"}` is enough. Sessions are read
-        and not changed.
+        and not changed. It counts as a request: a router may ask an expert.
         """
         query_id = wire.new_id()
         body = await read_json(request, settings)
@@ -58,9 +59,7 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         sender = wire.Sender(request.headers.raw, identity_of(request.scope))
         query = wire.parse_chat(body, query_id, settings, sender)
         with live.current as gateway:
-            query = await pipeline.admitted(gateway, query)
-            query, decision, plan = await pipeline.planned(gateway, query, explain=True)
-            return explain.document(gateway, query, decision, plan)
+            return await _counted(gateway, query)
 
     @table.get("/health/live", tags=["health"])
     async def is_live() -> PlainTextResponse:
@@ -93,6 +92,25 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         return Response(telemetry.exposition(), media_type=telemetry.content_type)
 
     return table
+
+
+async def _counted(gateway: Gateway, query: Query) -> dict[str, Any]:
+    """Return what is decided about a query, which counts as a request. Raises RateLimited."""
+    if gateway.meter is None:
+        return await _decided(gateway, query)
+    quota = gateway.meter.quota(query.identity)
+    await quota.enter()
+    try:
+        return await _decided(gateway, query)
+    finally:
+        quota.leave()
+
+
+async def _decided(gateway: Gateway, query: Query) -> dict[str, Any]:
+    """Return what is decided about a query, and why."""
+    query = await pipeline.admitted(gateway, query)
+    query, decision, plan = await pipeline.planned(gateway, query, explain=True)
+    return explain.document(gateway, query, decision, plan)
 
 
 def _permit(live: Live, request: Request) -> Permit:

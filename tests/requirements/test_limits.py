@@ -448,7 +448,20 @@ async def test_sec_23_who_a_router_asks_is_counted_for_everybody(
         assert upstream.received >= 1
         assert routed > before
         assert used(gateway, "tokens", "key") == 0
-        assert used(gateway, "requests") == 0  # deciding alone is no request for an answer
+        assert used(gateway, "requests") == 1
+
+
+async def test_sec_23_who_only_has_things_decided_is_limited_too(
+    limited: Any, upstream: FakeUpstream
+) -> None:
+    """A router may ask an expert: without a limit anybody could spend everybody's money by it."""
+    async with limited("limits: [{scope: all, requests: 2/day, at_once: 1}]") as gateway:
+        url = f"{gateway.url}/route"
+        answers = [await gateway.request("POST", url, json={"input": "hello"}) for _ in range(3)]
+
+        assert [one.status for one in answers] == [200, 200, 429]
+        assert used(gateway, "at_once") == 0
+    assert upstream.received == 0
 
 
 PROGRAM = """
