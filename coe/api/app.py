@@ -154,8 +154,8 @@ class App:
             if "\n" in scope["path"]:
                 # The router's patterns take one at the end of a path for nothing, and the table of
                 # who may reach what does not: it would be another endpoint than was asked about.
-                error = NotFound(f"{scope['path'][:120]!r} is no endpoint")
-                await self._refuse(error, scope, send)
+                nowhere = NotFound(f"{scope['path'][:120]!r} is no endpoint")
+                await self._refuse(nowhere, scope, send)
                 return
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # nobody asks them for a key
