@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from secrets import token_hex
 
 from coe.errors import StoreUnavailable
@@ -149,6 +150,7 @@ class RedisLedger:
         self._replica = token_hex(8)
         self._sent = 0
         self._asking = 0
+        self._left: set[asyncio.Future[list[int]]] = set()
         self._owed: _Owed = {}
         self._batch: tuple[str, _Owed] | None = None
         self._under_way: dict[str, Account] = {}
@@ -165,9 +167,14 @@ class RedisLedger:
         self._asking += 1
         try:
             keys = [self._key(entry.account) for entry in entries]
-            answer: list[int] = await self._redis.run(_RESERVE, keys, *words)
+            asking = asyncio.ensure_future(self._redis.run(_RESERVE, keys, *words))
+            answer: list[int] = await asyncio.shield(asking)
         except StoreUnavailable:
             return self._alone(entries, now_s)
+        except asyncio.CancelledError:  # nobody wants it any more, but Redis sets it aside
+            self._left.add(asking)
+            asking.add_done_callback(partial(self._give_back, entries))
+            raise
         finally:
             self._asking -= 1
         if answer[0]:
@@ -223,6 +230,15 @@ class RedisLedger:
                     self._under_way[one.account.key] = one.account
                 self._owe(one.account, one.number, one.amount)
         return held
+
+    def _give_back(self, entries: Sequence[Entry], asking: asyncio.Future[list[int]]) -> None:
+        """Take back what was set aside for who went away meanwhile."""
+        self._left.discard(asking)
+        if asking.cancelled() or asking.exception() is not None or asking.result()[0]:
+            return
+        numbers = asking.result()[1::3]
+        for (account, amount), number in zip(entries, numbers, strict=True):
+            self._owe(account, number, -amount)
 
     def _learn(self, account: Account, state: Sequence[int]) -> None:
         """Take note of what Redis knows. What others have under way is not for us to keep."""

@@ -191,3 +191,28 @@ async def test_a_batch_that_is_sent_twice_counts_once(redis_server: RedisServer)
         assert isinstance(known, Refusal)
         assert known.used == 20
         assert other.is_running
+
+
+async def test_who_goes_away_while_redis_is_asked_leaves_nothing_set_aside(
+    redis_server: RedisServer,
+) -> None:
+    limits = account("5 USD/day"), account("2 at once")
+    async with replicas(redis_server) as ((one, other), _):
+        for limit in limits:
+            one.settle(await take(one, limit, 1), 0)  # there is a connection, and the script
+        await handed_in(one)
+        redis_server.freeze()
+        entries = [Entry(limits[0], 5 * 10**9), Entry(limits[1], 2)]
+        asking = asyncio.create_task(one.reserve(entries, NOON))
+        await asyncio.sleep(0.05)  # it is on its way
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        redis_server.thaw()
+
+        async def is_free() -> bool:
+            return not isinstance(await other.reserve(entries, NOON), Refusal)
+
+        async with asyncio.timeout(4):  # before what is under way is told again
+            while not await is_free():
+                await asyncio.sleep(0.02)
