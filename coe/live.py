@@ -24,6 +24,7 @@ from coe.classify import Classifier
 from coe.composition import Composition
 from coe.composition.edit import Change, Rewrite, rewriting, unchanged
 from coe.errors import CoEError, ConfigError, Conflict, ExpertLoadFailed
+from coe.packing import parking_of, residency_of
 from coe.pipeline import Gateway, Load
 from coe.premises import Premises
 from coe.protocols import Backend
@@ -214,6 +215,9 @@ class Live:
             if one.classifier is not None:
                 one.classifier.follow(one.composition, one)
         for name, slots in gateway.slots.items():
+            backend = gateway.backends[name]
+            if (residency := residency_of(backend)) is not None:
+                slots.reach(residency, parking_of(backend))
             slots.change(gateway.setups[name])
         self.telemetry.managed = gateway.slots
         self._leaving.add(leaving)

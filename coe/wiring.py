@@ -342,9 +342,10 @@ def _slots(
     before: Gateway | None,
     premises: Premises,
 ) -> Slots:
-    """Return who lets calls through to a backend: the same as before as long as it is the same.
+    """Return who lets calls through to a backend: the same as before while the memory is the same.
 
-    That one goes over to the new setup when the new gateway begins to serve.
+    That one goes over to the new setup and the new backend when the new gateway begins to serve.
+    Two of them would throw out each other's experts, and with them calls that are under way.
 
     Raises:
         ConfigError: several replicas share the backend, and they cannot reach this one.
@@ -352,8 +353,11 @@ def _slots(
     name = entry.name
     slots = before.slots.get(name) if before is not None else None
     residency, parking = residency_of(backend), parking_of(backend)
-    if slots is not None and slots.residency is residency:
-        return slots
+    if slots is not None and before is not None:
+        then = before.composition.backends[name]
+        is_same_server = bool(entry.url) and (then.type, then.url) == (entry.type, entry.url)
+        if slots.residency is residency or is_same_server:
+            return slots
     if residency is None:
         raise ValueError(f"backend `{name}` is not one whose memory can be managed")
     replica = premises.replica

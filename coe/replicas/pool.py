@@ -348,6 +348,14 @@ class SharedSlots:
         if self._term is not None:
             self._term.slots.change(setup)
 
+    def reach(self, residency: Residency, parking: Parking | None) -> None:
+        """See `Slots.reach`."""
+        if residency is self.residency:
+            return
+        self.residency, self._parking = residency, parking
+        if self._term is not None:
+            self._term.slots.reach(*self._fenced())
+
     async def resign(self) -> None:
         """See `coe.replicas.replica.Pool.resign`."""
         self._has_resigned = True
@@ -503,8 +511,7 @@ class SharedSlots:
 
     def _begin_term(self, token: int) -> _Term:
         logger.info("pool %s: this replica owns it (%d)", self.name, token)
-        parking = None if self._parking is None else FencedParking(self._parking, self.fence)
-        residency = Fenced(self.residency, self.fence)
+        residency, parking = self._fenced()
         slots = LocalSlots(self.name, residency, self._given, self._watcher, parking)
         term = self._term = _Term(slots, token)
         for held in self._held.values():
@@ -512,6 +519,10 @@ class SharedSlots:
             held.grip = slots.adopt(ticket.expert, key=ticket.key, lane=ticket.lane)
             grip.release()
         return term
+
+    def _fenced(self) -> tuple[Fenced, FencedParking | None]:
+        parking = None if self._parking is None else FencedParking(self._parking, self.fence)
+        return Fenced(self.residency, self.fence), parking
 
     def _end_term(self) -> None:
         """Own the pool no more: calls that wait ask elsewhere, those that run go on."""

@@ -220,6 +220,9 @@ class Slots(Protocol):
     def change(self, setup: Setup) -> None:
         """Work by another setup from now on; calls that wait or run are not disturbed."""
 
+    def reach(self, residency: Residency, parking: Parking | None) -> None:
+        """Load and unload by another way into the same memory from now on."""
+
     async def aclose(self) -> None:
         """Stop: calls that wait are refused, and what is under way is given up."""
 
@@ -375,6 +378,12 @@ class LocalSlots:
         self._take_over()
         if self._is_open:
             self._pause()
+
+    def reach(self, residency: Residency, parking: Parking | None) -> None:
+        """Load and unload by another way into the same memory from now on."""
+        if residency is not self.residency:
+            self.residency = residency
+            self._porter.reach(residency, parking)
 
     async def aclose(self) -> None:
         """Stop: calls that wait are refused, and what is under way is given up."""

@@ -74,11 +74,18 @@ class Porter:
         self._parking = parking
         self._watcher = watcher
 
+    def reach(self, residency: Residency, parking: Parking | None) -> None:
+        """Carry by another way from now on, into the same memory."""
+        self._residency, self._parking = residency, parking
+
     async def load(self, load: Load) -> list[Event]:
         """Load an expert; report `Loaded` or `LoadFailed`."""
         clock, expert = asyncio.get_running_loop().time, load.expert
         began_s = clock()
-        reason = await self._try(self._residency.load(expert), "loading it")
+        residency = self._residency
+        reason = await self._try(residency.load(expert), "loading it")
+        if reason and residency is not self._residency:  # closed meanwhile, perhaps
+            reason = await self._try(self._residency.load(expert), "loading it")
         sizes = await self.resident()
         if reason and (sizes is None or expert not in sizes):
             # Whether it takes memory is not known: it had better not, since none is counted for it.

@@ -326,6 +326,29 @@ async def test_while_redis_is_frozen_experts_in_memory_answer_and_nobody_loads(s
     assert not site.box.wrongs
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+async def test_an_edit_of_a_backend_lets_nobody_throw_out_who_is_at_work(
+    site: Site, *, is_alone: bool
+) -> None:
+    one = await site.start(**({"redis_url": ""} if is_alone else {}))
+    await one.ask("a")  # it is in memory
+    stream = asyncio.create_task(one.ask("a", text="slowly " * 40))
+    await until(
+        lambda: any(view.running for view in one.app.live.current.gateway.slots["box"].views())
+    )
+    file = site.folder / "replica-0" / "experts.yaml"
+    file.write_text(file.read_text().replace("type: ollama,", "type: ollama, headers: {x-a: b},"))
+    old = one.app.live.current.gateway
+    await until(lambda: one.app.live.current.gateway is not old)
+
+    assert one.app.live.current.gateway.backends["box"] is not old.backends["box"]
+    (status, _), (streamed, _) = await asyncio.gather(one.ask("b"), stream)
+
+    assert (status, streamed) == (200, 200)
+    assert not site.box.wrongs
+    assert site.box.changes == ["load a", "unload a", "load b"]
+
+
 async def test_an_expert_that_only_one_composition_has_is_refused_by_the_other(site: Site) -> None:
     await site.start(composition(site.box.url, "ab", room=1))
     await site.owner()

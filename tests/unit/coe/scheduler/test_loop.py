@@ -324,6 +324,21 @@ async def test_a_change_during_a_load_waits_for_it() -> None:
         assert memory.moves == ["+a"]
 
 
+async def test_a_load_whose_way_was_closed_is_made_by_the_new_one() -> None:
+    memory, other = Memory(), Memory()
+    memory.gate.clear()
+    async with opened(memory, setup("a")) as slots:
+        call = ask(slots, "a")
+        await until(lambda: memory.moves == ["+a"])
+
+        slots.reach(other, None)
+        memory.is_gone = True
+        memory.gate.set()
+
+        assert (await call).is_running
+        assert (memory.moves, other.moves) == (["+a"], ["+a"])
+
+
 class Broken(Affinity):
     """An ordering with a bug."""
 
