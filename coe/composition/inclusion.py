@@ -59,7 +59,7 @@ def included(main: Document, folder: Path) -> tuple[Document, tuple[Path, ...]]:
     for path, pattern in _patterns(main, problems):
         files = _found(pattern, folder)
         if any(mark in pattern for mark in _MAGIC):
-            seen[_folder_of(pattern, folder)] = None
+            seen.update(dict.fromkeys(_folders_of(pattern, folder)))
         elif not files:
             where = main.place(path)
             problems.append(_problem(where, path, f"there is no file {folder / pattern}"))
@@ -89,14 +89,18 @@ def _found(pattern: str, folder: Path) -> list[Path]:
     return [path for name in sorted(names) if (path := folder / name).is_file()]
 
 
-def _folder_of(pattern: str, folder: Path) -> Path:
-    """Return the folder in which files appear that a pattern names."""
-    plain = []
-    for part in Path(pattern).parts[:-1]:
-        if any(mark in part for mark in _MAGIC):
-            break
-        plain.append(part)
-    return folder.joinpath(*plain)
+def _folders_of(pattern: str, folder: Path) -> Iterator[Path]:
+    """Yield the folders in which something may appear that a pattern names."""
+    parts = Path(pattern).parts
+    for number in range(len(parts)):
+        if not any(mark in name for name in parts[: number + 1] for mark in _MAGIC):
+            continue
+        parents = str(Path(*parts[:number]))
+        if any(mark in parents for mark in _MAGIC):
+            names = glob.glob(parents, root_dir=folder)  # noqa: PTH207 - as above
+            yield from (path for name in sorted(names) if (path := folder / name).is_dir())
+        else:
+            yield folder / parents
 
 
 def _take(file: Path, merged: Document, problems: list[Problem]) -> None:

@@ -197,6 +197,21 @@ async def test_included_files_are_followed_and_new_ones_are_found(site: Site) ->
         assert running.metric("coe_composition_stale") == 0
 
 
+async def test_a_file_that_appears_in_a_folder_of_a_pattern_is_found(site: Site) -> None:
+    teams = site.file.with_name("teams")
+    (teams / "a").mkdir(parents=True)
+    site.text = "include: teams/*/experts.yaml\n" + site.text
+    async with site.running() as running:
+        (teams / "a" / "experts.yaml").write_text("experts: {one: up/ok}\n")
+        await until(lambda: "one" in running.live.composition.experts)
+        (teams / "b").mkdir()
+        await asyncio.sleep(0.6)
+        (teams / "b" / "experts.yaml").write_text("experts: {two: up/ok}\n")
+        await until(lambda: "two" in running.live.composition.experts)
+
+        assert running.metric("coe_composition_stale") == 0
+
+
 async def test_a_file_is_not_read_while_it_is_being_written(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
