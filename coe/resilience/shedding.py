@@ -109,10 +109,8 @@ class CrowdKeeper:
         """
         self._patience_s = patience_s
         self._shed = shed
-        self._lines: dict[str, Line] = {}
-        for name, number in places.items():
-            line = self._lines[name] = lines.setdefault(name, Line(number))
-            line.crowd.places = number
+        self._places = places
+        self._lines = lines
 
     async def admit(self, call: Call, claim: Claim | None) -> _Place | None:
         """Wait for a place; None where the backend has no limit.
@@ -120,9 +118,17 @@ class CrowdKeeper:
         Raises:
             Overloaded: it would take too long.
         """
+        places = self._places.get(call.backend)
+        if places is None:
+            return None
         line = self._lines.get(call.backend)
         if line is None:
-            return None
+            line = self._lines[call.backend] = Line(places)
+        elif (
+            line.crowd.places != places
+        ):  # a composition counts once it serves, not when it is read
+            line.crowd.places = places
+            line.advance()
         left_s = None if claim is None else claim.left_s()
         patience_s = self._patience_s if left_s is None else min(left_s, self._patience_s)
         refusal = await line.enter("interactive" if claim is None else claim.lane, patience_s)

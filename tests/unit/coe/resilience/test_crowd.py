@@ -179,6 +179,21 @@ async def test_who_leaves_the_line_leaves_no_place_taken() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_composition_that_is_never_served_changes_no_places() -> None:
+    one, lines, shed = keeper()
+    await one.admit(CALL, None)
+    waiting = asyncio.create_task(one.admit(CALL, None))
+    await asyncio.sleep(0)
+
+    other = CrowdKeeper({"up": 3}, 60.0, lines, shed)
+    assert lines["up"].crowd.places == 1
+
+    await other.admit(CALL, None)  # it is served after all: who waits has a place, too
+    assert await waiting is not None
+    assert lines["up"].crowd.running == 3
+
+
+@pytest.mark.anyio
 async def test_a_backend_without_a_limit_has_no_line() -> None:
     one, _, _ = keeper()
 
