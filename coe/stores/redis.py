@@ -147,7 +147,7 @@ class Redis:
         return answers
 
     def when_back(self, told: Callable[[], None]) -> None:
-        """Call `told` each time that it answers again after it did not."""
+        """Call `told` each time that it answers again after it did not, or messages were lost."""
         self._back.append(told)
 
     @asynccontextmanager
@@ -215,22 +215,31 @@ class Redis:
             else:
                 self._down_until = None
                 logger.warning("Redis at %s is back", self.name)
-                for told in self._back:
-                    told()
+                self._tell_back()
+
+    def _tell_back(self) -> None:
+        for told in self._back:
+            told()
 
     async def _listen(self, channel: str, heard: Callable[[bytes], None]) -> None:
         from redis.asyncio import Redis as Connected
 
         # A connection of its own, without a limit of time: it waits for messages, for hours.
-        client = Connected.from_url(self._url, socket_connect_timeout=self._wait_s)
+        client = Connected.from_url(
+            self._url, socket_connect_timeout=self._wait_s, socket_keepalive=True
+        )
+        has_missed = False
         try:
             while True:
                 pubsub: PubSub = client.pubsub(ignore_subscribe_messages=True)
                 try:
                     await pubsub.subscribe(channel)
+                    if has_missed:
+                        self._tell_back()
                     async for message in pubsub.listen():
                         heard(message["data"])
                 except self._errors:
+                    has_missed = True
                     await asyncio.sleep(self._rest_s)
                 finally:
                     with suppress(*self._errors):

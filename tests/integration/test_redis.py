@@ -93,6 +93,25 @@ async def test_who_listens_hears_what_is_said(redis_server: RedisServer) -> None
     assert heard[0] == b"hello"
 
 
+@pytest.mark.anyio
+async def test_who_listens_is_told_that_messages_may_have_been_lost(
+    redis_server: RedisServer,
+) -> None:
+    redis = Redis(redis_server.url, prefix="t:", wait_s=5, rest_s=0.05)
+    heard: list[bytes] = []
+    backs: list[float] = []
+    redis.when_back(lambda: backs.append(time.monotonic()))
+    async with redis.running(), redis.listening("news", heard.append):
+        while not await redis.call("PUBLISH", redis.key("news"), "hello"):
+            await asyncio.sleep(0.01)
+        assert not backs
+
+        await redis.call("CLIENT", "KILL", "TYPE", "pubsub")
+
+        await _until(lambda: bool(backs))
+        assert await redis.call("PUBLISH", redis.key("news"), "again") == 1
+
+
 def test_an_address_that_is_none_is_refused_without_its_password() -> None:
     with pytest.raises(ConfigError, match="COE_REDIS_URL") as caught:
         Redis("http://:secret@127.0.0.1")
