@@ -18,7 +18,7 @@ from coe.errors import ArtefactError, CoEError
 from coe.limits.ledger import Tolls
 from coe.limits.tally import Entry, Held, Refusal, State, Tally
 from coe.limits.windows import length_s, window
-from coe.stores.sqlite import Format, Store
+from coe.stores.sqlite import Format, Store, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ CREATE TABLE counters (
     until REAL NOT NULL
 )
 """
+_READ = "SELECT key, period, number, used, previous FROM counters"
 _SAVE = """
 INSERT INTO counters VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET number = excluded.number, used = excluded.used, previous = excluded.previous,
@@ -52,7 +53,7 @@ class LedgerStore(Store):
         """Return the counters that may still count; the others are dropped."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM counters WHERE until < ?", (now_s,))
-        rows = self._database.rows("SELECT key, period, number, used, previous FROM counters")
+        rows = self._database.rows(_READ)
         return [State(*row) for row in rows]
 
     def save(self, states: Iterable[State], now_s: float) -> None:
@@ -109,7 +110,8 @@ class LocalLedger:
         """See `Ledger.open`.
 
         Raises:
-            ArtefactError: the file is damaged, or of another program: what was spent is not known.
+            ArtefactError: the file cannot be read, is damaged, or of another program: what was
+                spent is not known.
         """
         if not self._is_open and self._path.exists():
             for state in await asyncio.to_thread(self._load):
@@ -166,8 +168,14 @@ class LocalLedger:
         except ArtefactError:
             raise
         except CoEError as error:
-            logger.warning("what was used before is not known: %s", error.message)
-            return []
+            logger.warning("limits are only read: %s", error.message)
+        try:
+            return [State(*row) for row in rows_of(self._path, _READ)]
+        except CoEError as error:
+            raise ArtefactError(
+                f"{error.message}; it cannot be read what was spent, and nobody may spend it again:"
+                " make it readable, or move it away to begin anew"
+            ) from None
 
     def _save(self, states: Sequence[State]) -> None:
         self._opened().save(states, self._clock())

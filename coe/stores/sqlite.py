@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -216,6 +216,22 @@ def _upgrade(path: Path, connection: sqlite3.Connection, form: Format, version: 
             )
         for statement in form.upgrades[old]:
             connection.execute(statement)
+
+
+def rows_of(path: Path, statement: str) -> list[sqlite3.Row]:
+    """Return the rows that a statement finds in a file that cannot be written.
+
+    Raises:
+        CoEError: it cannot be read, either.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with _translated(path):
+        # SQLite wants to write beside a file with a log, but where that is empty there is no need.
+        is_whole = not log.exists() or not log.stat().st_size
+        mode = "immutable=1" if is_whole else "mode=ro"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(statement).fetchall()
 
 
 @contextmanager

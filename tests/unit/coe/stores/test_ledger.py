@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import pytest
 
@@ -78,3 +83,45 @@ async def test_where_the_disk_takes_nothing_limits_go_on_in_memory(
         assert isinstance(await ledger.reserve([Entry(limit, 1)], NOON), Refusal)
 
     assert "limits go on in memory alone" in caplog.text
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Have nobody write there meanwhile, root neither."""
+    is_root = os.geteuid() == 0
+    for one in (*folder.iterdir(), folder):
+        one.chmod(0o555)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """A folder that is not below one of root's alone."""
+    folder = Path(mkdtemp())
+    yield folder
+    rmtree(folder)
+
+
+async def test_what_was_spent_is_known_though_the_folder_cannot_be_written(anybodys: Path) -> None:
+    folder, limit = anybodys, account("5 USD/day")
+    before = LocalLedger(folder, clock=lambda: NOON)
+    async with before.running():
+        await before.reserve([Entry(limit, 5 * 10**9)], NOON)
+    with read_only(folder):
+        after = LocalLedger(folder, clock=lambda: NOON)
+        async with after.running():
+            assert isinstance(await after.reserve([Entry(limit, 1)], NOON), Refusal)
+
+
+async def test_a_file_that_cannot_be_read_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+
+    with pytest.raises(ArtefactError, match=f"{FILE}: unable to open.*move it away"):
+        await LocalLedger(tmp_path, clock=lambda: NOON).open()
