@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MIB = 1024 * 1024
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
 class Settings(BaseSettings):
@@ -71,6 +73,12 @@ class Settings(BaseSettings):
         description="with exactly this value no keys are asked for though the gateway listens "
         "beyond loopback: for a network of which you know who is on it",
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="names, separated by commas, by which an open gateway on loopback is asked for "
+        "beside `localhost` and addresses: what a proxy before it says in `Host`, for example. "
+        "Where keys are asked for the name does not matter",
+    )
     metrics_listen: str = Field(
         default="",
         description="`HOST:PORT` that serves `/metrics` and `/health/` without keys, and nothing "
@@ -130,6 +138,21 @@ class Settings(BaseSettings):
         "to another; the same for all",
     )
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, given: str) -> str:
+        """See that hosts are names alone. Raises ValueError, which names the one that is not."""
+        for name in _listed(given):
+            if not _HOST.fullmatch(name):
+                message = f"{name!r} is no name of a host: write it without scheme, port and path"
+                raise ValueError(message)
+        return given
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names of `allowed_hosts`, in small letters."""
+        return frozenset(_listed(self.allowed_hosts))
+
     @property
     def state_folder(self) -> Path:
         """The folder for what cannot be made again without asking the experts."""
@@ -149,3 +172,7 @@ class Settings(BaseSettings):
         if not Path(base).is_absolute():
             base = os.path.expanduser("~/.cache")  # noqa: PTH111
         return str(Path(base, "coe")) if Path(base).is_absolute() else ""
+
+
+def _listed(names: str) -> list[str]:
+    return [part.strip().lower() for part in names.split(",") if part.strip()]

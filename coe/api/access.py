@@ -2,13 +2,14 @@
 
 Every request passes here first, the hot endpoints' too. What decides is the method and the path
 that the server parsed, the table of `coe.access.rules`, and the key: never a URL or the Host
-header, which a client can make say anything.
+header, which a client can make say anything. Only a gateway that asks for no keys looks at Host,
+to keep web pages out: a browser's page cannot make it say what it likes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
@@ -43,14 +44,22 @@ def identity_of(scope: Scope) -> Identity:
 class Guard:
     """Lets requests in."""
 
-    def __init__(self, keys: Keyring | None, reach: Reach, wants_keys: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        keys: Keyring | None,
+        reach: Reach,
+        wants_keys: Callable[[], bool],
+        hosts: frozenset[str] = frozenset(),
+    ) -> None:
         """Store the parts.
 
         Args:
             keys: who may ask; None: nobody has a key.
             reach: who can reach the gateway.
             wants_keys: whether the composition asks for keys whoever can.
+            hosts: names that an open gateway answers to beside localhost, in small letters.
         """
+        self._is_ours = lru_cache(maxsize=64)(partial(_is_ours, hosts))
         self._keys = keys
         self._reach = reach
         self._wants_keys = wants_keys
@@ -78,15 +87,13 @@ class Guard:
         Raises:
             Unauthorized: it shows no key that works.
             Forbidden: the key is not for this; or a web page of somebody else's sent it, which a
-                browser on this machine shows, to a gateway that is open to this machine.
+                browser on this machine shows, to a gateway that is open to this machine; or it may
+                have, as it asked for that gateway by a name that is not ours.
             StoreUnavailable: no key is known yet, as the store does not answer.
         """
         if not self.needs_key(scope):
-            if self._reach == "loopback" and (page := _foreign_page(scope["headers"])):
-                raise Forbidden(
-                    f"a web page of {page[:120]!r} may not use a gateway that asks for no keys; "
-                    "ask for some with `server: {auth: keys}`"
-                )
+            if self._reach == "loopback":
+                self._keep_pages_out(scope["headers"])
             return
         rule = rule_of(scope["method"], scope["path"])
         if not rule.scopes:
@@ -121,6 +128,29 @@ class Guard:
                 "1 while changes of keys are not seen, as their store does not answer",
                 value=self._keys.is_stale,
             )
+
+    def _keep_pages_out(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """See that no web page of somebody else's sent a request. Raises Forbidden.
+
+        A page can have a name of its own mean this machine ("DNS rebinding"). The browser then
+        takes the gateway for the page's own server, and sends no origin with what it reads; but it
+        says by which name it came, and a page can change that as little as its origin.
+        """
+        if page := _foreign_page(headers):
+            raise Forbidden(
+                f"a web page of {page[:120]!r} may not use a gateway that asks for no keys; "
+                "ask for some with `server: {auth: keys}`"
+            )
+        for name, value in headers:
+            if name == b"host":
+                if not self._is_ours(value):
+                    raise Forbidden(
+                        f"a gateway that asks for no keys does not answer to the host "
+                        f"{value[:120].decode('latin-1')!r}, which a web page may have made mean "
+                        "this machine; if the name is yours, add it to COE_ALLOWED_HOSTS, or ask "
+                        "for keys with `server: {auth: keys}`"
+                    )
+                return
 
     def _unknown(self, shown: bytes) -> Unauthorized | StoreUnavailable:
         if self._keys is not None and not self._keys.is_known:
@@ -183,6 +213,25 @@ def _foreign_page(headers: Sequence[tuple[bytes, bytes]]) -> str:
                 return origin
             return "" if host == "localhost" or is_loopback(host) else origin
     return ""
+
+
+def _is_ours(names: frozenset[str], host: bytes) -> bool:
+    """Whether a Host header is an address, localhost or one of some names, with any port.
+
+    No page can make an address mean another machine than it does. Browsers always say a host.
+    """
+    name = host.decode("latin-1").strip().lower()
+    if not name.endswith("]"):
+        before, colon, port = name.rpartition(":")
+        if colon and (not port or (port.isascii() and port.isdigit())):
+            name = before
+    if not name or name == "localhost" or name in names:
+        return True
+    try:
+        ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
+    except ValueError:
+        return False
+    return True
 
 
 def _came_to_loopback(scope: Scope) -> bool:

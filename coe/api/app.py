@@ -93,7 +93,12 @@ class App:
         self._internal = replicas.Internal(replica)
         if replica is not None:
             replica.composition = lambda: live.composition.fingerprint
-        self._guard = Guard(ring, reach, lambda: live.composition.server.auth == "keys")
+        self._guard = Guard(
+            ring,
+            reach,
+            lambda: live.composition.server.auth == "keys",
+            settings.hosts,
+        )
         log = DecisionLog(settings.state_folder)
         redis = gateway.premises.redis if gateway.premises is not None else None
         purse = RedisSpending(redis) if redis is not None else None

@@ -15,7 +15,7 @@ from docs.generators import markdown
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = {
     "SEC-01": "without a key every route is denied but the two of health; new ones fail closed",
-    "SEC-02": "nobody is let in, or kept out, by what the Host header says",
+    "SEC-02": "nobody is let in by what the Host header says, and with a key nobody kept out",
     "SEC-03": "the web framework is new enough to be safe from rebuilt addresses (CVE-2026-48710)",
     "SEC-04": "there are no default credentials; open means loopback, or an override spelt out",
     "SEC-05": "a key for data reaches nothing of the admin's, and the other way round",

@@ -16,6 +16,7 @@ import httpx2
 import openai
 import pytest
 from fastapi import WebSocket
+from pydantic import ValidationError
 
 from coe.access.key import Key, Wish
 from coe.access.ring import EVERY_S, Keyring
@@ -258,6 +259,50 @@ async def test_sec_02_the_host_header_does_not_shut_a_door_either(closed: Closed
         head = b"GET /v1/models HTTP/1.1\r\nhost: %b\r\nauthorization: Bearer %b\r\n\r\n"
         line = await _raw(closed.root, head % (host, key.encode()))
         assert line.startswith(b"HTTP/1.1 200"), (host, line)
+
+
+OURS = ("localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8088", "10.1.2.3", "[::1]", "[::1]:8")
+FOREIGN = ("evil.example", "evil.example:8088", "localhost.evil.example", "127.0.0.1.nip.io", "a b")
+
+
+async def test_sec_02_an_open_gateway_answers_to_no_name_that_a_page_made_mean_it(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with serve(OPEN.format(url=upstream.url)) as running:
+        gateway = Closed(running)
+        for path in ("/v1/models", "/metrics", "/docs", "/health/live"):
+            for host in OURS:
+                assert await gateway.status("GET", path, headers={"host": host}) == 200, host
+            for host in FOREIGN:
+                assert await gateway.status("GET", path, headers={"host": host}) == 403, host
+        asked = {"headers": {"host": FOREIGN[0]}, "json": HELLO}
+        answer = await gateway.ask("POST", "/v1/chat/completions", **asked)
+        error = (await answer.json())["error"]
+        line = await _raw(gateway.root, b"GET /v1/models HTTP/1.0\r\n\r\n")
+
+    assert answer.status == 403
+    assert "'evil.example'" in error["message"]
+    assert "COE_ALLOWED_HOSTS" in error["message"]
+    assert upstream.received == 0
+    assert b" 200 " in line  # whoever says no host is no browser
+
+
+async def test_sec_02_an_open_gateway_answers_to_the_names_that_it_was_given(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    text = OPEN.format(url=upstream.url)
+    async with serve(text, allowed_hosts="Coe, proxy.example") as running:
+        gateway = Closed(running)
+        for host in ("coe", "COE:80", "proxy.example:443"):
+            assert await gateway.status("GET", "/v1/models", headers={"host": host}) == 200, host
+        for host in ("example", "coe.evil.example", "proxy.example.evil.example"):
+            assert await gateway.status("GET", "/v1/models", headers={"host": host}) == 403, host
+
+
+@pytest.mark.parametrize("hosts", ["http://coe", "coe:80", "*.example", "a b", "coe, /v1"])
+def test_sec_02_the_names_of_a_gateway_are_names(hosts: str) -> None:
+    with pytest.raises(ValidationError, match="is no name of a host: write it without"):
+        Settings(allowed_hosts=hosts)
 
 
 def test_sec_02_what_decides_never_looks_at_a_url(root: Path) -> None:
