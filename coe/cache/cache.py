@@ -4,6 +4,7 @@
 | --- | --- |
 | the answer to the same request | that answer, as a stream or whole, whichever it asks for |
 | only one whose last turn is near enough, and the mode is semantic | that one, and how near it is |
+| a stream's that says no usage, and whole answers say it | it is asked anew |
 | an answer in which an expert had a part that this request may not reach | it is asked anew |
 | nothing, or the store does not answer | it is asked anew |
 """
@@ -22,7 +23,7 @@ from coe.cache.embedding import Embedder
 from coe.cache.entry import Entry
 from coe.cache.key import Key, key_of, partition_of, wish_of
 from coe.cache.shelf import Near, Shelf
-from coe.cache.wholeness import given, is_good, read, stored
+from coe.cache.wholeness import given, is_good, read, stored, wants_usage
 from coe.composition.barring import encoder_key
 from coe.composition.cache_values import CacheRules
 from coe.errors import StoreUnavailable
@@ -113,7 +114,8 @@ class Cache:
         encoder = self.rules.encoder if embedder is not None else ""
         key = key_of(query, self._mark, self.partition_of(query.identity), encoder)
         try:
-            if wish == "use" and (entry := await self._shelf.get(key.partition, key.id)):
+            entry = await self._shelf.get(key.partition, key.id) if wish == "use" else None
+            if entry is not None and _says_enough(entry, query):
                 if _fits(entry, key, permit_in):
                     found["hit"] += 1
                     return self._hit(entry, query, 1.0)
@@ -125,7 +127,7 @@ class Cache:
                     key.partition,
                     near,
                     self.rules.similarity,
-                    lambda entry: _fits(entry, key, permit_in),
+                    lambda entry: _says_enough(entry, query) and _fits(entry, key, permit_in),
                 )
                 if similar is not None:
                     found["similar"] += 1
@@ -213,6 +215,7 @@ class Cache:
             category=answer.decision.category,
             at=now,
             until=now + self.rules.ttl_s,
+            has_usage=wants_usage(query) or bool(body.get("usage")),
             body=stored(body),
         )
         try:
@@ -229,6 +232,11 @@ class Cache:
             names += [call.expert for call in panel.calls]
             names += self.rules.helpers.get(panel.panel, ())
         return tuple(dict.fromkeys(names))
+
+
+def _says_enough(entry: Entry, query: Query) -> bool:
+    """Whether an entry has the usage that a request asks for; a stream's may have none."""
+    return entry.has_usage or not wants_usage(query)
 
 
 def _fits(entry: Entry, key: Key, permit_in: PermitIn) -> bool:

@@ -19,6 +19,7 @@ class Entry:
         experts: all who had a part in it, as members of a panel, as its judge or writer.
         category: of the request; None where it had none.
         at: when it was written, in seconds since the epoch; `until`: when it is forgotten.
+        has_usage: whether it says what it used, or was asked to: a stream may not have been.
         body: JSON, without its id and the time at which it was made.
     """
 
@@ -30,6 +31,7 @@ class Entry:
     category: str | None
     at: float
     until: float
+    has_usage: bool = True
     body: bytes = field(repr=False)
 
     @property
@@ -40,14 +42,16 @@ class Entry:
     def packed(self) -> bytes:
         """Return it as bytes."""
         head = [self.partition, self.id, self.expert, self.backend, self.experts, self.category]
-        return orjson.dumps([*head, self.at, self.until]) + b"\n" + self.body
+        return orjson.dumps([*head, self.at, self.until, self.has_usage]) + b"\n" + self.body
 
     @classmethod
     def unpacked(cls, raw: bytes) -> Self | None:
         """Return what bytes hold; None where they are not an entry of this version."""
         head, _, body = raw.partition(b"\n")
         try:
-            partition, name, expert, backend, experts, category, at, until = orjson.loads(head)
+            partition, name, expert, backend, experts, category, at, until, usage = orjson.loads(
+                head
+            )
             return cls(
                 partition=partition,
                 id=name,
@@ -57,6 +61,7 @@ class Entry:
                 category=category,
                 at=at,
                 until=until,
+                has_usage=usage,
                 body=body,
             )
         except (ValueError, TypeError):

@@ -53,6 +53,14 @@ def _is_good(choice: Any) -> bool:
     return bool(says) and choice.get("finish_reason") in _GOOD
 
 
+def wants_usage(query: Query) -> bool:
+    """Whether an answer is to say what it used: every whole one, and streams that ask for it."""
+    options = query.body.get("stream_options")
+    return not query.stream or (
+        isinstance(options, Mapping) and options.get("include_usage") is True
+    )
+
+
 def stored(body: Mapping[str, Any]) -> bytes:
     """Return an answer as it is kept: without what is another one's each time."""
     return orjson.dumps({key: value for key, value in body.items() if key not in _OWN})
@@ -72,7 +80,5 @@ def given(kept: bytes, query: Query, created_s: float) -> bytes:
     whole = head + kept[1:]
     if not query.stream:
         return whole
-    options = query.body.get("stream_options")
-    wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
-    chunks = unfold(orjson.loads(whole), usage=wants_usage)
+    chunks = unfold(orjson.loads(whole), usage=wants_usage(query))
     return b"".join(sse.frame(orjson.dumps(chunk)) for chunk in chunks)

@@ -129,7 +129,8 @@ async def test_the_same_request_is_answered_once_in_either_form(
     start: Start, upstream: FakeUpstream, shelf: dict[str, Any], *, stored: bool, given: bool
 ) -> None:
     async with start(**shelf) as running:
-        first = await ask(running, stream=stored)
+        usage = {"stream_options": {"include_usage": True}} if stored else {}
+        first = await ask(running, stream=stored, **usage)
         again = await ask(running, stream=given)
 
         assert upstream.received == 1
@@ -150,6 +151,23 @@ async def test_usage_is_shown_as_it_was_and_only_where_it_is_asked_for(start: St
         assert told.is_hit
         assert all(chunk["choices"] for chunk in plain.raw)
         assert told.raw[-1]["usage"] == whole.raw[0]["usage"]
+
+
+@pytest.mark.parametrize("mode", [EXACT, SEMANTIC])
+async def test_who_is_told_the_usage_is_not_given_an_answer_that_says_none(
+    start: Start, shelf: dict[str, Any], mode: str
+) -> None:
+    async with start(mode, **shelf) as running:
+        stream = await ask(running, stream=True)
+        whole = await ask(running)
+        told = await ask(running, stream=True, stream_options={"include_usage": True})
+        again = await ask(running, stream=True)
+
+        assert (stream.cache, whole.cache) == ("miss", "miss")
+        assert whole.raw[0]["usage"]["total_tokens"] > 0
+        assert told.is_hit
+        assert told.raw[-1]["usage"] == whole.raw[0]["usage"]
+        assert again.is_hit
 
 
 @pytest.mark.parametrize(
