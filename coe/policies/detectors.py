@@ -43,7 +43,11 @@ _NOTHING: Found = frozenset()
 
 
 class Detectors:
-    """Looks for what a composition wants found. Belongs to one event loop."""
+    """Looks for what a composition wants found. Belongs to one event loop.
+
+    Attributes:
+        names: all that can be found, in the order of the alphabet.
+    """
 
     def __init__(self, policies: Policies) -> None:
         """Load what it takes: tenths of a second, for libraries with large tables."""
@@ -58,6 +62,7 @@ class Detectors:
         if "pii" in wanted:
             wanted.update(PERSONAL)
         self._finders = {name: make() for name, make in makers.items() if name in wanted}
+        self.names = tuple(sorted(self._finders))
         self._classes = dict(policies.detect)
         self._key = token_bytes(32)
         self._seen: OrderedDict[bytes, Found] = OrderedDict()

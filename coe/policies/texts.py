@@ -33,6 +33,13 @@ def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
             pending += value
 
 
+def holds_tokens(body: Mapping[str, Any]) -> bool:
+    """Whether what a body wants embedded is not all text: token numbers, alone or in lists."""
+    given = body.get("input")
+    rows = given if isinstance(given, list) else [given]
+    return not all(isinstance(row, str | dict) for row in rows)
+
+
 def _unpacked(arguments: Any) -> Any:
     """Return what the arguments of a tool's call hold; as they are where they are no JSON.
 

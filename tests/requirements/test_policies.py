@@ -472,6 +472,42 @@ async def test_an_encoder_far_away_does_not_embed_what_stays_here(
     assert upstream.received == 1
 
 
+@pytest.mark.parametrize("tokens", [[1, 2, 3], [[1, 2], [3]], ["hello", [1, 2]], [1.0, 2.0]])
+async def test_token_numbers_count_as_all_that_could_be_found(
+    serve: Serve, upstream: FakeUpstream, tokens: list[Any]
+) -> None:
+    async with serve(text(upstream)) as running:
+        url = f"{running.url}/embeddings"
+
+        async def embed(model: str, given: object) -> Any:
+            return await running.request("POST", url, json={"model": model, "input": given})
+
+        free = await embed("big", ["hello", "again"])
+        far = await embed("big", tokens)
+        why = (await far.json())["error"]["message"]
+        near = await embed("small", tokens)
+
+    assert free.status == 200
+    assert far.status == 403
+    assert "rule `confidential stays here`" in why
+    assert near.status == 200
+    assert near.headers["x-coe-data-class"] == "confidential"
+    assert asked(upstream) == {"big", "small"}
+    assert len(upstream.requests) == 2
+
+
+async def test_where_nothing_is_to_be_found_token_numbers_are_as_good_as_text(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    plain = text(upstream).replace("  detect: {secrets: confidential, pii: internal}\n", "")
+    async with serve(plain) as running:
+        body = {"model": "big", "input": [1, 2, 3]}
+        response = await running.request("POST", f"{running.url}/embeddings", json=body)
+
+    assert response.status == 200
+    assert response.headers["x-coe-data-class"] == "public"
+
+
 async def test_a_session_does_not_go_on_with_who_is_barred_now(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
