@@ -28,7 +28,10 @@ backend's own limit. In seconds, of those that its caller times."""
 
 
 class Visit(Protocol):
-    """One call that was let in, for the keeper that let it in."""
+    """One call that was let in, for the keeper that let it in.
+
+    Where it has a `watch`, a function, that is called with every piece: few need it, and it costs.
+    """
 
     def opened(self, first: bytes) -> None:
         """Take note of the first content frame, or of the whole body of one not streamed."""
@@ -171,12 +174,15 @@ async def _visited(
     """Yield what there is, and tell the keepers of the first piece and of the end."""
     last = b""
     error: BaseException | None = None
+    watches = [watch for one in visits if (watch := getattr(one, "watch", None)) is not None]
     try:
         async with aclosing(frames):
             async for piece in frames:
                 if not last:
                     for visit in visits:
                         visit.opened(piece)
+                for watch in watches:
+                    watch(piece)
                 last = piece
                 yield piece
     except GeneratorExit:

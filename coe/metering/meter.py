@@ -90,4 +90,4 @@ class Meter:
         if not entries:
             return None
         held = await reserved(self.ledger, entries, self.clock())
-        return Payment(self.ledger, held, expert, is_streamed=call.stream)
+        return Payment(self.ledger, held, expert, most, is_streamed=call.stream)

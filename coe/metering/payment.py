@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from coe.composition import Expert
@@ -28,19 +29,25 @@ class Most(NamedTuple):
         tokens: of its prompt and its answer, about.
         cost: in billionths of the currency; None where the expert has no price.
         is_known: whether somebody limits the answer; else it is a guess.
+        answer: of its tokens, those of the answer.
+        is_asked: whether the request itself limits the answer, so that the backend does.
     """
 
     tokens: int
     cost: int | None
     is_known: bool
+    answer: int = 0
+    is_asked: bool = True
 
 
 def most_of(call: Call, expert: Expert) -> Most:
     """Return what a call may take at most."""
     sent = longest_prompt(call.body)
     limit: int | None = 0
+    is_asked = True
     if call.endpoint == "chat/completions":
-        limit = limit_of(call.body) or expert.max_output
+        asked = limit_of(call.body)
+        limit, is_asked = asked or expert.max_output, asked is not None
         choices = call.body.get("n")
         times = choices if isinstance(choices, int) else 1
     else:
@@ -51,22 +58,38 @@ def most_of(call: Call, expert: Expert) -> Most:
     answer *= times
     cost = None if expert.cost is None else expert.cost.of(sent, answer)
     tokens = sent // PER_TOKEN + answer
-    return Most(tokens, None if cost is None else nano(cost), limit is not None)
+    return Most(tokens, None if cost is None else nano(cost), limit is not None, answer, is_asked)
 
 
 class Payment:
     """What was set aside for one call. See `coe.door.Visit`."""
 
-    __slots__ = ("_expert", "_has_begun", "_held", "_is_streamed", "_ledger")
+    __slots__ = ("_expert", "_frames", "_has_begun", "_held", "_is_streamed", "_ledger", "_most")
 
     def __init__(
-        self, ledger: Ledger, held: tuple[Held, ...], expert: Expert, *, is_streamed: bool
+        self,
+        ledger: Ledger,
+        held: tuple[Held, ...],
+        expert: Expert,
+        most: Most,
+        *,
+        is_streamed: bool,
     ) -> None:
         self._ledger = ledger
         self._held = held
         self._expert = expert
+        self._most = most
         self._is_streamed = is_streamed
         self._has_begun = False
+        self._frames = 0
+
+    @property
+    def watch(self) -> Callable[[bytes], None] | None:
+        """See `Visit`: a stream is watched that its request does not limit, for it may be cut."""
+        return self._count if self._is_streamed and not self._most.is_asked else None
+
+    def _count(self, piece: bytes) -> None:
+        self._frames += piece.count(b"data:")
 
     def opened(self, first: bytes) -> None:
         """See `Visit.opened`."""
@@ -86,16 +109,24 @@ class Payment:
             self._settle(None)
 
     def _settle(self, used: tuple[int, int] | None) -> None:
-        """Count what a call took, once; what is not known stays as it was set aside."""
+        """Count what a call took, once; what is not known stays as it was set aside.
+
+        But a stream that was cut beyond that took at least a token for each of its frames.
+        """
         held, self._held = self._held, ()
         price = self._expert.cost
-        cost = price.of(*used) if price is not None and used is not None else None
+        beyond = max(self._frames - self._most.answer, 0) if used is None else 0
+        took = (0, beyond) if used is None else used
+        cost = price.of(*took) if price is not None else None
         for one in held:
+            before = one.amount if used is None else 0
             amount: int | None = None
-            if one.account.rule.what == "tokens":
-                amount = None if used is None else used[0] + used[1]
+            if used is None and not beyond:
+                pass
+            elif one.account.rule.what == "tokens":
+                amount = before + sum(took)
             elif cost is not None:
-                amount = nano(cost)
+                amount = before + nano(cost)
             if amount is not None:
                 self._ledger.settle(one, amount)
             if one.account.rule.what == "money":

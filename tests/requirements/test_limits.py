@@ -214,6 +214,19 @@ async def test_sec_22_what_is_unknown_counts_in_full_and_what_never_worked_not_a
     assert full > 1  # 100 tokens at 10,000 USD/M, and the prompt
 
 
+async def test_sec_22_a_long_stream_that_is_cut_counts_for_what_came(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    """The usage comes last, and a client that has the answer by then may go."""
+    upstream.plan(["truncate-after-8"])
+    text = TWO.format(url=upstream.url).replace("max_output: 100", "max_output: 2")
+    async with serve(text + "budgets: [{scope: all, limit: 100 USD/day}]") as gateway:
+        answer = await gateway.chat("dear", stream=True)  # two tokens are set aside for it
+        await answer.read()
+
+        assert used(gateway, "money") > 0.08  # eight at 10,000 USD/M, and the prompt
+
+
 async def test_requests_under_way_are_limited(limited: Any, upstream: FakeUpstream) -> None:
     upstream.latency = lambda: 0.2
     async with limited("limits: [{scope: all, at_once: 2}]") as gateway:
