@@ -241,14 +241,13 @@ async def test_a_key_is_limited_on_its_own(limited: Any) -> None:
     async with limited("limits: [{scope: key, requests: 1/min}]") as gateway:
 
         async def ask(token: str) -> int:
-            return (
-                await gateway.request(
-                    "POST",
-                    f"{gateway.url}/chat/completions",
-                    json={"model": "cheap", "messages": [{"role": "user", "content": "hi"}]},
-                    headers={"authorization": f"Bearer {token}"},
-                )
-            ).status
+            answer = await gateway.request(
+                "POST",
+                f"{gateway.url}/chat/completions",
+                json={"model": "cheap", "messages": [{"role": "user", "content": "hi"}]},
+                headers={"authorization": f"Bearer {token}"},
+            )
+            return int(answer.status)
 
         assert [await ask("a"), await ask("b"), await ask("a")] == [200, 200, 429]
 
