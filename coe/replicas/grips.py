@@ -97,8 +97,7 @@ async def borrow(client: Client, errand: Errand, replica: str, told: Told | None
     """
     response = await client.post(f"{PREFIX[1:]}slots", errand.body(), LIMITS, streamed=True)
     try:
-        if response.status != 200:  # noqa: PLR2004
-            raise BackendProtocolError(f"a replica answered with status {response.status}")
+        _check(response.status)
         response.started()
         rest = b""
         while piece := await response.receive():
@@ -119,3 +118,13 @@ async def borrow(client: Client, errand: Errand, replica: str, told: Told | None
     except BaseException:
         response.close()
         raise
+
+
+def _check(status: int) -> None:
+    """Raise BackendProtocolError where a replica does not hear an errand."""
+    if status == 401:  # noqa: PLR2004
+        raise BackendProtocolError(
+            "it does not know this replica: COE_REPLICA_SECRET is not the same for both"
+        )
+    if status != 200:  # noqa: PLR2004
+        raise BackendProtocolError(f"a replica answered with status {status}")

@@ -124,6 +124,8 @@ class SharedSlots:
         self._resident: frozenset[str] = frozenset()
         self._held: dict[str, _Held] = {}
         self._waiting: dict[str, Ticket] = {}
+        self._alone_s: dict[str, float] = {}  # since when nobody manages one that waits, at most
+        self._trouble = ""
         self._asking: set[asyncio.Timeout] = set()
         self._silent_until_s = 0.0
         self._numbers = count()
@@ -164,15 +166,15 @@ class SharedSlots:
         )
         slot = Slot(self, ticket, now_s)
         self._waiting[ticket.id] = ticket
-        patience_s = now_s + self._terms.lease_s + self._terms.grace_s + 2 * self._terms.renew_s
+        self._alone_s[ticket.id] = now_s
         try:
             while (grip := await self._grip(ticket, told, tell_every_s)) is None:
                 if self._is_closed:
                     message = f"backend `{self.name}` is being closed"
                     raise CapacityError(message, retry_after_s=1.0)
-                await self._wait(ticket, patience_s)
+                await self._wait(ticket)
         finally:
-            del self._waiting[ticket.id]
+            del self._waiting[ticket.id], self._alone_s[ticket.id]
         slot.is_running = True
         slot.queued_s = self._now_s() - now_s
         slot.swap_s = min(grip.swap_s, slot.queued_s)
@@ -194,6 +196,8 @@ class SharedSlots:
         if term is not None:  # 1
             with suppress(Moved):
                 return await self._from(term, ticket, left_s, told, tell_every_s)
+            if term.over.is_set():
+                self._alone_s[ticket.id] = self._now_s()
             return None
         is_here = ticket.expert in self._resident
         is_silent = is_here and self._now_s() < self._silent_until_s
@@ -204,10 +208,15 @@ class SharedSlots:
                 self._wake.set()
                 return None
             except (BackendError, ConfigError) as error:
-                logger.debug("pool %s: its owner cannot be asked: %s", self.name, error.message)
+                if error.message != self._trouble:
+                    self._trouble = error.message
+                    logger.warning(
+                        "pool %s: its owner cannot be asked: %s", self.name, self._trouble
+                    )
                 self._silent_until_s = self._now_s() + self._terms.renew_s
                 self._wake.set()
             else:
+                self._trouble = ""
                 self.counts["elsewhere"] += 1
                 return lent
         if is_here:  # 3
@@ -228,10 +237,16 @@ class SharedSlots:
             deadline_s=left_s,
         )
         client = self._replica.client(owner.url)
+
+        async def heard_of(sentence: str) -> None:  # it is in the owner's line
+            self._alone_s[ticket.id] = self._now_s()
+            if told is not None:
+                await told(sentence)
+
         async with asyncio.timeout(None) as limit:
             self._asking.add(limit)
             try:
-                return await borrow(client, errand, owner.replica, told)
+                return await borrow(client, errand, owner.replica, heard_of)
             finally:
                 self._asking.discard(limit)
 
@@ -271,13 +286,15 @@ class SharedSlots:
         self.counts["here"] += 1
         return slot
 
-    async def _wait(self, ticket: Ticket, patience_s: float) -> None:
+    async def _wait(self, ticket: Ticket) -> None:
         """Wait for news, a moment at the most. Raises where that was long enough."""
         now_s = self._now_s()
         if ticket.deadline_s is not None and now_s >= ticket.deadline_s:
             message = f"the deadline passed while nobody managed the memory of `{self.name}`"
             raise DeadlineExceeded(message, retry_after_s=1.0)
-        if now_s >= patience_s:
+        terms = self._terms
+        alone_s = now_s - self._alone_s[ticket.id]
+        if alone_s >= terms.lease_s + terms.grace_s + 2 * terms.renew_s:
             message = (
                 f"expert `{ticket.expert}` may not be in memory, and no replica can load it now: "
                 f"the one that owns `{self.name}` does not answer, nor does Redis name another"

@@ -228,6 +228,38 @@ async def test_calls_that_wait_at_an_owner_that_leaves_are_asked_of_the_next(sit
     assert not site.box.wrongs
 
 
+async def test_who_waited_for_long_at_an_owner_that_leaves_has_all_the_patience_still(
+    site: Site,
+) -> None:
+    await site.start()
+    await site.start()
+    owner, other = await site.both()
+    await owner.ask("a")
+    busy = asyncio.create_task(owner.ask("a", text="slowly " * 100))  # five seconds
+    await until(lambda: owner.slots.views()[0].running == 1)
+    waiting = [asyncio.create_task(one.ask("b")) for one in (owner, other)]
+    await asyncio.sleep(3)  # longer than anybody waits for an owner
+
+    await owner.app.live.current.gateway.premises.replica.resign()
+
+    assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
+    assert (await busy)[0] == 200
+    assert not site.box.wrongs
+
+
+async def test_a_replica_with_another_secret_says_so(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.start()
+    await site.owner()
+    other = await site.start(replica_secret=SECRET[::-1])
+
+    status, _ = await other.ask("b")
+
+    assert status == 503
+    assert sum("COE_REPLICA_SECRET is not the same" in text for text in caplog.messages) == 1
+
+
 async def test_a_client_that_leaves_gives_its_place_at_the_owner_back(site: Site) -> None:
     await site.start()
     await site.start()
