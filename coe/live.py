@@ -30,7 +30,7 @@ from coe.premises import Premises
 from coe.protocols import Backend
 from coe.scheduler.loop import Slots
 from coe.settings import Settings
-from coe.wiring import wire
+from coe.wiring import serve_again, wire
 
 logger = logging.getLogger(__name__)
 
@@ -181,13 +181,16 @@ class Live:
         """
         async with self._replacing:
             old = self.current.gateway
-            new = wire(composition, self._settings, self.telemetry, before=old)
+            new = None
             try:
+                new = wire(composition, self._settings, self.telemetry, before=old)
                 expect_map(composition, new.applied)
                 prepared = await _prepare(new, old)
                 yield
             except BaseException:
-                await _close(part for part in _parts(new) if not _is_in(part, _parts(old)))
+                serve_again(old, self._settings)
+                if new is not None:
+                    await _close(part for part in _parts(new) if not _is_in(part, _parts(old)))
                 raise
             self._swap(new, prepared)
             for note in new.notes:

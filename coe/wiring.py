@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from socket import gethostname
@@ -25,7 +26,7 @@ from coe.composition.complete import stages_of
 from coe.composition.lock import Lock, own_thresholds, parts, read_lock, stale_message
 from coe.composition.routing_keys import RouterKeys
 from coe.door import Keeper
-from coe.errors import ConfigError
+from coe.errors import CoEError, ConfigError
 from coe.learner import Learner, learner_of
 from coe.metering.meter import Meter
 from coe.packing import parking_of, residency_of, setups
@@ -321,6 +322,16 @@ def _backend_before(
     if serve is None or replace(then, experts=now.experts) != now:
         return None
     return backend if serve(now.experts) else None
+
+
+def serve_again(gateway: Gateway, settings: Settings) -> None:
+    """Have backends serve a gateway's experts again, after another one came to nothing."""
+    for name, backend in gateway.backends.items():
+        serve = getattr(backend, "serve", None)
+        if serve is not None:
+            spec = backend_spec(gateway.composition, name, http_client=settings.http_client)
+            with suppress(CoEError):  # of an engine: what it has in memory, it has
+                serve(spec.experts)
 
 
 def is_composed(backend: Backend) -> bool:

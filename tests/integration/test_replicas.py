@@ -381,6 +381,22 @@ async def test_an_edit_of_a_backend_lets_nobody_throw_out_who_is_at_work(
     assert site.box.changes == ["load a", "unload a", "load b"]
 
 
+async def test_an_edit_that_comes_to_nothing_leaves_the_models_of_experts_as_they_were(
+    site: Site,
+) -> None:
+    one = await site.start(redis_url="")
+    file = site.folder / "replica-0" / "experts.yaml"
+    other = file.with_name("other.yaml")
+    other.write_text(file.read_text().replace("model: a,", "model: c,"))
+
+    with pytest.raises(OSError, match="full"):
+        async with one.app.live.replacing(load(other)):
+            raise OSError("the disk is full")
+
+    assert (await one.ask("a"))[0] == 200
+    assert site.box.changes == ["load a"]
+
+
 async def test_an_expert_that_only_one_composition_has_is_refused_by_the_other(site: Site) -> None:
     await site.start(composition(site.box.url, "ab", room=1))
     await site.owner()
