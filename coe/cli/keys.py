@@ -23,7 +23,7 @@ from coe.cli.printed import columns, print_json
 from coe.cli.serve import read_settings
 from coe.composition import load
 from coe.composition.units import parse_duration
-from coe.errors import ConfigError, InvalidRequest, NotFound
+from coe.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from coe.premises import premises_of
 from coe.settings import Settings
 
@@ -108,10 +108,11 @@ def show(config: Path | None, *, as_json: bool) -> None:
 
 
 def revoke(config: Path | None, names: list[str]) -> None:
-    """End keys for good. Raises NotFound, and CoEError."""
+    """End keys for good. Raises NotFound, Conflict, and CoEError; none has ended then."""
 
     async def end(ring: Keyring) -> list[Key]:
-        return [await ring.revoke(name, by=_who()) for name in names]
+        ids = [_id_of(ring, name) for name in names]
+        return [await ring.revoke(key_id, by=_who()) for key_id in ids]
 
     for key in _do(read_settings(config, None, None), end):
         print(f"key {key.id} ({key.name}) is revoked", file=sys.stderr)
@@ -122,22 +123,39 @@ def rotate(config: Path | None, name: str, grace: str) -> None:
 
     Args:
         config: the composition file.
-        name: the key's id.
+        name: the key's id, or its name where no other key that works has it.
         grace: how long the old secret works on, such as `1h`; empty for not at all.
 
     Raises:
         ConfigError: that is no such time.
-        NotFound: there is no such key, or it was revoked.
+        NotFound, Conflict: there is no such key, it was revoked, or several have the name.
         CoEError: it cannot be kept.
     """
     grace_s = _grace(grace) if grace else 0.0
     key, text = _do(
         read_settings(config, None, None),
-        lambda ring: ring.rotate(name, by=_who(), grace_s=grace_s),
+        lambda ring: ring.rotate(_id_of(ring, name), by=_who(), grace_s=grace_s),
     )
     print(text)
     old = f"works for {grace} more" if grace else "has ended"
     print(f"key {key.id} ({key.name}) has a new secret; the old one {old}", file=sys.stderr)
+
+
+def _id_of(ring: Keyring, name: str) -> str:
+    """Return the id of the key that is meant: ids go before names.
+
+    Raises:
+        NotFound: no key has that id, and none that works has that name.
+        Conflict: several that work have that name.
+    """
+    if name in ring.keys:
+        return name
+    found = [key.id for key in ring.keys.values() if key.name == name and key.revoked is None]
+    if len(found) > 1:
+        raise Conflict(f"{len(found)} keys are called `{name:.40}`: say which, {', '.join(found)}")
+    if not found:
+        raise NotFound(f"no key `{name:.40}`: `coe keys list` shows ids and names")
+    return found[0]
 
 
 def _grace(text: str) -> float:

@@ -14,7 +14,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `coe keys list` shows it.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Or its name; see `coe keys list`.")]
 
 
 @app.command("add")
@@ -75,7 +75,9 @@ def keys_list(config: Config = None, *, json: Json = False) -> None:
 
 @app.command("revoke")
 def keys_revoke(
-    names: Annotated[list[str], typer.Argument(metavar="ID...", help="One key or several.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="One key or several, by id or by name.")
+    ],
     config: Config = None,
 ) -> None:
     """End keys for good, on every gateway within a second."""
