@@ -73,7 +73,6 @@ class Drain:
         if self._task is not None:
             logger.warning("%s again: ending at once", number.name)
             self._cut()
-            self._server.force_exit = True
             asyncio.get_running_loop().call_later(_AT_ONCE_S, os._exit, 1)
             return
         # Whoever presses Ctrl-C is no load balancer.
