@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
+from coe.value import value
+
 Scope = Literal["data", "admin", "experiments", "metrics"]
 SCOPES: tuple[Scope, ...] = ("data", "admin", "experiments", "metrics")
 """What a key may be for: to ask experts, to change what is served, to read and steer experiments,
@@ -20,7 +22,7 @@ to scrape. Each stands alone: none of them includes another."""
 AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Identity:
     """Who asks.
 

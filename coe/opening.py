@@ -93,11 +93,15 @@ async def open_in_turn(
         standing.budget.earn(rules.retry_budget)
     if rules.breaker is not None and standing.breakers.unwell:
         calls = _well_first(standing, calls)
-    turn = _Turn(house, query, calls, claim)
     hedge = rules.hedge
     if hedge is not None and len(calls) > 1 and (hedge.tools or "tools" not in query.requires):
-        return await turn.race(hedge)
-    return await turn.open()
+        return await _Turn(house, query, calls, claim).race(hedge)
+    if rules.total_s is not None:
+        return await _Turn(house, query, calls, claim).open()
+    try:  # nearly always the first one begins, and all the rest is not needed
+        return await _entered(house, query.id, calls[0], _claim_of(house, claim, calls))
+    except CoEError as error:
+        return await _Turn(house, query, calls, claim).go_on(calls[0], error)
 
 
 def insisting(house: House, calls: Iterable[Call], claim: Claim | None) -> Claim | None:
@@ -137,12 +141,19 @@ class _Turn:
 
     async def open(self) -> Opened:
         """Ask one after the other. Raises CoEError where nobody answers."""
-        call = self._calls[0]
+        try:
+            return await self.ask(self._calls[0])
+        except CoEError as error:
+            return await self.go_on(self._calls[0], error)
+
+    async def go_on(self, call: Call, error: CoEError) -> Opened:
+        """Ask the others after a first failure. Raises CoEError where nobody answers."""
         while True:
+            call = await self.following(call, error)
             try:
                 return self.told(await self.ask(call))
-            except CoEError as error:
-                call = await self.following(call, error)
+            except CoEError as failure:
+                error = failure
 
     async def race(self, hedge: Hedge) -> Opened:
         """Ask the next one too where one is slow. Raises CoEError where nobody answers."""
@@ -211,26 +222,32 @@ class _Turn:
         return opened._replace(attempts=tuple(self._course.attempts))
 
     async def _enter(self, call: Call) -> Opened:
-        house, claim = self._house, self._claim_for(call)
-        slot = await door.schedule(house, call, claim) if claim is not None else None
-        started = perf_counter()
-        first, frames = await door.enter(house, self._query.id, call, slot, claim)
-        waited_s = door.WAITED.get()
-        return Opened(
-            call=call,
-            first=first,
-            frames=frames,
-            opened_s=perf_counter() - started - waited_s,
-            queued_s=waited_s if slot is None else waited_s + slot.queued_s,
-            swap_s=None if slot is None else slot.swap_s,
-        )
-
-    def _claim_for(self, call: Call) -> Claim | None:
-        """Return the claim, which insists where nobody is left whose breaker is closed."""
-        if self._claim is None or not self._house.standing.breakers.unwell:
-            return self._claim
         rest = self._calls[1:] if self._course is None else self._course.rest
-        return insisting(self._house, (call, *rest), self._claim)
+        claim = _claim_of(self._house, self._claim, (call, *rest))
+        return await _entered(self._house, self._query.id, call, claim)
+
+
+async def _entered(house: House, query_id: str, call: Call, claim: Claim | None) -> Opened:
+    """Ask one expert. Raises CoEError where it does not begin to answer."""
+    slot = await door.schedule(house, call, claim) if claim is not None and house.slots else None
+    started = perf_counter()
+    first, frames = await door.enter(house, query_id, call, slot, claim)
+    waited_s = door.WAITED.get()
+    return Opened(
+        call,
+        first,
+        frames,
+        perf_counter() - started - waited_s,
+        waited_s if slot is None else waited_s + slot.queued_s,
+        None if slot is None else slot.swap_s,
+    )
+
+
+def _claim_of(house: House, claim: Claim | None, left: Sequence[Call]) -> Claim | None:
+    """Return the claim, which insists where nobody is left whose breaker is closed."""
+    if claim is None or not house.standing.breakers.unwell:
+        return claim
+    return insisting(house, left, claim)
 
 
 class _Runner(NamedTuple):

@@ -165,8 +165,11 @@ async def answer(gateway: Gateway, query: Query, told: Told | None = None) -> An
         NoEligibleExpert, ContextTooLong: every ranked expert is excluded.
         BackendError, CapacityError: everyone who was asked failed before a first byte.
     """
-    query = await admitted(gateway, query)
+    if gateway.guard is not None:
+        query = await gateway.guard.admitted(query)
     if gateway.trials is None:
+        if gateway.cache is None:
+            return await _made(gateway, query, told)
         return await _answer(gateway, query, told)
     arms = await dealt(gateway, gateway.trials, query)
     serving = gateway.trials.served_by(arms, gateway)
@@ -255,7 +258,12 @@ async def _made(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     gateway.telemetry.decided(decision, plan, routed_s)
     claim = claim_of(query, told) if gateway.needs_claim(query) else None
     try:
-        opened = await _open_affordable(gateway, query, decision, plan, claim)
+        try:
+            opened = await open_decided(gateway, query, decision, plan, claim=claim)
+        except BudgetExceeded as error:
+            if not error.has_cheaper or query.permit.is_thrifty:
+                raise
+            opened = await _open_cheaper(gateway, query, decision, claim)
     except CoEError as error:
         error.made = (decision, plan)
         raise
@@ -265,19 +273,14 @@ async def _made(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     return opened
 
 
-async def _open_affordable(
-    gateway: Gateway, query: Query, decision: Decision, plan: Plan, claim: Claim | None
+async def _open_cheaper(
+    gateway: Gateway, query: Query, decision: Decision, claim: Claim | None
 ) -> Answer:
-    """Open a plan, or the cheapest that is good enough where a budget has no money for this one.
+    """Ask the cheapest that is good enough: a budget has no money for whom was planned.
 
     Raises:
         CoEError: there is no answer.
     """
-    try:
-        return await open_decided(gateway, query, decision, plan, claim=claim)
-    except BudgetExceeded as error:
-        if not error.has_cheaper or query.permit.is_thrifty:
-            raise
     permit = replace(query.permit, is_thrifty=True)
     query = replace(query, permit=permit)
     claim = claim._replace(permit=permit) if claim is not None else None

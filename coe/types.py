@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from coe.identity import ANONYMOUS, FREE, Identity, Permit
+from coe.value import value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ class Timeouts:
     total_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Query:
     """One request, parsed: what is routed, and what is sent on.
 
@@ -180,7 +181,7 @@ Kept = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SessionEffect:
     """What the session meant for a decision.
 
@@ -211,7 +212,7 @@ class SessionEffect:
         return self.kept in {"tool-loop", "same-turn"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Decision:
     """Which category a query belongs to, and how sure the router is.
 
@@ -300,7 +301,7 @@ class Prospect(NamedTuple):
     utility: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Choice:
     """How the experts of a plan were ranked.
 
@@ -338,7 +339,7 @@ class Exclusion(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Call:
     """One expert to ask: where it runs and what it is sent.
 
@@ -383,7 +384,7 @@ class PanelPlan:
     excluded: tuple[Exclusion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Plan:
     """Who is asked, in which order, and why the others are not.
 
@@ -420,7 +421,7 @@ class Plan:
         return "policy" if self.is_steered else decision.reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Dispatch:
     """A call that was granted a slot.
 
@@ -438,7 +439,7 @@ class Dispatch:
     claim: Claim | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Attempt:
     """One try at a call that failed before its first byte.
 

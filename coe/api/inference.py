@@ -130,7 +130,7 @@ class Inference:
         query = self._parse(body, exchange.query_id, settings, sender)
         with self._live.current as gateway:
             exchange.begin(query, gateway.composition)
-            if gateway.meter is not None:
+            if gateway.meter is not None and gateway.meter.counts(query.identity):
                 await exchange.enter(gateway.meter.quota(query.identity))
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
             answer = await self._open(gateway, query, exchange.tell if is_told else None)

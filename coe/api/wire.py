@@ -152,23 +152,24 @@ def _check_messages(messages: list[Any]) -> tuple[int, bool]:
     """Return the number of characters and whether there is an image."""
     characters, has_image = 0, False
     for index, message in enumerate(messages):
-        place = f"messages[{index}]"
         if not isinstance(message, dict):
+            place = f"messages[{index}]"
             raise InvalidRequest(f"{place} must be an object, not {_kind(message)}", param=place)
         role = message.get("role")
         if not isinstance(role, str) or role not in _ROLES:
-            roles = ", ".join(sorted(_ROLES))
+            roles, place = ", ".join(sorted(_ROLES)), f"messages[{index}]"
             raise InvalidRequest(f"{place}.role must be one of {roles}", param=f"{place}.role")
         content = message.get("content")
         if isinstance(content, str):
             characters += len(content)
         elif isinstance(content, list):
-            part_characters, part_image = _check_parts(content, f"{place}.content")
+            part_characters, part_image = _check_parts(content, f"messages[{index}].content")
             characters += part_characters
             has_image |= part_image
         elif content is not None:
-            detail = f"{place}.content must be a string or a list of parts, not {_kind(content)}"
-            raise InvalidRequest(detail, param=f"{place}.content")
+            place = f"messages[{index}].content"
+            detail = f"{place} must be a string or a list of parts, not {_kind(content)}"
+            raise InvalidRequest(detail, param=place)
     return characters, has_image
 
 

@@ -33,6 +33,11 @@ class Meter:
         self._composition = composition
         self._known: dict[object, Accounts] = {}
         self._own = sorted_out(accounts_of(composition.limits, GATEWAY))
+        self._has_limits = bool(composition.limits)
+
+    def counts(self, identity: Identity) -> bool:
+        """Whether anything may be counted of somebody; most gateways have no limits."""
+        return self._has_limits or bool(identity.limits)
 
     def quota(self, identity: Identity) -> Quota:
         """Return what somebody's request is counted on."""
@@ -69,7 +74,10 @@ class Meter:
         Raises:
             RateLimited, BudgetExceeded: it could take an account over its limit.
         """
-        accounts = self.accounts(GATEWAY if claim is None else claim.identity)
+        identity = GATEWAY if claim is None else claim.identity
+        if not self.counts(identity):
+            return None
+        accounts = self.accounts(identity)
         if not (accounts.tokens or accounts.money) or not self.ledger.is_running:
             return None
         expert = self._composition.experts[call.expert]

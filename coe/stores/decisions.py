@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from coe.stores.sqlite import Database, Format, Store
+from coe.value import value
 
 FILE = "decisions.sqlite"
 
@@ -91,7 +92,7 @@ _FORMAT = Format(  # its mark spells "CoED"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Record:
     """One decision, and what came of it.
 

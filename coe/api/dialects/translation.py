@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, Protocol
 
 import orjson
@@ -20,6 +20,7 @@ from coe.composition import Composition
 from coe.errors import CoEError
 from coe.settings import Settings
 from coe.types import Answer, Query
+from coe.value import value
 
 
 class Writer(Protocol):
@@ -50,7 +51,7 @@ class Writer(Protocol):
         """Return the frames that end a stream which failed; they never pass for a clean end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Translated(Query):
     """A query that was asked in a dialect.
 
