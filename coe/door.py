@@ -128,19 +128,14 @@ async def enter(
         if slot is not None:
             slot.release()
         raise
-    backend = house.backends[call.backend]
-    if slot is None:
-        frames = backend.generate(Dispatch(query_id=query_id, call=call, claim=claim))
-    else:
-        queued_s, swap_s = slot.queued_s, slot.swap_s
-        dispatch = Dispatch(
-            query_id=query_id, call=call, queued_s=queued_s, swap_s=swap_s, claim=claim
-        )
-        frames = _held(backend.generate(dispatch), slot)
-    if visits:
+    frames = _begun(house.backends[call.backend], query_id, call, slot, claim)
+    if visits and call.stream:
         frames = _visited(frames, visits)
     try:
-        first = await anext(frames, b"")
+        if visits and not call.stream:
+            first = await _whole(frames, visits)
+        else:
+            first = await anext(frames, b"")
         if not first:
             raise BackendProtocolError(f"expert `{call.expert}`: an empty answer")
     except CoEError as error:
@@ -168,6 +163,17 @@ async def _admit(
         raise
 
 
+def _begun(
+    backend: Backend, query_id: str, call: Call, slot: Slot | None, claim: Claim | None
+) -> AsyncGenerator[bytes, None]:
+    """Return what a backend will send; the slot is given back at its end."""
+    if slot is None:
+        return backend.generate(Dispatch(query_id=query_id, call=call, claim=claim))
+    queued_s, swap_s = slot.queued_s, slot.swap_s
+    dispatch = Dispatch(query_id=query_id, call=call, queued_s=queued_s, swap_s=swap_s, claim=claim)
+    return _held(backend.generate(dispatch), slot)
+
+
 async def _visited(
     frames: AsyncGenerator[bytes, None], visits: Sequence[Visit]
 ) -> AsyncGenerator[bytes, None]:
@@ -193,6 +199,28 @@ async def _visited(
     finally:
         for visit in visits:
             visit.ended(last, error)
+
+
+async def _whole(frames: AsyncGenerator[bytes, None], visits: Sequence[Visit]) -> bytes:
+    """Return an answer that is not streamed, and tell the keepers of it: nothing follows.
+
+    A second generator around the first one would cost each request some microseconds.
+    """
+    first = b""
+    error: BaseException | None = None
+    try:
+        async with aclosing(frames):
+            first = await anext(frames, b"")
+        if first:
+            for visit in visits:
+                visit.opened(first)
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        for visit in visits:
+            visit.ended(first, error)
+    return first
 
 
 async def _held(frames: AsyncGenerator[bytes, None], slot: Slot) -> AsyncGenerator[bytes, None]:

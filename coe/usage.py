@@ -19,6 +19,15 @@ _LONGEST = 4096
 _read = JSONDecoder().raw_decode
 
 
+class _Seen:
+    """The last piece that was looked at: who pays, who tells the price and who counts ask again."""
+
+    last: tuple[bytes, tuple[int, int] | None] = (b"", None)
+
+
+_seen = _Seen()
+
+
 def summed(usages: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """Return the sum, details included; None where no call tells.
 
@@ -44,9 +53,22 @@ def found_in(piece: bytes) -> tuple[int, int] | None:
         >>> found_in(b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}')
         (3, 5)
     """
+    known, found = _seen.last
+    if known is not piece:
+        found = in_usual_form(piece) or _in_any_form(piece)
+        _seen.last = (piece, found)
+    return found
+
+
+def in_usual_form(piece: bytes) -> tuple[int, int] | None:
+    """Return what `found_in` does, of a usage that begins as nearly all do; None of others."""
     at = piece.rfind(b'"usage"')
-    if at >= 0 and (found := _COMMON.match(piece, at)):
-        return int(found[1]), int(found[2])
+    found = _COMMON.match(piece, at) if at >= 0 else None
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _in_any_form(piece: bytes) -> tuple[int, int] | None:
+    at = piece.rfind(b'"usage"')
     key = _KEY.match(piece, at) if at >= 0 else None
     if key is None:
         return None

@@ -16,7 +16,7 @@ from coe.identity import FREE, Permit
 from coe.stores.decisions import Record
 from coe.trials import arms_of, unit_of
 from coe.types import Answer, Attempt, Decision, Plan, Query, RankedCategory
-from coe.usage import tokens
+from coe.usage import in_usual_form, tokens
 
 _MOST_RANKED = 8
 _MOST_TOKENS = 2**53
@@ -149,8 +149,11 @@ def _said(first: bytes, last: bytes) -> _Said:
     found = _ID.search(first)
     name = found[1].decode("utf-8", "replace") if found else None
     for piece in (last, first):
-        if _USAGE not in piece and _PROVENANCE not in piece:
-            continue  # most pieces of most streams
+        if _PROVENANCE not in piece:
+            if (used := in_usual_form(piece)) is not None:
+                return _Said(name, *used)
+            if _USAGE not in piece:
+                continue  # most pieces of most streams
         for line in reversed(piece.splitlines()):
             raw = line.removeprefix(_DATA).strip()
             if _USAGE not in raw and _PROVENANCE not in raw:

@@ -137,7 +137,9 @@ def limit_of(body: Mapping[str, Any]) -> int | None:
 
 def _around(message: Any) -> int:
     content = message.get("content") if isinstance(message, Mapping) else None
-    parts = content if isinstance(content, list) else ()
+    if not isinstance(content, list):
+        return PER_MESSAGE
+    parts = content
     pictures: int = sum(
         isinstance(part, Mapping) and part.get("type") == "image_url" for part in parts
     )

@@ -67,9 +67,12 @@ class Counter:
 
     Attributes:
         since_s, ends_s: between these times the period is known to be that; 0 before.
+        length_s: of a period that slides, whose number is the clock's, from `began_s` on; else 0.
     """
 
-    __slots__ = ("ends_s", "number", "period", "previous", "since_s", "used")
+    __slots__ = (
+        "began_s", "ends_s", "length_s", "number", "period", "previous", "since_s", "used",
+    )  # fmt: skip
 
     def __init__(
         self, period: Period | None, number: int, used: int = 0, previous: int = 0
@@ -78,8 +81,8 @@ class Counter:
         self.number = number
         self.used = used
         self.previous = previous
-        self.since_s = 0.0
-        self.ends_s = 0.0
+        self.since_s = self.ends_s = 0.0
+        self.began_s = self.length_s = 0
 
     def roll(self, number: int) -> None:
         """Go on to a period; the one that has just ended is not gone back to.
@@ -156,9 +159,10 @@ class Tally:
         """Return what counts against a limit now."""
         return self._at(account, now_s)[1]
 
-    def left_s(self, account: Account, now_s: float) -> float:
-        """Return how long the present period of a limit lasts, in seconds."""
-        return max(self._at(account, now_s)[0].ends_s - now_s, 0.0)
+    def standing(self, account: Account, now_s: float) -> tuple[int, float]:
+        """Return what counts against a limit now, and how long its period lasts, in seconds."""
+        counter, used = self._at(account, now_s)
+        return used, max(counter.ends_s - now_s, 0.0)
 
     def learn(self, state: State) -> None:
         """Take over a counter as somebody else has it."""
@@ -188,7 +192,6 @@ class Tally:
     def _at(self, account: Account, now_s: float) -> tuple[Counter, int]:
         """Return an account's counter in the present period, and what counts against its limit."""
         counter = self._counters.get(account.key)
-        # Days and months are not looked up often.
         if counter is None or not counter.since_s <= now_s < counter.ends_s:
             period = account.rule.period
             now = window(period, now_s)
@@ -197,10 +200,16 @@ class Tally:
             counter.roll(now.number)
             counter.since_s = now_s if period is not None else -inf
             counter.ends_s = now_s + now.left_s if period is not None else inf
+            slides = period in SLIDING and counter.number == now.number
+            counter.length_s = SLIDING[period] if slides and period is not None else 0
+            counter.began_s = now.number * counter.length_s
         if not counter.previous:
             return counter, counter.used
-        now = window(counter.period, now_s)
-        weight = now.weight if counter.number == now.number else 1.0
+        if counter.length_s:  # what `window` says, without looking the period up again
+            weight = 1.0 - (now_s - counter.began_s) / counter.length_s
+        else:
+            now = window(counter.period, now_s)
+            weight = now.weight if counter.number == now.number else 1.0
         return counter, counter.used + ceil(counter.previous * weight)
 
 

@@ -116,19 +116,18 @@ class Payment:
         held, self._held = self._held, ()
         price = self._expert.cost
         beyond = max(self._frames - self._most.answer, 0) if used is None else 0
-        took = (0, beyond) if used is None else used
-        cost = price.of(*took) if price is not None else None
+        is_known = used is not None or beyond > 0
+        prompt, answer = (0, beyond) if used is None else used
+        cost = price.of(prompt, answer) if price is not None else None
+        paid = nano(cost) if cost is not None else None  # once, not for every budget
         for one in held:
-            before = one.amount if used is None else 0
-            amount: int | None = None
-            if used is None and not beyond:
-                pass
-            elif one.account.rule.what == "tokens":
-                amount = before + sum(took)
-            elif cost is not None:
-                amount = before + nano(cost)
+            rule = one.account.rule
+            took = prompt + answer if rule.what == "tokens" else paid
+            amount = None
+            if is_known and took is not None:
+                amount = took if used is not None else one.amount + took
             if amount is not None:
                 self._ledger.settle(one, amount)
-            if one.account.rule.what == "money":
-                paid = one.amount if amount is None else amount
-                self._ledger.tolls.spent[one.account.kind, one.account.rule.currency] += paid
+            if rule.what == "money":
+                spent = one.amount if amount is None else amount
+                self._ledger.tolls.spent[one.account.kind, rule.currency] += spent

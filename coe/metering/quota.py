@@ -39,26 +39,27 @@ class Quota:
 
     def leave(self) -> None:
         """Take note that it is not under way any more."""
-        for held in self._held:
-            if held.account.rule.period is None:
-                self._ledger.settle(held, 0)
+        if self._accounts.at_once:
+            for held in self._held:
+                if held.account.rule.period is None:
+                    self._ledger.settle(held, 0)
         self._held = ()
 
     def headers(self) -> Headers:
         """Return how much is left of the limits that are nearest to their end."""
         rows: Headers = []
-        for name, accounts in self._accounts.shown:
-            now_s, tally = self._clock(), self._ledger.tally
-            one = accounts[0]
-            left = one.rule.most - tally.used(one, now_s)
-            for other in accounts[1:]:
-                if (lefts := other.rule.most - tally.used(other, now_s)) < left:
-                    one, left = other, lefts
-            most, left = one.rule.most, max(left, 0)
-            reset_s = math.ceil(tally.left_s(one, now_s))
-            rows.append((b"x-ratelimit-limit-" + name, b"%d" % most))
-            rows.append((b"x-ratelimit-remaining-" + name, b"%d" % left))
-            rows.append((b"x-ratelimit-reset-" + name, b"%ds" % reset_s))
+        now_s, standing = self._clock(), self._ledger.tally.standing
+        for (limit, remaining, reset), accounts in self._accounts.shown:
+            most = left = 0
+            left_s = -1.0
+            for one in accounts:
+                used, until_s = standing(one, now_s)
+                if left_s < 0 or one.rule.most - used < left:
+                    most, left_s = one.rule.most, until_s
+                    left = most - used
+            rows.append((limit, b"%d" % most))
+            rows.append((remaining, b"%d" % max(left, 0)))
+            rows.append((reset, b"%ds" % math.ceil(left_s)))
         return rows
 
     def rows(self, shown: set[str] | None = None) -> Iterator[dict[str, Any]]:

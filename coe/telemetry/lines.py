@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TextIO
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from coe.errors import CoEError
 from coe.telemetry.logs import Form, stamp
 from coe.telemetry.series import NONE
-from coe.telemetry.trace import CURRENT
+from coe.telemetry.trace import CURRENT, Trace
 from coe.types import Answer, PanelReport
 
 Defer = Callable[[float, Callable[[], None]], object]
@@ -50,19 +51,12 @@ class Lines:
         """Take the line of a request that has ended."""
         trace = CURRENT.get()
         if self._form == "json":
-            facts = {
-                "time": self._now(),
-                "level": "INFO",
-                "logger": "coe.request",
-                "id": request_id,
-                "endpoint": endpoint,
-                "status": status,
-                **dict(_facts(answer, error)),
-                "total_s": round(elapsed_s, 6),
-            }
-            if trace is not None:
-                facts["trace_id"] = f"{trace.trace_id:032x}"
-            self._lines.append(orjson.dumps(facts).decode() + "\n")
+            self._lines.append(
+                f'{{"time":"{self._now()}","level":"INFO","logger":"coe.request"'
+                f',"id":{orjson.dumps(request_id).decode()}'
+                f',"endpoint":"{endpoint}","status":{status}{_facts(answer)}{_rare(answer, error)}'
+                f',"total_s":{elapsed_s:.6f}{_traced(trace)}}}\n'
+            )
         else:
             traced = "" if trace is None else f" trace_id={trace.trace_id:032x}"
             self._lines.append(
@@ -89,24 +83,39 @@ class Lines:
         return self._clock[1]
 
 
-def _facts(answer: Answer | None, error: CoEError | None) -> Iterator[tuple[str, object]]:
-    """Yield what `_chosen` and `_failed` tell, as values."""
-    if answer is not None:
-        yield "category", answer.decision.category
-        yield "expert", answer.call.expert
-        yield "reason", answer.reason
-        yield "attempts", len(answer.attempts) + 1
-        yield "routed_s", round(answer.routed_s, 6)
-        yield "first_token_s", round(answer.opened_s, 6)
-        if answer.swap_s is not None:
-            yield "queued_s", round(answer.queued_s, 6)
-            yield "swap_s", round(answer.swap_s, 6)
-        if answer.panel is not None:
-            yield "panel", answer.panel.panel
-            yield "calls", answer.panel.calls
+@lru_cache(maxsize=4096)
+def _json(name: str | None) -> str:
+    """Return a name of the composition as JSON; there are few."""
+    return orjson.dumps(name).decode()
+
+
+def _facts(answer: Answer | None) -> str:
+    """Return who answered and why, as fields of a JSON object; a dictionary takes twice as long."""
+    if answer is None:
+        return ""
+    return (
+        f',"category":{_json(answer.decision.category)},"expert":{_json(answer.call.expert)}'
+        f',"reason":"{answer.reason}","attempts":{len(answer.attempts) + 1}'
+        f',"routed_s":{answer.routed_s:.6f},"first_token_s":{answer.opened_s:.6f}'
+    )
+
+
+def _rare(answer: Answer | None, error: CoEError | None) -> str:
+    """Return what is told of few requests, likewise."""
+    facts: dict[str, object] = {}
+    if answer is not None and answer.swap_s is not None:
+        facts["queued_s"] = round(answer.queued_s, 6)
+        facts["swap_s"] = round(answer.swap_s, 6)
+    if answer is not None and answer.panel is not None:
+        facts["panel"], facts["calls"] = answer.panel.panel, answer.panel.calls
     if error is not None:
-        yield "error", type(error).__name__
-        yield "asked", [attempt.expert for attempt in error.attempts]
+        facts["error"] = type(error).__name__
+        facts["asked"] = [attempt.expert for attempt in error.attempts]
+    return "," + orjson.dumps(facts)[1:-1].decode() if facts else ""
+
+
+def _traced(trace: Trace | None) -> str:
+    return "" if trace is None else f',"trace_id":"{trace.trace_id:032x}"'
 
 
 def _chosen(answer: Answer | None) -> str:
