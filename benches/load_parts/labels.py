@@ -83,7 +83,7 @@ def _request(draw: random.Random, number: int, model: str, headers: Mapping[str,
             path = f"{_CHAT}?{word}={word}"
     content = json.dumps(body).encode() if method == "POST" else b""
     rows |= {"content-type": "application/json", "content-length": str(len(content))}
-    lines = [f"{method} {path} HTTP/1.1", "host: gateway", *(f"{k}: {v}" for k, v in rows.items())]
+    lines = [f"{method} {path} HTTP/1.1", "host: localhost", *(f"{k}: {v}" for k, v in rows.items())]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
@@ -119,7 +119,7 @@ async def _series(url: str, headers: Mapping[str, str]) -> set[str]:
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
     try:
         rows = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"GET {parts.path} HTTP/1.1\r\nhost: gateway\r\n{rows}\r\n".encode())
+        writer.write(f"GET {parts.path} HTTP/1.1\r\nhost: localhost\r\n{rows}\r\n".encode())
         text = (await _answer(reader)).decode()
     finally:
         writer.close()
