@@ -83,7 +83,11 @@ def _request(draw: random.Random, number: int, model: str, headers: Mapping[str,
             path = f"{_CHAT}?{word}={word}"
     content = json.dumps(body).encode() if method == "POST" else b""
     rows |= {"content-type": "application/json", "content-length": str(len(content))}
-    lines = [f"{method} {path} HTTP/1.1", "host: localhost", *(f"{k}: {v}" for k, v in rows.items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "host: localhost",
+        *(f"{k}: {v}" for k, v in rows.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
