@@ -106,11 +106,11 @@ def credentials(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         headers: as ASGI has them, names in lower case.
     """
     key = b""
-    for name, value in headers:
+    for name, shown in headers:
         if name == AUTHORIZATION:
-            return value
+            return shown
         if name == API_KEY:
-            key = value
+            key = shown
     return b"Bearer " + key if key else b""
 
 
