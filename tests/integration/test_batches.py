@@ -707,7 +707,7 @@ async def test_an_upload_that_its_client_gives_up_leaves_nothing(
         port = int(running.url.split(":")[2].split("/")[0])
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
-            b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
+            b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n"
             b"content-type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n{"half'
         )
