@@ -1,4 +1,4 @@
-"""How many tokens several calls took, as one `usage` object. Pure."""
+"""How many tokens calls took. Pure, but for a memory of the one piece that was read last."""
 
 from __future__ import annotations
 

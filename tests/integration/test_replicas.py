@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -162,15 +162,22 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-async def site(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with SharedBox("abc", room=1) as box:
-        there = Site(tmp_path, redis_server, box)
+@asynccontextmanager
+async def opened(folder: Path, redis: RedisServer, *, room: int) -> AsyncIterator[Site]:
+    """Have a box of `room` experts, and no replica yet; those that are started end with it."""
+    async with SharedBox("abc", room=room) as box:
+        there = Site(folder, redis, box)
         try:
             yield there
         finally:
-            redis_server.thaw()
+            redis.thaw()
             await there.close()
+
+
+@pytest.fixture
+async def site(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with opened(tmp_path, redis_server, room=1) as there:
+        yield there
 
 
 async def test_one_replica_owns_the_memory_and_the_others_borrow_slots(site: Site) -> None:

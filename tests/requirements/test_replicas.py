@@ -16,9 +16,8 @@ import pytest
 from coe.errors import ConfigError, InvalidRequest
 from coe.replicas.errand import read
 from coe.replicas.replica import identity_of_pool, read_secret
-from coe.testing.shared_box import SharedBox
 from tests.conftest import RedisServer
-from tests.integration.test_replicas import SECRET, Gateway, Site, until
+from tests.integration.test_replicas import SECRET, Gateway, Site, opened, until
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +40,8 @@ default: writer
 
 @pytest.fixture
 async def site(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with SharedBox("abc", room=2) as box:
-        there = Site(tmp_path, redis_server, box)
-        try:
-            yield there
-        finally:
-            redis_server.thaw()
-            await there.close()
+    async with opened(tmp_path, redis_server, room=2) as there:
+        yield there
 
 
 async def test_rel_04_while_redis_is_frozen_no_request_fails_that_needs_none(site: Site) -> None:
