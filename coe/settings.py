@@ -77,7 +77,8 @@ class Settings(BaseSettings):
         default="",
         description="names, separated by commas, by which an open gateway on loopback is asked for "
         "beside `localhost` and addresses: what a proxy before it says in `Host`, for example. "
-        "Where keys are asked for the name does not matter",
+        "Where keys are asked for the name does not matter. They count on `COE_METRICS_LISTEN`, "
+        "too, where that is on loopback",
     )
     metrics_listen: str = Field(
         default="",

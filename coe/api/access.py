@@ -31,6 +31,9 @@ the operator says so."""
 
 HOW = "start the gateway with COE_ADMIN=loopback"
 
+_ASK_FOR_KEYS = "ask for keys with `server: {auth: keys}`"
+_OTHER_ADDRESS = "have COE_METRICS_LISTEN name an address that only the scraper reaches"
+
 
 def identity_of(scope: Scope) -> Identity:
     """Return who sent a request, found out at the first time that it is asked for."""
@@ -93,7 +96,7 @@ class Guard:
         """
         if not self.needs_key(scope):
             if self._reach == "loopback":
-                self._keep_pages_out(scope["headers"])
+                self._keep_pages_out(scope["headers"], "a gateway", _ASK_FOR_KEYS)
             return
         rule = rule_of(scope["method"], scope["path"])
         if not rule.scopes:
@@ -110,6 +113,15 @@ class Guard:
             wanted, has = " or ".join(sorted(rule.scopes)), ", ".join(sorted(identity.scopes))
             raise Forbidden(f"{asked} needs a key with the scope {wanted}; this one has {has}")
         scope[_IDENTITY] = identity
+
+    def admit_keyless(self, scope: Scope) -> None:
+        """Let a request in to a port where nobody is asked for a key.
+
+        Raises:
+            Forbidden: it came over loopback, and a web page sent it, or may have; see `admit`.
+        """
+        if _came_to_loopback(scope):
+            self._keep_pages_out(scope["headers"], "a port", _OTHER_ADDRESS)
 
     def families(self) -> Iterator[Metric]:
         """Yield what Prometheus is told."""
@@ -129,26 +141,32 @@ class Guard:
                 value=self._keys.is_stale,
             )
 
-    def _keep_pages_out(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def _keep_pages_out(
+        self, headers: Sequence[tuple[bytes, bytes]], what: str, instead: str
+    ) -> None:
         """See that no web page of somebody else's sent a request. Raises Forbidden.
 
         A page can have a name of its own mean this machine ("DNS rebinding"). The browser then
         takes the gateway for the page's own server, and sends no origin with what it reads; but it
         says by which name it came, and a page can change that as little as its origin.
+
+        Args:
+            headers: of the request.
+            what: asks for no keys, in two words.
+            instead: what else helps, as advice.
         """
         if page := _foreign_page(headers):
             raise Forbidden(
-                f"a web page of {page[:120]!r} may not use a gateway that asks for no keys; "
-                "ask for some with `server: {auth: keys}`"
+                f"a web page of {page[:120]!r} may not use {what} that asks for no keys; {instead}"
             )
         for name, value in headers:
             if name == b"host":
                 if not self._is_ours(value):
                     raise Forbidden(
-                        f"a gateway that asks for no keys does not answer to the host "
+                        f"{what} that asks for no keys does not answer to the host "
                         f"{value[:120].decode('latin-1')!r}, which a web page may have made mean "
-                        "this machine; if the name is yours, add it to COE_ALLOWED_HOSTS, or ask "
-                        "for keys with `server: {auth: keys}`"
+                        "this machine; if the name is yours, add it to COE_ALLOWED_HOSTS, or "
+                        f"{instead}"
                     )
                 return
 

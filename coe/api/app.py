@@ -187,6 +187,11 @@ class App:
 
         What the port has is metrics and health, and nothing else.
         """
+        try:
+            self._guard.admit_keyless(scope)
+        except CoEError as error:
+            await self._refuse(error, scope, send)
+            return
         if (scope["method"], scope["path"]) in _OPERATIONS:
             await self._rest(scope, receive, send)
         else:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from coe.access.key import Key, Wish
 from coe.access.ring import EVERY_S, Keyring
 from coe.access.rules import RULES
+from coe.api.access import Reach
 from coe.cli.serve import _operations, _operations_listener, _who_is_let_in, reach_of
 from coe.composition import load
 from coe.errors import ConfigError, StoreUnavailable
@@ -43,6 +44,7 @@ experts:
 default: good
 """
 OPEN = CLOSED.replace("server: {{auth: keys}}\n", "")
+OPEN_ANYWAY = "anyone-who-reaches-this-address-may-use-it"
 PUBLIC = {"/health/live", "/health/ready", "/"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HELLO = {"model": "good", "messages": [{"role": "user", "content": "hello"}]}
@@ -705,6 +707,33 @@ async def test_sec_18_metrics_have_a_port_of_their_own_on_loopback(closed: Close
                 assert answer.status_code == 404, (method, path)
     assert await closed.status("GET", "/metrics") == 401
     assert await closed.status("GET", "/metrics", await closed.key("metrics")) == 200
+
+
+@pytest.mark.parametrize("options", [{}, {"unsafe_open": OPEN_ANYWAY}], ids=["keys", "open"])
+async def test_sec_18_no_web_page_reads_the_port_of_metrics(
+    serve: Serve, upstream: FakeUpstream, options: dict[str, str]
+) -> None:
+    text = OPEN.format(url=upstream.url)
+    reach: Reach = "unguarded" if options else "network"
+    listener = _operations_listener("0")
+    assert listener is not None
+    host, port = listener.getsockname()[:2]
+    async with (
+        serve(text, reach=reach, allowed_hosts="scraped.example", **options) as running,
+        _operations(running.app, listener),
+        httpx2.AsyncClient(base_url=f"http://{host}:{port}") as client,
+    ):
+        for path in ("/metrics", "/health/live"):
+            for name in (*OURS, "scraped.example:9090"):
+                answer = await client.get(path, headers={"host": name})
+                assert answer.status_code == 200, name
+            for name in FOREIGN:
+                answer = await client.get(path, headers={"host": name})
+                assert answer.status_code == 403, name
+                assert "COE_ALLOWED_HOSTS" in answer.json()["error"]["message"]
+            answer = await client.get(path, headers={"origin": "https://evil.example"})
+            assert answer.status_code == 403
+            assert "COE_METRICS_LISTEN" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("text", ["x", "1.2.3.4", "70000", "http://x:1", "127.0.0.1:"])
