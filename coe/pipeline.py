@@ -454,4 +454,4 @@ async def _open_panel(
 def may_fall_back(gateway: Gateway, error: CoEError) -> bool:
     """Whether another expert is asked after an error, by what the composition says."""
     rules = gateway.composition.fallbacks
-    return not why_not(error, rules.retry_on, rules.never_retry)
+    return rules.is_used and not why_not(error, rules.retry_on, rules.never_retry)

@@ -307,10 +307,12 @@ def _fallbacks(keys: FallbackKeys) -> Fallbacks:
     hedge, breaker = keys.hedge, keys.breaker
     budget = RETRY_BUDGET if keys.retry_budget is None and breaker else keys.retry_budget
     return Fallbacks(
-        attempts=keys.attempts,
+        is_used=keys.use != "none",
+        attempts=keys.attempts if keys.use != "none" else 1,
         retry_on=None if keys.retry_on is None else frozenset(keys.retry_on),
         never_retry=frozenset(keys.never_retry),
         last_resort=keys.last_resort,
+        first_byte_s=keys.first_byte,
         total_s=keys.total,
         retry_after_s=keys.retry_after,
         retry_budget=budget,

@@ -8,8 +8,17 @@ from coe.composition.report import Report
 
 
 def check_fallbacks(file: FileKeys, report: Report) -> None:
-    """The last resort is an expert that may answer, and no kind is both retried and not."""
+    """The last resort is an expert that may answer, and no key takes back what another one says."""
     keys = file.fallbacks
+    if keys.use == "none":
+        others = {
+            "attempts": "attempts" in keys.model_fields_set and keys.attempts > 1,
+            "last_resort": keys.last_resort is not None,
+            "hedge": keys.hedge is not None,
+        }
+        for key in (key for key, is_given in others.items() if is_given):
+            message = f"`{key}` asks another expert, and `use: none` nobody"
+            report.error(("fallbacks", key), message, "remove one of the two", key=True)
     name = keys.last_resort
     if name is not None:
         path = ("fallbacks", "last_resort")

@@ -32,7 +32,7 @@ def _after(value: Any) -> float | str:
 
 def _some(kinds: list[str]) -> list[str]:
     if not kinds:
-        raise ValueError("an empty list; for no fallbacks at all write `attempts: 1`")
+        raise ValueError("an empty list; for no fallbacks at all write `use: none`")
     return kinds
 
 
@@ -92,8 +92,11 @@ class HedgeKeys(Keys):
 class FallbackKeys(Keys):
     """What happens when an expert fails before its first byte."""
 
-    LATER = frozenset({"after_first_byte", "first_byte", "use"})
-
+    use: Literal["next_ranked", "none"] = Field(
+        "next_ranked",
+        description="Who is asked next: the `next_ranked` expert of the same decision, or `none`:"
+        " the first failure is final, that of a panel too.",
+    )
     attempts: Count = Field(3, le=20, description="Most experts that one request tries.")
     retry_on: Annotated[list[Kind], AfterValidator(_some)] | None = Field(
         None,
@@ -106,8 +109,18 @@ class FallbackKeys(Keys):
     last_resort: Text | None = Field(
         None, description="The expert that is asked when all attempts have failed."
     )
+    first_byte: Duration | None = Field(
+        None,
+        description="Until an expert has sent the first content of a streamed answer, for each"
+        " attempt. A shorter `timeouts.first_token` holds as well.",
+    )
     total: Duration | None = Field(
         None, description="Until an expert has begun to answer, all attempts together."
+    )
+    after_first_byte: Literal["stop"] = Field(
+        "stop",
+        description="An answer that breaks off ends with an error: another expert never goes on"
+        " with it.",
     )
     retry_after: Duration | None = Field(
         None,

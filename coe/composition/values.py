@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -552,4 +552,7 @@ class Composition:
 
     def timeouts_of(self, backend: str) -> Timeouts:
         """Return the time limits of calls to a backend."""
-        return self.backends[backend].timeouts
+        limits, first_s = self.backends[backend].timeouts, self.fallbacks.first_byte_s
+        if first_s is None or first_s >= limits.first_token_s:
+            return limits
+        return replace(limits, first_token_s=first_s)

@@ -46,11 +46,14 @@ class Fallbacks:
     """What happens when an expert fails before its first byte.
 
     Attributes:
+        is_used: whether another expert is asked after a failure at all.
         attempts: most experts that one request tries.
         retry_on: kinds of failures after which the next expert is asked (`coe.resilience.kinds`);
             None: whenever another one could do better.
         never_retry: kinds after which it is not.
         last_resort: the expert that is asked when all others have failed.
+        first_byte_s: until an expert has sent the first content of a streamed answer; None: as long
+            as its backend's own limit says.
         total_s: until somebody has begun to answer, all attempts together.
         retry_after_s: an expert that asks to wait for at most so long is asked once more.
         retry_budget: calls beyond one a request, per request; None: no bound.
@@ -59,10 +62,12 @@ class Fallbacks:
             waits.
     """
 
+    is_used: bool = True
     attempts: int = 3
     retry_on: frozenset[str] | None = None
     never_retry: frozenset[str] = frozenset()
     last_resort: str | None = None
+    first_byte_s: float | None = None
     total_s: float | None = None
     retry_after_s: float | None = None
     retry_budget: float | None = None

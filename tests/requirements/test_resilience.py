@@ -162,6 +162,8 @@ async def test_rel_02_after_the_first_byte_nobody_else_is_asked(
         ("retry_on: [4xx], never_retry: [403]", "error-403", 502, 1),
         ("never_retry: [model_not_available]", "error-404", 404, 1),
         ("attempts: 1", "error-503", 502, 1),
+        ("use: none", "error-503", 502, 1),
+        ("use: next_ranked, after_first_byte: stop", "error-503", 200, 2),
         ("retry_on: [400]", "error-400", 200, 2),
     ],
 )
@@ -198,6 +200,44 @@ async def test_rel_02_all_attempts_together_have_a_limit(
         assert "fallbacks.total" in (await error_of(response))["message"]
     assert response.status == 504
     assert tried(response) == "a=503, b=timeout"
+
+
+@pytest.mark.parametrize("limits", ["{first_token: 30s}", "{first_token: 100ms}"])
+async def test_rel_02_each_attempt_has_a_limit_to_its_first_byte(
+    serve: Serve, upstream: FakeUpstream, limits: str
+) -> None:
+    """The shorter one of the two holds."""
+    first_byte = "30s" if "100ms" in limits else "100ms"
+    more = f"fallbacks: {{first_byte: {first_byte}}}\n"
+    async with serve(experts(upstream, {"a": "hang", "b": "ok"}, more, limits)) as running:
+        response = await asyncio.wait_for(running.chat(stream=True), 5)
+
+        assert "[DONE]" in await response.text()
+    assert (who(response), tried(response)) == ("b", "a=timeout")
+
+
+async def test_rel_02_the_limit_to_the_first_byte_leaves_alone_what_is_not_streamed(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = "fallbacks: {first_byte: 50ms}\n"
+    async with serve(experts(upstream, {"a": "slow-first-200ms", "b": "ok"}, more)) as running:
+        response = await running.chat()
+
+    assert (who(response), tried(response)) == ("a", "")
+
+
+async def test_rel_02_a_panel_falls_back_to_nobody_where_nobody_is_to_be_asked(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = (
+        "fallbacks: {use: none}\naggregation: {two: {method: vote, experts: [b, c]}}\n"
+        "models: {coe/two: {aggregate: two}}\n"
+    )
+    models = {"a": "ok", "b": "error-503", "c": "error-503"}
+    async with serve(experts(upstream, models, more)) as running:
+        response = await running.chat(model="coe/two")
+
+    assert (response.status, upstream.received) == (502, 2)
 
 
 async def test_rel_02_who_asks_to_wait_a_moment_is_asked_once_more(
