@@ -61,6 +61,12 @@ class State(NamedTuple):
     used: int
     previous: int
 
+    def at(self, number: int) -> int:
+        """Return what was used in a period by its number; 0 where that is not known."""
+        if number == self.number:
+            return self.used
+        return self.previous if number == self.number - 1 else 0
+
 
 class Counter:
     """What was used of an account in one period, and in the one before where that still counts.
@@ -168,6 +174,18 @@ class Tally:
         """Take over a counter as somebody else has it."""
         self._counters[state.key] = Counter(state.period, state.number, state.used, state.previous)
 
+    def join(self, state: State, before: State | None) -> None:
+        """Count what others did: a counter is kept as `state` now, and was as `before`."""
+        counter = self._counters.get(state.key)
+        if counter is None:
+            self.learn(state)
+            return
+        if state.number > counter.number:
+            counter.roll(state.number)
+            counter.since_s = counter.ends_s = 0.0
+        for number in (state.number, state.number - 1):
+            counter.add(number, state.at(number) - (0 if before is None else before.at(number)))
+
     def states(self, keys: Iterable[str]) -> list[State]:
         """Return the counters of accounts, as far as there are any."""
         counters = ((key, self._counters.get(key)) for key in keys)
@@ -184,6 +202,10 @@ class Tally:
             is_over = one.number < number - 1 if one.period is not None else not one.used
             if is_over:
                 del self._counters[key]
+
+    def __contains__(self, key: str) -> bool:
+        """Whether something is known of an account."""
+        return key in self._counters
 
     def __len__(self) -> int:
         """How many counters there are."""

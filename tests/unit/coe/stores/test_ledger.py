@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -42,6 +44,65 @@ async def test_windows_go_on_after_a_restart_and_end_when_they_end(tmp_path: Pat
     next_day = LocalLedger(tmp_path, clock=lambda: NOON + DAY)
     async with next_day.running():
         assert not isinstance(await next_day.reserve([Entry(limit, 1)], NOON + DAY), Refusal)
+
+
+async def test_two_processes_on_one_folder_count_together_and_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = account("10 requests/day")
+    one, other = (LocalLedger(tmp_path, interval_s=0.01, clock=lambda: NOON) for _ in range(2))
+    async with one.running(), other.running():
+        for ledger, amount in ((one, 4), (other, 3), (one, 2)):
+            await ledger.reserve([Entry(limit, amount)], NOON)
+        async with asyncio.timeout(10.0):
+            while any(ledger.tally.used(limit, NOON) != 9 for ledger in (one, other)):
+                await asyncio.sleep(0.01)
+
+        refusal = await other.reserve([Entry(limit, 2)], NOON)
+
+        assert isinstance(refusal, Refusal)
+        assert not isinstance(await one.reserve([Entry(limit, 1)], NOON), Refusal)
+    after = LocalLedger(tmp_path, clock=lambda: NOON)
+    async with after.running():
+        assert after.tally.used(limit, NOON) == 10
+    told = [line for line in caplog.messages if "another process counts in" in line]
+    assert len(told) == 2  # each of the two, once
+
+
+async def test_one_process_after_another_is_no_company(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = account("10 requests/day")
+    for _ in range(2):
+        ledger = LocalLedger(tmp_path, interval_s=0.01, clock=lambda: NOON)
+        for _ in range(2):
+            async with ledger.running():
+                await ledger.reserve([Entry(limit, 1)], NOON)
+                await asyncio.sleep(0.05)
+
+    assert ledger.tally.used(limit, NOON) == 4
+    assert "another process" not in caplog.text
+
+
+async def test_a_file_of_the_first_version_is_read_on(tmp_path: Path) -> None:
+    limit = account("10 requests/day")
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(
+            "CREATE TABLE counters (key TEXT PRIMARY KEY, period TEXT NOT NULL,"
+            " number INTEGER NOT NULL, used INTEGER NOT NULL, previous INTEGER NOT NULL,"
+            " until REAL NOT NULL);"
+            f"PRAGMA application_id = {0x436F4C4D}; PRAGMA user_version = 1;"
+        )
+        row = (limit.key, "day", int(NOON // DAY), 7, 0, 9e9)
+        connection.execute("INSERT INTO counters VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.commit()
+
+    ledger = LocalLedger(tmp_path, clock=lambda: NOON)
+    async with ledger.running():
+        await ledger.reserve([Entry(limit, 2)], NOON)
+    after = LocalLedger(tmp_path, clock=lambda: NOON)
+    async with after.running():
+        assert after.tally.used(limit, NOON) == 9
 
 
 async def test_what_counts_no_more_is_not_kept(tmp_path: Path) -> None:
