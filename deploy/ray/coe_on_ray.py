@@ -10,6 +10,7 @@ type `ray` in the composition become deployments of their own, which hold the ex
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -30,7 +31,7 @@ from coe.composition import load
 from coe.errors import BackendError, CoEError, ConfigError, ExpertLoadFailed
 from coe.premises import premises_of
 from coe.protocols import BackendSpec, ExpertSite
-from coe.telemetry import Telemetry
+from coe.telemetry import Telemetry, logs
 from coe.types import Call, Dispatch
 from coe.wiring import backend_spec, wire
 
@@ -95,9 +96,11 @@ class Gateway:
     async def __serve_build_asgi_app__(self) -> App:
         """Return what Serve's proxy sends requests to."""
         settings = read_settings(self._config, None, None)
+        logs.configure(settings.log_level, settings.log_format, sys.stderr)
         telemetry = Telemetry(
             log_requests=settings.log_level in {"debug", "info"},
             defer=asyncio.get_running_loop().call_later,
+            log_form=settings.log_format,
         )
         premises = premises_of(settings)
         gateway = wire(load(settings.config), settings, telemetry, premises=premises)
