@@ -74,8 +74,27 @@ def set_back(house: House, query: Query) -> Mapping[str, tuple[str, str]]:
     return found
 
 
+def earn(house: House) -> None:
+    """Take note of a request: it earns a part of a further call, where those have a budget."""
+    ratio = house.composition.fallbacks.retry_budget
+    if ratio is not None:
+        house.standing.budget.earn(ratio)
+
+
+def may_spend(house: House) -> bool:
+    """Whether a further call may be made; the retry budget has paid for it then."""
+    if house.composition.fallbacks.retry_budget is None:
+        return True
+    return house.standing.budget.spend(time.monotonic())
+
+
 async def open_in_turn(
-    house: House, query: Query, calls: Sequence[Call], claim: Claim | None
+    house: House,
+    query: Query,
+    calls: Sequence[Call],
+    claim: Claim | None,
+    *,
+    is_further: bool = False,
 ) -> Opened:
     """Ask experts in order until one sends its first content frame.
 
@@ -84,12 +103,14 @@ async def open_in_turn(
         query: what they are asked.
         calls: whom to ask; at least one.
         claim: how it waits; None where nothing is scheduled or kept.
+        is_further: whether others were asked before: the request has earned its part then, and
+            the first of these calls is paid for.
 
     Raises:
         CoEError: everyone who was asked failed before a first byte; `attempts` says who.
     """
     rules, standing = house.composition.fallbacks, house.standing
-    if rules.retry_budget is not None:
+    if rules.retry_budget is not None and not is_further:
         standing.budget.earn(rules.retry_budget)
     if rules.breaker is not None and standing.breakers.unwell:
         calls = _well_first(standing, calls)
@@ -167,11 +188,7 @@ class _Turn:
     def course(self) -> Course:
         """Whom to ask next."""
         if self._course is None:
-            standing, experts = self._house.standing, self._house.composition.experts
-            has_budget = self._rules.retry_budget is not None
-
-            def may_spend() -> bool:
-                return not has_budget or standing.budget.spend(time.monotonic())
+            experts = self._house.composition.experts
 
             def context_of(name: str) -> int | None:
                 return experts[name].context
@@ -180,8 +197,8 @@ class _Turn:
                 self._calls[1:],
                 self._rules,
                 context_of=context_of,
-                may_spend=may_spend,
-                random=standing.random,
+                may_spend=partial(may_spend, self._house),
+                random=self._house.standing.random,
                 due_s=self._last_s(),
             )
         return self._course

@@ -382,6 +382,7 @@ async def open_plan(
     plan: Plan,
     *,
     claim: Claim | None = None,
+    is_further: bool = False,
 ) -> Answer:
     """Ask the plan's experts in order until one sends its first content frame.
 
@@ -391,6 +392,7 @@ async def open_plan(
         decision: that led to the plan.
         plan: whom to ask.
         claim: how it waits, if it has to; None: as the query's headers say.
+        is_further: whether others were asked before, and the first call is paid for.
 
     Raises:
         NoEligibleExpert, ContextTooLong: the plan has no calls.
@@ -400,7 +402,7 @@ async def open_plan(
         raise planner.refusal(plan.excluded)
     if claim is None and gateway.needs_claim(query):
         claim = claim_of(query)
-    opened = await opening.open_in_turn(gateway, query, plan.calls, claim)
+    opened = await opening.open_in_turn(gateway, query, plan.calls, claim, is_further=is_further)
     return Answer(
         query=query,
         decision=decision,
@@ -425,11 +427,13 @@ async def _open_panel(
 ) -> Answer:
     """Ask the plan's panel; where it has no answer, the experts that are not on it.
 
-    Those are not asked where there is a limit on what the request may cost.
+    Those are not asked where there is a limit on what the request may cost. The first of them is a
+    further call: a panel's own are what was planned.
 
     Raises:
         CoEError: there is no answer; `attempts` says who was asked.
     """
+    opening.earn(gateway)
     claim = opening.insisting(gateway, panel.calls + plan.calls, claim)
     try:
         return await sitting.open_panel(gateway, query, decision, plan, claim)
@@ -440,10 +444,14 @@ async def _open_panel(
         is_capped = any(limit is not None for limit in limits)
         if not others or is_capped or not may_fall_back(gateway, error):
             raise
+        if not opening.may_spend(gateway):
+            stopped = tuple(replace(row, then="stopped: retry_budget") for row in error.attempts)
+            error.attempts = stopped
+            raise
         attempts = error.attempts
     try:
         single = replace(plan, calls=others, panel=None)
-        opened = await open_plan(gateway, query, decision, single, claim=claim)
+        opened = await open_plan(gateway, query, decision, single, claim=claim, is_further=True)
     except CoEError as error:
         error.attempts = attempts + error.attempts
         raise

@@ -271,6 +271,46 @@ async def test_rel_02_further_calls_are_a_fifth_of_the_requests(
     assert refused == statuses.count(502)
 
 
+async def test_rel_02_who_is_asked_in_the_place_of_a_panel_is_a_further_call(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    """A panel's own calls are none: they are what was planned."""
+    more = (
+        "fallbacks: {retry_budget: 20%}\naggregation: {two: {method: vote, experts: [b, c]}}\n"
+        "models: {coe/two: {aggregate: two}}\n"
+    )
+    models = {"a": "ok", "b": "error-503", "c": "error-503"}
+    requests = 60
+    async with serve(experts(upstream, models, more)) as running:
+        statuses = [(await running.chat(model="coe/two")).status for _ in range(requests)]
+        budget = running.gateway.standing.budget
+
+    further = upstream.received - 2 * requests
+    assert further == statuses.count(200) == budget.spent
+    assert RESERVE + 0.2 * requests - 2 <= further <= RESERVE + 0.2 * requests + 10
+    assert budget.refused == statuses.count(502) > 0
+
+
+async def test_rel_02_a_panel_that_answers_earns_as_any_request(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    more = (
+        "fallbacks: {retry_budget: 100%}\naggregation: {two: {method: vote, experts: [b, c]}}\n"
+        "models: {coe/two: {aggregate: two}}\n"
+    )
+    async with serve(experts(upstream, {"a": "ok", "b": "ok", "c": "ok"}, more)) as running:
+        budget = running.gateway.standing.budget
+        while budget.spend(0.0):
+            pass
+        for _ in range(3):
+            await running.chat(model="coe/two")
+        earned = 0
+        while budget.spend(0.0):
+            earned += 1
+
+    assert earned == 3
+
+
 async def test_rel_02_what_was_tried_is_told_with_the_rule(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
