@@ -90,9 +90,33 @@ class RedisServer:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.tell("FLUSHALL")
+
+    def refuse(self, why: str) -> str:
+        """Have it refuse what writes, and answer the rest; return the URL for whom that holds.
+
+        Args:
+            why: as its answers say: a full memory (`OOM`), a replica (`READONLY`), no permission
+                (`NOPERM`).
+        """
+        if why == "NOPERM":
+            self.tell("ACL SETUSER reader on >secret ~* &* +@all -@write -publish")
+            return self.url.replace("//", "//reader:secret@")
+        self.tell({"OOM": "CONFIG SET maxmemory 1", "READONLY": "REPLICAOF 127.0.0.1 1"}[why])
+        return self.url
+
+    def accept(self) -> None:
+        """Have it take what it refused."""
+        for words in ("CONFIG SET maxmemory 0", "REPLICAOF NO ONE", "ACL SETUSER reader +@all"):
+            self.tell(words)
+
+    def tell(self, words: str) -> None:
+        """Carry out a command."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as line:
-            line.sendall(b"FLUSHALL\r\n")
-            line.recv(16)
+            line.sendall(words.encode() + b"\r\n")
+            said = line.recv(200)
+        if not said.startswith(b"+OK"):
+            raise RuntimeError(f"{words}: {said.decode()}")
 
     def _signal(self, number: int) -> None:
         if self.process is not None:
@@ -120,3 +144,5 @@ def redis_server(_redis_server: RedisServer) -> Iterator[RedisServer]:
     _redis_server.clear()
     yield _redis_server
     _redis_server.thaw()
+    if _redis_server.process is not None:
+        _redis_server.accept()

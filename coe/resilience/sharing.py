@@ -77,17 +77,25 @@ class Sharing:
     async def _work(self) -> None:
         """Tell what is news, and look at what others told while this one was not listening."""
         while True:
-            with suppress(StoreUnavailable):  # the next look is soon
-                while self._news:
-                    key, change = next(iter(self._news.items()))
-                    await self._tell(change)
-                    if self._news.get(key) is change:
-                        del self._news[key]
-                await self._look()
+            try:
+                await self._tell_and_look()
+            except StoreUnavailable:
+                pass  # the next look is soon
+            except Exception:  # a supervisor: the next look may do
+                logger.exception("breakers are not shared")
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _tell_and_look(self) -> None:
+        """Tell what is news, then look. Raises StoreUnavailable; what was not told stays news."""
+        while self._news:
+            key, change = next(iter(self._news.items()))
+            await self._tell(change)
+            if self._news.get(key) is change:
+                del self._news[key]
+        await self._look()
 
     async def _tell(self, change: Change) -> None:
         table, member = self._store.key(CHANNEL), orjson.dumps([change.backend, change.expert])

@@ -3,6 +3,9 @@
 A slow Redis is worse than a dead one, so every call has a limit of time, and after one that failed
 nobody calls for a while: who asks is told at once, and goes on as its documentation says for when
 there is none. A probe in the background finds out when it is back; no request waits for that.
+
+One that is there and refuses a command (see `coe.stores.refusal`) is as good as gone for who asked,
+and there for all the others.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 from coe.errors import ConfigError, StoreUnavailable
+from coe.stores import refusal
+from coe.stores.refusal import Heard, Refusal
 
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
@@ -57,7 +62,7 @@ class Redis:
     Attributes:
         name: host and port, for messages; never the credentials of the URL.
         prefix: of all keys and channels of ours.
-        calls: that were answered; `failures`: that were not, or not in time.
+        calls: that were answered; `failures`: that were not, or not in time, or refused.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Redis:
         self._rest_s = rest_s
         self._down_until: float | None = None
         self._back: list[Callable[[], None]] = []
+        self._heard = Heard()
 
     @property
     def is_down(self) -> bool:
@@ -121,14 +127,16 @@ class Redis:
         """Return what a command answers.
 
         Raises:
-            StoreUnavailable: it does not answer now.
+            StoreUnavailable: it does not answer now, or refuses this.
         """
-        return await self._guarded(lambda client: client.execute_command(*words))
+        return await self._guarded(str(words[0]), lambda client: client.execute_command(*words))
 
     async def run(self, script: Script, keys: Iterable[str], *words: Word) -> Any:
         """Return what a script answers. Raises as `call`."""
         listed = list(keys)
-        return await self._guarded(lambda client: _run(client, script, listed, words))
+        return await self._guarded(
+            f"script {script.digest[:8]}", lambda client: _run(client, script, listed, words)
+        )
 
     async def together(self, commands: Iterable[tuple[Word, ...]]) -> list[Any]:
         """Return what several commands answer, sent at once; no other one comes between them.
@@ -143,7 +151,7 @@ class Redis:
                     pipe.execute_command(*words)
                 return list(await pipe.execute())
 
-        answers: list[Any] = await self._guarded(send)
+        answers: list[Any] = await self._guarded(" ".join(str(words[0]) for words in listed), send)
         return answers
 
     def when_back(self, told: Callable[[], None]) -> None:
@@ -177,23 +185,30 @@ class Redis:
             await self._client.aclose()
             await self._client.connection_pool.aclose()
 
-    async def _guarded(self, work: Callable[[Client], Any]) -> Any:
+    async def _guarded(self, what: str, work: Callable[[Client], Any]) -> Any:
         if self._down_until is not None:
             raise StoreUnavailable(f"Redis at {self.name} does not answer")
         try:
             async with asyncio.timeout(self._wait_s):
                 answer = await work(self._client)
         except self._errors as error:
-            from redis.exceptions import ResponseError
-
-            if isinstance(error, ResponseError) and not str(error).startswith(_NOT_NOW):
-                raise  # it is there, and what was asked is wrong: a mistake of ours
-            self._mark_down(error)
-            raise StoreUnavailable(
-                f"Redis at {self.name}: {str(error) or type(error).__name__}"
-            ) from None
+            raise self._failed(what, error) from None
         self.calls += 1
         return answer
+
+    def _failed(self, what: str, error: BaseException) -> StoreUnavailable:
+        """Take note of why a command was not carried out; return what who asked is told."""
+        refused = _refusal(error)
+        if refused is None:
+            self._mark_down(error)
+            return StoreUnavailable(f"Redis at {self.name}: {str(error) or type(error).__name__}")
+        self.failures += 1
+        self._tell_refused(what, refused)
+        return StoreUnavailable(f"Redis at {self.name} refuses this: {refused.text}")
+
+    def _tell_refused(self, what: str, refused: Refusal) -> None:
+        if self._heard.is_news(what, refused.code, time.monotonic()):
+            logger.error("Redis at %s refuses %s: %s", self.name, what, refused.text)
 
     def _mark_down(self, error: BaseException) -> None:
         self.failures += 1
@@ -211,11 +226,12 @@ class Redis:
                 async with asyncio.timeout(self._wait_s):
                     await self._client.execute_command("PING")
             except self._errors as error:
-                self._mark_down(error)
-            else:
-                self._down_until = None
-                logger.warning("Redis at %s is back", self.name)
-                self._tell_back()
+                if _refusal(error) is None:  # else it answers, though this user may not ask that
+                    self._mark_down(error)
+                    continue
+            self._down_until = None
+            logger.warning("Redis at %s is back", self.name)
+            self._tell_back()
 
     def _tell_back(self) -> None:
         for told in self._back:
@@ -237,9 +253,11 @@ class Redis:
                     if has_missed:
                         self._tell_back()
                     async for message in pubsub.listen():
-                        heard(message["data"])
-                except self._errors:
+                        _hand(heard, message["data"])
+                except self._errors as error:
                     has_missed = True
+                    if (refused := _refusal(error)) is not None:
+                        self._tell_refused(f"SUBSCRIBE {channel}", refused)
                     await asyncio.sleep(self._rest_s)
                 finally:
                     with suppress(*self._errors):
@@ -248,8 +266,22 @@ class Redis:
             await client.aclose()
 
 
-_NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "OOM", "MISCONF", "CLUSTERDOWN")
-"""How refusals begin that are no mistake of the command's: another time it would be taken."""
+def _refusal(error: BaseException) -> Refusal | None:
+    """Return what was refused; None where the server does not answer, or answers nobody now."""
+    from redis.exceptions import ResponseError
+
+    if not isinstance(error, ResponseError):
+        return None
+    refused = refusal.read(str(error), error.status_code)
+    return None if refused.is_of_everything else refused
+
+
+def _hand(heard: Callable[[bytes], None], message: bytes) -> None:
+    """Have a message heard. One that cannot be does not end the listening."""
+    try:
+        heard(message)
+    except Exception:  # a supervisor: the next one may do
+        logger.exception("a message of Redis")
 
 
 async def _run(client: Client, script: Script, keys: list[str], words: tuple[Word, ...]) -> Any:

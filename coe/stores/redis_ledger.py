@@ -27,6 +27,8 @@ from coe.stores.redis import Redis, Script, Word
 
 ALIVE_S = 5
 """So often a replica says what it has under way; after three times as long it is taken for gone."""
+AGAIN_S = 0.5
+"""After so long it is tried again to hand in what could not be."""
 
 _FORGET_EVERY_S = 60.0
 _MOST_AT_ONCE = 200  # accounts that one script puts right
@@ -257,8 +259,11 @@ class RedisLedger:
         while True:
             await self._kick.wait()
             self._kick.clear()
-            with suppress(StoreUnavailable):  # we are woken when it is back
+            try:
                 await self._flush()
+            except StoreUnavailable:  # nobody says when one that refuses takes it again
+                await asyncio.sleep(AGAIN_S)
+                self._kick.set()
 
     async def _flush(self) -> None:
         """Hand in what is owed. Raises StoreUnavailable; nothing is lost then."""

@@ -34,14 +34,95 @@ async def test_commands_scripts_and_transactions_are_answered(redis_server: Redi
 
 
 @pytest.mark.anyio
-async def test_a_mistake_of_ours_is_an_error_and_not_a_server_that_is_away(
-    redis_server: RedisServer,
+async def test_a_mistake_of_ours_is_in_the_log_and_not_a_server_that_is_away(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = Script.of("return 1 + redis.call('GET', KEYS[1])")
+    redis = Redis(redis_server.url, wait_s=5)
+    async with redis.running():
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="unknown command"):
+                await redis.call("NONSENSE")
+            with pytest.raises(StoreUnavailable, match="user_script"):
+                await redis.run(wrong, ["none"])
+        assert not redis.is_down
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "refuses NONSENSE: ERR unknown command" in caplog.messages[0]
+    assert "user_script:1: attempt to perform arithmetic" in caplog.messages[1]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("why", ["OOM", "READONLY", "NOPERM"])
+async def test_what_is_refused_is_as_without_redis_and_the_rest_is_answered(
+    redis_server: RedisServer, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.tell("SET a 1")
+    redis = Redis(redis_server.refuse(why), wait_s=5)
+    async with redis.running():
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="refuses"):
+                await redis.call("SET", "a", "a prompt")
+            with pytest.raises(StoreUnavailable, match="refuses"):
+                await redis.together([("SET", "a", "a prompt"), ("GET", "a")])
+            with pytest.raises(StoreUnavailable, match="refuses"):
+                await redis.run(_ADD, ["a"], 5)
+            assert await redis.call("GET", "a") == b"1"
+        assert not redis.is_down
+
+        redis_server.accept()
+        assert await redis.run(_ADD, ["a"], 5) == 6
+    assert len(caplog.messages) == 3
+    assert all("refuses" in said for said in caplog.messages)
+    assert why in caplog.messages[0]
+    assert "prompt" not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_key_of_somebody_elses_is_as_one_that_is_not_there(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis = Redis(redis_server.url, wait_s=5)
     async with redis.running():
-        with pytest.raises(Exception, match="unknown command"):
-            await redis.call("NONSENSE")
+        await redis.call("RPUSH", "a", "x")
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+                await redis.call("GET", "a")
         assert not redis.is_down
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.anyio
+async def test_who_may_not_listen_is_told_so_once(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.tell("ACL SETUSER deaf on >secret ~* resetchannels +@all")
+    url = redis_server.url.replace("//", "//deaf:secret@")
+    redis = Redis(url, prefix="t:", wait_s=5, rest_s=0.02)
+    heard: list[bytes] = []
+    async with redis.running(), redis.listening("news", heard.append):
+        await _until(lambda: "t:news" in caplog.text)
+        await asyncio.sleep(0.2)
+        redis_server.tell("ACL SETUSER deaf allchannels")
+        async with asyncio.timeout(10):
+            while not await redis.call("PUBLISH", redis.key("news"), "hello"):
+                await asyncio.sleep(0.02)
+        await _until(lambda: bool(heard))
+    assert len([said for said in caplog.messages if "SUBSCRIBE" in said]) == 1
+
+
+@pytest.mark.anyio
+async def test_a_message_that_cannot_be_heard_does_not_end_the_listening(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis = Redis(redis_server.url, prefix="t:", wait_s=5)
+    heard: list[int] = []
+    async with redis.running(), redis.listening("news", lambda said: heard.append(int(said))):
+        async with asyncio.timeout(10):
+            while not await redis.call("PUBLISH", redis.key("news"), "nonsense"):
+                await asyncio.sleep(0.02)
+        await redis.call("PUBLISH", redis.key("news"), 7)
+        await _until(lambda: heard == [7])
+    assert "ValueError" in caplog.text
 
 
 @pytest.mark.anyio

@@ -176,6 +176,28 @@ async def test_without_redis_a_replica_goes_on_from_what_it_knew_and_hands_it_in
         assert known.used in ({85, 105} if how == "freeze" else {15})
 
 
+@pytest.mark.parametrize("why", ["OOM", "READONLY"])
+async def test_a_redis_that_refuses_is_handed_in_what_was_used_when_it_takes_it(
+    redis_server: RedisServer, why: str
+) -> None:
+    limit = account("100 tokens/day")
+    async with replicas(redis_server) as ((one, other), (redis, _)):
+        held = await take(one, limit, 10)
+        redis_server.refuse(why)
+
+        with pytest.raises(AssertionError, match="Refusal"):
+            await take(one, limit, 91)
+        await take(one, limit, 20)
+        one.settle(held, 5)
+        assert not redis.is_down
+
+        redis_server.accept()
+        await handed_in(one)
+        known = await other.reserve([Entry(limit, 1000)], NOON)
+        assert isinstance(known, Refusal)
+        assert known.used == 25
+
+
 async def test_a_batch_that_is_sent_twice_counts_once(redis_server: RedisServer) -> None:
     limit = account("100 tokens/day")
     async with replicas(redis_server, wait_s=0.3) as ((one, other), (redis, _)):

@@ -30,6 +30,13 @@ async def replica(server: RedisServer) -> AsyncIterator[Breakers]:
         yield breakers
 
 
+@asynccontextmanager
+async def connected(server: RedisServer) -> AsyncIterator[Redis]:
+    store = Redis(server.url, wait_s=5)
+    async with store.running():
+        yield store
+
+
 def fail(breakers: Breakers) -> None:
     breakers.enter(CALL, RULES, insists=True).ended(b"", BackendUnreachable("gone"))
 
@@ -93,3 +100,38 @@ async def test_without_redis_each_goes_by_what_it_saw(redis_server: RedisServer)
 
         redis_server.start()
         await until(lambda: other.bars("up", "a"))
+
+
+@pytest.mark.parametrize("why", ["OOM", "READONLY", "WRONGTYPE"])
+async def test_a_redis_that_refuses_does_not_end_the_sharing(
+    redis_server: RedisServer, why: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await both(redis_server, stack)
+        if why == "WRONGTYPE":
+            redis_server.tell("SET coe:breakers 1")
+        else:
+            redis_server.refuse(why)
+
+        fail(one)
+        await asyncio.sleep(0.1)
+        assert one.bars("up", "a")
+        assert not other.bars("up", "a")
+
+        redis_server.accept()
+        redis_server.clear()
+        await until(lambda: other.bars("up", "a"))
+
+
+async def test_a_row_that_cannot_be_read_does_not_end_the_sharing(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(connected(redis_server))
+        await store.call("ZADD", store.key("breakers"), "+inf", "5")
+        one = await stack.enter_async_context(replica(redis_server))
+        await until(lambda: "breakers are not shared" in caplog.text)
+
+        redis_server.clear()
+        await store.call("ZADD", store.key("breakers"), "+inf", '["up", "a"]')
+        await until(lambda: one.bars("up", "a"))

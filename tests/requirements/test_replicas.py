@@ -36,6 +36,10 @@ routers: {{default: {{type: keyword}}}}
 routing: {{sessions: {{stick: always, key: [derived]}}}}
 default: writer
 """
+SHARING = """\
+cache: exact
+limits: [{scope: all, requests: 1000/day}]
+"""
 
 
 @pytest.fixture
@@ -95,6 +99,50 @@ async def test_rel_04_a_gateway_starts_and_answers_while_redis_is_gone(site: Sit
     assert await gateway.chat("compile this") == ("code", "coder")
     assert (await gateway.get("/v1/replicas"))["redis"] == "down"
     site.redis.start()
+
+
+@pytest.mark.parametrize("why", ["OOM", "READONLY", "NOPERM", "WRONGTYPE"])
+async def test_rel_04_a_redis_that_refuses_costs_no_request_and_is_used_again(
+    site: Site, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With conversations, breakers, keys, limits, the cache and a memory that is shared."""
+    url = site.redis.refuse("NOPERM")
+    site.redis.accept()
+    gateway = await site.start(FILE.format(url=site.box.url) + SHARING, redis_url=url)
+    await site.owner()
+    assert [(await gateway.ask(name))[0] for name in ("coder", "writer")] == [200, 200]
+    if why == "WRONGTYPE":
+        site.redis.clear()
+        for key in ("keys", "keys:version", "replicas", "breakers", "limits:all/requests/day"):
+            site.redis.tell(f"SET coe:{key} x")
+    else:
+        site.redis.refuse(why)
+
+    async def all_is_well() -> bool:
+        answers = [await gateway.ask("writer") for _ in range(3)]
+        assert {status for status, _ in answers} == {200}
+        assert await gateway.chat("a poem") == ("prose", "writer")
+        assert await gateway.chat("a poem", "done", "go on") == ("prose", "writer")
+        premises = gateway.app.live.current.gateway.premises
+        assert premises is not None
+        assert premises.sessions is not None
+        assert premises.ledger is not None
+        return not premises.sessions.owed and not premises.ledger._owed  # type: ignore[attr-defined]
+
+    assert not await all_is_well()
+    await until(lambda: why == "WRONGTYPE" or not gateway.slots._may_act())
+    assert not await all_is_well()
+    site.redis.accept()
+    site.redis.clear()
+    async with asyncio.timeout(15):
+        while not await all_is_well():
+            await asyncio.sleep(0.1)
+    await until(gateway.slots._may_act)
+    assert (await gateway.ask("coder"))[0] == 200
+    assert "Traceback" not in caplog.text
+    refusals = [said for said in caplog.messages if "refuses" in said]
+    assert refusals
+    assert len(refusals) == len(set(refusals))
 
 
 def test_a_secret_is_long_and_may_be_in_a_file(tmp_path: Path) -> None:
