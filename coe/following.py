@@ -137,12 +137,17 @@ class Following:
 
     async def _follow(self) -> None:
         seen: Marks = {}
+        told = ""
         while True:
             await asyncio.sleep(self._every_s)
             try:
                 seen = await self._look(seen)
-            except Exception:  # a supervisor: the next look may do
-                logger.exception("the composition's files are not followed")
+            except Exception as error:  # a supervisor: the next look may do
+                if told != repr(error):
+                    logger.exception("the composition's files are not followed")
+                told = repr(error)
+            else:
+                told = ""
 
     async def _look(self, seen: Marks) -> Marks:
         """Read what has changed; return what was seen."""
@@ -186,17 +191,21 @@ class Following:
             # Files that it names first now may be there since: they count as not looked at yet.
             self._refused = {**dict.fromkeys(map(str, others), _UNSEEN), **held}
             return False
+        except Exception as error:  # noqa: BLE001 - a bug, maybe a plugin's: what is served goes on
+            self._fail(CoEError(f"{type(error).__name__}: {error}"), error)
+            self._refused = held
+            return False
         finally:
             self._taken = {}
         return True
 
-    def _fail(self, error: CoEError) -> None:
-        """Note why the file is not served; it is said once."""
+    def _fail(self, error: CoEError, unexpected: Exception | None = None) -> None:
+        """Note why the file is not served; it is said once, where it is a bug with its place."""
         self._reloads["refused"] += 1
         self._again_at = time.monotonic() + AGAIN_S
         before = self.failure
         if before is None or before.message != error.message:
-            logger.error("the composition was not replaced: %s", error.message)
+            logger.error("the composition was not replaced: %s", error.message, exc_info=unexpected)
         is_same = before is not None and before.message == error.message
         self.failure = Failure(
             at=before.at if before is not None and is_same else time.time(),

@@ -14,6 +14,7 @@ import pytest
 from coe.testing.upstream import FakeUpstream
 
 from .conftest import Running, Serve
+from .plugins import install
 
 pytestmark = pytest.mark.anyio
 
@@ -169,6 +170,36 @@ async def test_rel_08_a_mistake_keeps_what_is_served_and_is_shown_with_its_place
         await until(lambda: running.metric("coe_composition_stale") == 0)
         assert (await shown(running))["error"] is None
         assert (await running.request("GET", f"{ready}?strict=1")).status == 200
+
+
+class Broken:
+    """A backend of somebody's that cannot even be made."""
+
+    def __init__(self, spec: object) -> None:
+        del spec
+        raise ZeroDivisionError("a bug of a plugin")
+
+
+async def test_a_failure_that_nobody_expected_is_told_once_with_its_place(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(tmp_path, monkeypatch, {"coe.backends": Broken})
+    monkeypatch.setattr("coe.following.AGAIN_S", 0.0)  # each look tries it again
+    async with site.running() as running:
+        broken = site.text.replace('other: "', 'other: {type: broken, url: "').replace(
+            '"\nexperts', '"}\nexperts'
+        )
+        site.write(broken)
+        await until(lambda: running.metric('coe_composition_reloads_total{result="refused"}') >= 3)
+
+        told = [row for row in caplog.records if row.levelname == "ERROR"]
+        assert ["a bug of a plugin" in row.getMessage() for row in told] == [True]
+        assert told[0].exc_info is not None
+        assert "ZeroDivisionError" in (await shown(running))["error"]["message"]
+        assert (await running.chat("general")).status == 200
+
+        site.write(site.text)
+        await until(lambda: running.metric("coe_composition_stale") == 0)
 
 
 async def test_a_missing_file_that_is_put_there_is_seen(site: Site) -> None:
