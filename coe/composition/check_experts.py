@@ -26,6 +26,7 @@ def check_experts(file: FileKeys, report: Report, folder: Path) -> None:
         if expert.share is not None and expert.status != "canary":
             message = f"a share is for canaries, and its status is `{expert.status}`"
             report.error((*path, "share"), message, "remove it or write `status: canary`", key=True)
+        _check_cost(expert, report, path)
         _check_fits(name, file, report)
         if any(report.has_broken((*path, key)) for key in ("kind", "base", "adapter")):
             continue  # what it is meant to be is not known
@@ -46,6 +47,18 @@ def is_lora(expert: ExpertKeys) -> bool:
     if program_keys(expert):
         return False
     return expert.kind == "lora" or (expert.kind is None and expert.base is not None)
+
+
+def _check_cost(expert: ExpertKeys, report: Report, path: KeyPath) -> None:
+    """Both prices are there, or none: what a call costs is not known by one of them."""
+    cost = expert.cost
+    if cost is None or (cost.input is None) == (cost.output is None):
+        return
+    missing, of = ("output", "answers") if cost.output is None else ("input", "prompts")
+    given = cost.input or cost.output
+    assert given is not None  # noqa: S101 - one of them is
+    hint = f"add `{missing}`; `{missing}: 0 {given[1]}/M` where {of} cost nothing"
+    report.error((*path, "cost"), f"there is no price for {of}", hint)
 
 
 def _check_llm(expert: ExpertKeys, report: Report, path: KeyPath) -> None:

@@ -122,7 +122,7 @@ class AdapterKeys(Keys):
 
 
 class CostKeys(Keys):
-    """What an expert's tokens cost."""
+    """What an expert's tokens cost: both prices, `0 USD/M` for what costs nothing."""
 
     LATER = frozenset({"cached_input", "per_hour"})
 

@@ -192,14 +192,17 @@ def _facts(params: Part, info: Part) -> dict[str, Any]:
         count = info.number(key)
         if count and count == int(count):
             facts[ours] = int(count)
-    cost = {}
+    prices = {}
     for ours in ("input", "output"):
         key = f"{ours}_cost_per_token"
-        price = next((p for p in (params.number(key), info.number(key)) if p is not None), None)
-        if price is not None:
-            cost[ours] = format_price(float(price * _MILLION), "USD")
-    if cost:
-        facts["cost"] = cost
+        prices[ours] = next(
+            (p for p in (params.number(key), info.number(key)) if p is not None), None
+        )
+    if set(prices.values()) != {None}:  # one that is missing is zero there
+        facts["cost"] = {
+            ours: format_price(float((price or 0) * _MILLION), "USD")
+            for ours, price in prices.items()
+        }
     if mode_of(params.text("model"), info.text("mode")) == EMBEDDING:
         facts["capabilities"] = ["embeddings"]
     defaults = {key: params.raw(key) for key in REQUEST_FIELDS if key in params}

@@ -6,7 +6,6 @@ Reads both of its layouts: `vllm_endpoints` with `model_config`, and since v0.3 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -255,11 +254,9 @@ def _cost(pricing: Part | None) -> dict[str, str]:
     currency = pricing.text("currency").upper() or "USD"
     if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):  # noqa: PLR2004
         return {}
-    return dict(_prices(pricing, currency))
-
-
-def _prices(pricing: Part, currency: str) -> Iterator[tuple[str, str]]:
-    for key, ours in (("prompt_per_1m", "input"), ("completion_per_1m", "output")):
-        price = pricing.number(key)
-        if price is not None:
-            yield ours, format_price(float(price), currency)
+    keys = {"input": "prompt_per_1m", "output": "completion_per_1m"}
+    prices = {ours: pricing.number(key) for ours, key in keys.items()}
+    if set(prices.values()) == {None}:
+        return {}
+    # One that is missing is zero there.
+    return {ours: format_price(float(price or 0), currency) for ours, price in prices.items()}

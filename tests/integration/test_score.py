@@ -278,7 +278,9 @@ async def test_a_cap_needs_a_limit_on_answers(bench: Bench) -> None:
 
 
 async def test_prices_in_two_currencies_are_refused(bench: Bench) -> None:
-    bench.text = bench.text.replace("model: other,", "model: other, cost: {input: 1 EUR/M},")
+    bench.text = bench.text.replace(
+        "model: other,", "model: other, cost: {input: 1 EUR/M, output: 1 EUR/M},"
+    )
 
     with pytest.raises(ConfigError, match="several currencies: EUR, USD"):
         await bench.score(echoed(1), ["one", "other"])

@@ -26,7 +26,7 @@ backends: {engine: local, other: {type: vllm, url: http://h, memory: 80GiB, time
 experts:
   base: {backend: engine, model: ./base, context: 2048, tags: small, capabilities: [chat]}
   tuned: {base: base, adapter: ./tuned, memory: 1MiB}
-  cloud: {backend: other, model: m, context: 128k, cost: {input: 2.50 USD/M}}
+  cloud: {backend: other, model: m, context: 128k, cost: {input: 2.50 USD/M, output: 0 USD/M}}
 categories:
   a: [one, two]
   b: {utterances: one, not_utterances: [three], keywords: [k], experts: base, threshold: 0.5}

@@ -97,6 +97,14 @@ def test_prices_of_tokens_become_prices_of_millions(bring: Bring) -> None:
     assert (cost.input, cost.output) == (2.5, 10.0)
 
 
+def test_a_price_that_is_missing_is_zero_as_it_is_there(bring: Bring) -> None:
+    text = one("{model: openai/x, input_cost_per_token: 0.0000025}")
+    cost = bring("litellm", text).composition.experts["m"].cost
+
+    assert cost is not None
+    assert (cost.input, cost.output) == (2.5, 0.0)
+
+
 def test_sizes_request_fields_and_limits_are_carried_over(bring: Bring) -> None:
     text = one(
         "{model: openai/x, temperature: 0.2, max_tokens: 64, timeout: 30, stream_timeout: 5}",
