@@ -19,6 +19,10 @@ SCOPES: tuple[Scope, ...] = ("data", "admin", "experiments", "metrics")
 """What a key may be for: to ask experts, to change what is served, to read and steer experiments,
 to scrape. Each stands alone: none of them includes another."""
 
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+LABEL = rf"[^\s{_CONTROL}](?:[^{_CONTROL}]{{0,98}}[^\s{_CONTROL}])?"
+"""What a key or a team may be called: 1 to 100 characters in one line, without space around."""
+
 AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 
 

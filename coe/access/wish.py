@@ -14,12 +14,12 @@ from typing import Any
 
 from coe.access.key import Wish
 from coe.errors import ConfigError, InvalidRequest
-from coe.identity import SCOPES, Scope
+from coe.identity import LABEL, SCOPES, Scope
 from coe.limits import rules
 
 FIELDS = tuple(one.name for one in fields(Wish))
 
-_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}")
+_LABEL = re.compile(LABEL)
 _NAME = re.compile(r"(tag:)?[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,127}")
 _MOST = 200  # entries of a list
 _LONGEST_S = 100 * 366 * 86_400.0
@@ -75,7 +75,7 @@ def refuse_unknown(wish: Wish, experts: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def _label(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not _LABEL.fullmatch(value) or value != value.strip():
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise InvalidRequest(
             f"`{name}` must be a text of 1 to 100 characters, in one line, without space around it",
             param=name,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from coe.errors import ConfigError
-from coe.identity import GATEWAY, Identity
+from coe.identity import GATEWAY, LABEL, Identity
 from coe.limits.rules import Rule, read
 
 Kind = Literal["all", "team", "key"]
@@ -15,7 +16,8 @@ AtLimit = Literal["refuse", "cheapest_good"]
 Unpriced = Literal["free", "refuse"]
 
 KINDS: tuple[Kind, ...] = ("all", "team", "key")
-SCOPE_PATTERN = r"^(all|team|key|(team|key):[^\s:][^\s]{0,127})$"
+SCOPE_PATTERN = rf"^(all|team|key|(team|key):{LABEL})$"
+_NAME = re.compile(LABEL)
 
 
 class Scope(NamedTuple):
@@ -37,6 +39,8 @@ class Scope(NamedTuple):
 def scope_of(text: object) -> Scope:
     """Return what `all`, `team`, `team:NAME`, `key` or `key:NAME` means.
 
+    A name is whatever a key or a team can be called; see `coe.identity.LABEL`.
+
     Example:
         >>> scope_of("team:research")
         Scope(kind='team', name='research')
@@ -46,7 +50,7 @@ def scope_of(text: object) -> Scope:
     """
     if isinstance(text, str):
         kind, colon, name = text.strip().partition(":")
-        is_name = bool(name) and len(name) <= 128 and not any(char.isspace() for char in name)  # noqa: PLR2004
+        is_name = _NAME.fullmatch(name) is not None
         for known in KINDS:
             if kind == known and (is_name and known != "all" if colon else True):
                 return Scope(known, name)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from coe.access import wish as wishes
 from coe.access.key import Wish
-from coe.errors import InvalidRequest
+from coe.errors import ConfigError, InvalidRequest
+from coe.identity import Identity
+from coe.limits.rules import read
+from coe.limits.scopes import Limit, accounts_of, scope_of
 
 AT = 1_800_000_000.0
 
@@ -39,6 +42,25 @@ def test_everything_that_can_be_asked_for() -> None:
         keeps_text=False,
         expires=AT + 1,
     )
+
+
+@given(st.text(max_size=110) | st.sampled_from(["web search", "a:b", "Anna's", "x" * 100]))
+def test_a_team_that_a_key_can_have_can_be_named_in_a_limits_scope(team: str) -> None:
+    try:
+        wish = wishes.read({"name": "ci", "team": team}, at=AT)
+    except InvalidRequest:
+        return
+    if team:
+        limit = Limit(scope=scope_of(f"team:{team}"), rule=read("9 requests/day"))
+        assert accounts_of([limit], Identity(tenant="k", key="k", team=wish.team))
+
+
+@pytest.mark.parametrize("team", [" a", "a\nb", "a\x1bb", "x" * 101])
+def test_what_no_team_can_be_called_no_scope_names(team: str) -> None:
+    with pytest.raises(InvalidRequest):
+        wishes.read({"name": "ci", "team": team}, at=AT)
+    with pytest.raises(ConfigError):
+        scope_of(f"team:{team}")
 
 
 @pytest.mark.parametrize(
