@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from coe.errors import ConfigError, StoreUnavailable
 from coe.stores import refusal
+from coe.stores.patience import Patience
 from coe.stores.refusal import Heard, Refusal
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ Client = Any  # of redis.asyncio; half of its methods have no types
 logger = logging.getLogger(__name__)
 
 WAIT_S = 0.1
-"""The longest that one call may take."""
+"""The longest that one call may take, in a loop that is not held up: see `coe.stores.patience`."""
 REST_S = 1.0
 """After a failure nobody but the probe calls for so long."""
+_CLOSE_S = 5.0  # for what nobody waits for: to listen, to close a connection
 
 Word = str | bytes | int | float
 
@@ -93,9 +95,10 @@ class Redis:
             pool = BlockingConnectionPool.from_url(
                 url,
                 max_connections=most,
-                timeout=wait_s,
-                socket_timeout=wait_s,
-                socket_connect_timeout=wait_s,
+                # `Patience` alone says when it is enough: for a connection, a word and an answer.
+                timeout=None,
+                socket_timeout=None,
+                socket_connect_timeout=_CLOSE_S,
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
@@ -189,7 +192,7 @@ class Redis:
         if self._down_until is not None:
             raise StoreUnavailable(f"Redis at {self.name} does not answer")
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with Patience(self._wait_s):
                 answer = await work(self._client)
         except self._errors as error:
             raise self._failed(what, error) from None
@@ -223,7 +226,7 @@ class Redis:
             if self._down_until is None or time.monotonic() < self._down_until:
                 continue
             try:
-                async with asyncio.timeout(self._wait_s):
+                async with Patience(self._wait_s):
                     await self._client.execute_command("PING")
             except self._errors as error:
                 if _refusal(error) is None:  # else it answers, though this user may not ask that
@@ -242,7 +245,7 @@ class Redis:
 
         # A connection of its own, without a limit of time: it waits for messages, for hours.
         client = Connected.from_url(
-            self._url, socket_connect_timeout=self._wait_s, socket_keepalive=True
+            self._url, socket_connect_timeout=_CLOSE_S, socket_keepalive=True
         )
         has_missed = False
         try:

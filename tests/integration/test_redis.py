@@ -21,6 +21,11 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def _hold_up() -> None:
+    """Have the loop do nothing, until all limits are over and all answers there."""
+    time.sleep(0.5)
+
+
 @pytest.mark.anyio
 async def test_commands_scripts_and_transactions_are_answered(redis_server: RedisServer) -> None:
     redis = Redis(redis_server.url, prefix="t:", wait_s=5)
@@ -198,3 +203,26 @@ def test_an_address_that_is_none_is_refused_without_its_password() -> None:
         Redis("http://:secret@127.0.0.1")
     assert "secret" not in str(caught.value)
     assert "secret" not in Redis("redis://:secret@127.0.0.1:7/0").name
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
+    ids=["asyncio", "uvloop"],
+)
+@pytest.mark.parametrize("has_connection", [True, False])
+async def test_an_event_loop_that_is_held_up_is_no_redis_that_is_gone(
+    redis_server: RedisServer, *, has_connection: bool
+) -> None:
+    redis = Redis(redis_server.url, wait_s=0.4, most=8)
+    async with redis.running():
+        if has_connection:
+            await asyncio.gather(*(redis.call("SET", "a", 1) for _ in range(8)))
+        for turns in (0, 3):
+            asking = [asyncio.create_task(redis.call("ECHO", "here")) for _ in range(8)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            _hold_up()
+            assert await asyncio.gather(*asking) == [b"here"] * 8
+        assert redis.failures == 0
