@@ -48,6 +48,7 @@ from coe.pipeline import Gateway
 from coe.replicas.errand import PREFIX as INTERNAL
 from coe.replicas.families import families as shared_families
 from coe.replicas.pauses import Pauses
+from coe.replicas.replica import read_secret
 from coe.reporting.watch import Watch, paused
 from coe.settings import Settings
 from coe.shadows import Shadows
@@ -99,7 +100,7 @@ class App:
             lambda: live.composition.server.auth == "keys",
             settings.hosts,
         )
-        log = DecisionLog(settings.state_folder)
+        log = DecisionLog(settings.state_folder, secret=read_secret(settings.replica_secret))
         redis = gateway.premises.redis if gateway.premises is not None else None
         purse = RedisSpending(redis) if redis is not None else None
         shadows = Shadows(lambda: live.current, log, purse=purse)

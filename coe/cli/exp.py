@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from coe.cli.logged import open_log
+from coe.cli.logged import open_logs, warn_of_keys
 from coe.cli.printed import columns, print_json, write_file
 from coe.cli.serve import read_settings
 from coe.composition import Arm, Composition, Experiment, load, units
@@ -27,6 +27,7 @@ from coe.reporting.gather import gather
 from coe.reporting.report import Report
 from coe.reporting.report import report as reported
 from coe.settings import Settings
+from coe.stores.decisions import SHADOW
 
 PROMOTED = "promoted.json"
 _TOLD = "a gateway that serves this file follows it on SIGHUP"
@@ -67,19 +68,27 @@ def list_experiments(config: Path | None, *, as_json: bool) -> None:
         print(line)
 
 
-def show_report(name: str, config: Path | None, *, html: Path | None, as_json: bool) -> None:
+def show_report(
+    name: str,
+    config: Path | None,
+    *,
+    states: Sequence[Path] = (),
+    html: Path | None,
+    as_json: bool,
+) -> None:
     """Print what an experiment has shown; exit 3 where it should end or pause.
 
     Args:
         name: of the experiment.
         config: the composition file.
+        states: the state folders whose logs are read; none: that of the settings.
         html: where a page is written.
         as_json: print all of it.
     """
     settings = read_settings(config, None, None)
     composition = load(settings.config)
     one = experiment_of(composition, name)
-    found = read_report(one, settings, now=time.time())
+    found = read_report(one, settings, states, now=time.time())
     if html is not None:
         write_file(html, page.page(found))
     if as_json:
@@ -90,17 +99,19 @@ def show_report(name: str, config: Path | None, *, html: Path | None, as_json: b
         raise SystemExit(3)
 
 
-def read_report(one: Experiment, settings: Settings, *, now: float) -> Report:
-    """Return what the decision log says of an experiment.
+def read_report(
+    one: Experiment, settings: Settings, states: Sequence[Path] = (), *, now: float
+) -> Report:
+    """Return what the decision logs say of an experiment.
 
     Raises:
         NotFound: there is no decision log.
     """
-    with open_log(settings) as store:
-        records = list(store.records(experiment=one.name))
-        # They are written in the order in which they ended: the first to come may be a later one.
-        since = min((record.at for record in records), default=now)
-        feedback = list(store.feedback(since=since))
+    with open_logs(settings, states) as logs:
+        if one.mode != SHADOW and one.unit != "request":  # else each decision is a unit
+            warn_of_keys(logs)
+        records = logs.records(one.name)
+        feedback = logs.feedback(since=records[0].at if records else now)
     return reported(one, gather(one, records, feedback), now=now)
 
 
@@ -181,13 +192,16 @@ def set_status(name: str, status: str, config: Path | None) -> None:
     print(f"{name}: {one.status} -> {status}; {_TOLD}")
 
 
-def promote(name: str, arm: str, config: Path | None, *, force: bool) -> None:
+def promote(
+    name: str, arm: str, config: Path | None, *, states: Sequence[Path] = (), force: bool
+) -> None:
     """Write what an arm changes into the file, and end the experiment.
 
     Args:
         name: of the experiment.
         arm: whose changes are to stay.
         config: the composition file.
+        states: the state folders whose logs are read; none: that of the settings.
         force: although the report does not say that the arm is better.
 
     Raises:
@@ -200,7 +214,7 @@ def promote(name: str, arm: str, config: Path | None, *, force: bool) -> None:
     if chosen is None:
         names = ", ".join(each.name for each in one.arms)
         raise NotFound(f"`{name}` has no arm `{arm:.80}`; there are: {names}")
-    verdict = read_report(one, settings, now=time.time()).verdict
+    verdict = read_report(one, settings, states, now=time.time()).verdict
     is_better = verdict.value == "arm better" and verdict.arm == arm
     is_kept = arm == one.arms[0].name and verdict.value in {"control better", "no difference"}
     if not (is_better or is_kept or force):

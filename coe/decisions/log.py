@@ -49,6 +49,7 @@ class DecisionLog:
         self,
         folder: Path,
         *,
+        secret: str = "",
         interval_s: float = INTERVAL_S,
         purge_every_s: float = _PURGE_EVERY_S,
     ) -> None:
@@ -56,6 +57,7 @@ class DecisionLog:
 
         Args:
             folder: the state folder.
+            secret: that replicas share, so that their files have the same digests; empty for none.
             interval_s: how long decisions are gathered before they are written.
             purge_every_s: how often what is too old is forgotten, also where nothing is written.
         """
@@ -63,6 +65,7 @@ class DecisionLog:
         self.lost = 0
         self.listen: Callable[[list[Record]], None] | None = None
         self._path = folder / FILE
+        self._secret = secret
         self._interval_s = interval_s
         self._purge_every_s = purge_every_s
         self._waiting: deque[Event] = deque()
@@ -157,7 +160,7 @@ class DecisionLog:
 
     def _opened(self) -> DecisionStore:
         if self._store is None:
-            self._store = DecisionStore.open(self._path)
+            self._store = DecisionStore.open(self._path, self._secret)
         return self._store
 
     def _purge(self, store: DecisionStore) -> None:

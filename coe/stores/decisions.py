@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import orjson
 
@@ -195,10 +196,30 @@ class DecisionStore(Store):
 
     form = _FORMAT
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secret: str = "") -> None:
         """Store the file, and read the key of its digests; see `open`."""
         super().__init__(database)
-        self._salt = _salt(database)
+        self._salt = _salt(database, secret)
+
+    @classmethod
+    def open(cls, path: Path, secret: str = "") -> Self:
+        """Open the file, and make it (and its folder) where it is absent.
+
+        Args:
+            path: where it is.
+            secret: that several gateways share: the files that they make have the same digests
+                for the same things. A file that is there keeps the key that it has.
+
+        Raises:
+            ArtefactError: the file is damaged, of another program, or of a version that cannot be
+                read.
+            CoEError: it cannot be opened or made.
+        """
+        return cls(Database.open(path, cls.form), secret)
+
+    def digests_as(self, other: DecisionStore) -> bool:
+        """Whether another file has the same digest for the same thing."""
+        return self._salt == other._salt
 
     def digest(self, messages: object) -> str:
         """Return the digest that a prompt has in this file."""
@@ -314,13 +335,15 @@ class DecisionStore(Store):
             return connection.execute("DELETE FROM decisions WHERE at < ?", (before,)).rowcount
 
 
-def _salt(database: Database) -> bytes:
-    """Return the key of the file's digests; it is made with the file."""
+def _salt(database: Database, secret: str) -> bytes:
+    """Return the key of the file's digests; it is made with the file, of the secret if any."""
     with database.writing() as connection:
         row = connection.execute("SELECT value FROM salt").fetchone()
         if row is not None:
             return bytes(row["value"])
         salt = secrets.token_bytes(32)
+        if secret:
+            salt = blake2b(secret.encode(), digest_size=32, person=b"coe decisions").digest()
         connection.execute("INSERT INTO salt (value) VALUES (?)", (salt,))
         return salt
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,101 @@ def test_a_better_arm_is_found_promoted_and_taken_back(folder: Path, coe: Coe) -
     again = coe("exp", "rollback", "swap")
     assert again.returncode == 1
     assert "nothing of `swap` was promoted" in again.stderr
+
+
+SECRET = "s" * 32
+
+
+def users_log(
+    state: Path, users: range, decisions: str = "", secret: str = SECRET, salt: str = ""
+) -> None:
+    """Write one decision and a word on it for each user, as one of several gateways does.
+
+    Args:
+        state: its folder.
+        users: even ones are in the control arm.
+        decisions: the beginning of their ids.
+        secret: that the gateways share.
+        salt: of the arms; where it is another one, users are in the other arm.
+    """
+    store = DecisionStore.open(state / FILE, secret)
+    start = time.time() - 86_400
+    for user in users:
+        arm = ("control", "swapped")[(user + bool(salt)) % 2]
+        name = f"{decisions}{user}"
+        unit = store.digest(["swap", f"user-{user}"])
+        store.add(
+            [Record(id=name, at=start + user, arms={"swap": arm}, detail={"units": {"swap": unit}})]
+        )
+        store.say(Feedback(decision=name, at=start + user, value=user % 3 / 2, key="k"))
+    store.close()
+
+
+def of_states(coe: Coe, *states: Path) -> tuple[dict[str, Any], str]:
+    """Return the report over some state folders, and what was said of them."""
+    named = [word for state in states for word in ("--state", str(state))]
+    done = coe("exp", "report", "swap", "--json", *named)
+    assert done.returncode in {0, 3}, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_the_logs_of_several_gateways_are_read_as_one(folder: Path, coe: Coe) -> None:
+    users_log(folder / "a", range(150), "a")
+    users_log(folder / "b", range(100, 200), "b")
+    found, said = of_states(coe, folder / "a", folder / "b")
+
+    assert [arm["units"] for arm in found["arms"]] == [100, 100]  # 50 were served by both
+    assert sum(arm["requests"] for arm in found["arms"]) == 250
+    assert found["crossed"] == 0
+    assert said == ""
+
+
+def test_a_decision_in_two_logs_counts_once(folder: Path, coe: Coe) -> None:
+    """As where a folder was copied: its last word on an answer is the one that counts."""
+    users_log(folder / "a", range(100))
+    users_log(folder / "b", range(100))
+    one, _ = of_states(coe, folder / "a")
+    both, _ = of_states(coe, folder / "a", folder / "b", folder / "a")
+
+    assert both["arms"] == one["arms"]
+
+
+def test_who_is_in_two_arms_of_two_gateways_is_in_neither(folder: Path, coe: Coe) -> None:
+    users_log(folder / "a", range(100), "a")
+    users_log(folder / "b", range(50, 150), "b", salt="another")
+    found, _ = of_states(coe, folder / "a", folder / "b")
+
+    assert found["crossed"] == 50
+    assert sum(arm["units"] for arm in found["arms"]) == 100
+
+
+def test_logs_that_name_users_each_in_its_own_way_say_so(folder: Path, coe: Coe) -> None:
+    users_log(folder / "a", range(100), "a", secret="")
+    users_log(folder / "b", range(100), "b", secret="")
+    found, said = of_states(coe, folder / "a", folder / "b")
+
+    assert sum(arm["units"] for arm in found["arms"]) == 200
+    assert "counts several times" in said
+    assert "COE_REPLICA_SECRET" in said
+
+
+def test_a_state_folder_without_a_log_is_named(folder: Path, coe: Coe) -> None:
+    users_log(folder / "a", range(10))
+    done = coe("exp", "report", "swap", "--state", str(folder / "a"), "--state", "elsewhere")
+
+    assert done.returncode == 1
+    assert f"elsewhere/{FILE}: no decisions were written here" in done.stderr
+    assert not (folder / "elsewhere").exists()
+
+
+def test_a_promotion_looks_at_all_logs_that_are_named(folder: Path, coe: Coe) -> None:
+    write_log(folder, {"control": 0.6, "swapped": 0.7})
+    users_log(folder / "a", range(10))
+    refused = coe("exp", "promote", "swap", "swapped", "--state", "a")
+    done = coe("exp", "promote", "swap", "swapped", "--state", "a", "--state", ".coe")
+
+    assert refused.returncode == 2
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_broken_split_says_so_before_all_else(folder: Path, coe: Coe) -> None:

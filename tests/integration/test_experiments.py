@@ -81,6 +81,22 @@ async def test_an_arm_is_kept_and_serves_what_it_says(
     assert by_arm == {"control": composition.fingerprint, "swapped": variant.fingerprint}
 
 
+async def test_replicas_name_a_user_alike_in_their_logs(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    units = []
+    for state, secret in (("a", "s" * 32), ("b", "s" * 32), ("c", "")):
+        file = BASE.format(url=upstream.url) + SPLIT
+        folder = tmp_path / state
+        async with serve(file, state_dir=str(folder), replica_secret=secret) as running:
+            await asked(running, "7")
+        with DecisionStore.open(folder / FILE) as store:
+            (record,) = store.records()
+        units.append(record.detail["units"]["swap"])
+
+    assert units[0] == units[1] != units[2]
+
+
 async def test_who_takes_no_part(serve: Serve, upstream: FakeUpstream) -> None:
     async with serve(BASE.format(url=upstream.url) + SPLIT) as running:
         named = await asked(running, "7", model="other")

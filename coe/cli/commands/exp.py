@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,14 @@ app = typer.Typer(
 )
 
 ExperimentName = Annotated[str, typer.Argument(metavar="NAME", help="An experiment of the file.")]
+States = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="State folder of a gateway, once for each whose log counts (default COE_STATE_DIR).",
+    ),
+]
 
 
 @app.command("list")
@@ -30,6 +39,7 @@ def exp_report(
     name: ExperimentName,
     config: Config = None,
     html: Html = None,
+    state: States = None,
     *,
     json: Json = False,
 ) -> None:
@@ -40,7 +50,7 @@ def exp_report(
     """
     from coe.cli.exp import show_report
 
-    show_report(name, config, html=html, as_json=json)
+    show_report(name, config, states=state or (), html=html, as_json=json)
 
 
 @app.command("power")
@@ -124,6 +134,7 @@ def exp_promote(
     name: ExperimentName,
     arm: Annotated[str, typer.Argument(help="The arm whose changes are to stay.")],
     config: Config = None,
+    state: States = None,
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Although it was not shown to be better.")
@@ -132,7 +143,7 @@ def exp_promote(
     """Write what an arm changes into the file, and end the experiment."""
     from coe.cli.exp import promote
 
-    promote(name, arm, config, force=force)
+    promote(name, arm, config, states=state or (), force=force)
 
 
 @app.command("rollback")
