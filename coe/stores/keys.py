@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from sqlite3 import Row
 from typing import TypeVar
 
 from coe.access import key as keys
 from coe.access.key import Key
-from coe.errors import ArtefactError, CoEError
-from coe.stores.sqlite import Format, Store
+from coe.errors import ArtefactError, CoEError, Conflict, StoreUnavailable
+from coe.stores.sqlite import Format, Store, rows_of
 
 FILE = "keys.sqlite"
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_CHANGES = "SELECT number FROM changes"
+_KEYS = "SELECT id, record FROM keys"
 
 
 class KeyFile(Store):
@@ -38,9 +42,7 @@ class KeyFile(Store):
 
     def version(self) -> int:
         """Return how many changes there were."""
-        (row,) = self._database.rows("SELECT number FROM changes")
-        number: int = row["number"]
-        return number
+        return _number(self._database.rows(_CHANGES))
 
     def read(self) -> tuple[int, list[Key]]:
         """Return all keys, and how many changes there were; a record that is damaged is left out.
@@ -48,15 +50,14 @@ class KeyFile(Store):
         A change between the two is seen at the next look.
         """
         version = self.version()
-        rows = self._database.rows("SELECT id, record FROM keys")
-        return version, readable((row["id"], row["record"]) for row in rows)
+        return version, _kept(self._database.rows(_KEYS))
 
     def add(self, key: Key) -> None:
-        """Keep a new key. Raises CoEError where there is one of that id."""
+        """Keep a new key. Raises Conflict where there is one of that id."""
         with self._database.writing() as connection:
             found = connection.execute("SELECT 1 FROM keys WHERE id = ?", (key.id,)).fetchone()
             if found is not None:
-                raise CoEError(f"there is a key `{key.id}` already: try again")
+                raise Conflict(f"there is a key `{key.id}` already: try again")
             connection.execute(
                 "INSERT INTO keys (id, record) VALUES (?, ?)", (key.id, keys.written(key).decode())
             )
@@ -79,6 +80,8 @@ class KeyFile(Store):
 class FileKeys:
     """The keys of a state folder, off the event loop. Nothing is made there before the first key.
 
+    Where the file can only be read its keys work, and none can be changed.
+
     They have a thread of their own: that a key was ended is seen in time however busy the others
     are. See `coe.access.ring.KeyStore`.
     """
@@ -88,6 +91,7 @@ class FileKeys:
         self._path = folder / FILE
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._file: KeyFile | None = None
+        self._complained = False
 
     async def version(self) -> int:
         """Return how many changes there were."""
@@ -99,13 +103,13 @@ class FileKeys:
 
     async def add(self, key: Key) -> None:
         """Keep a new key."""
-        await self._do(lambda: self._open().add(key))
+        await self._do(lambda: self._changed(lambda file: file.add(key)))
 
     async def change(self, key_id: str, change: Callable[[Key], Key]) -> Key | None:
         """Replace a key by what `change` makes of it; None where there is none."""
-        return await self._do(
-            lambda: self._open().change(key_id, change) if self._is_there() else None
-        )
+        if not await self._do(self._is_there):
+            return None
+        return await self._do(lambda: self._changed(lambda file: file.change(key_id, change)))
 
     @asynccontextmanager
     async def listening(self, told: Callable[[], None]) -> AsyncIterator[None]:
@@ -126,18 +130,63 @@ class FileKeys:
             self._file = None
 
     def _version(self) -> int:
-        return self._open().version() if self._is_there() else 0
+        if not self._is_there():
+            return 0
+        file = self._readable()
+        return _number(rows_of(self._path, _CHANGES)) if file is None else file.version()
 
     def _read(self) -> tuple[int, list[Key]]:
-        return self._open().read() if self._is_there() else (0, [])
+        if not self._is_there():
+            return 0, []
+        file = self._readable()
+        if file is None:
+            version = _number(rows_of(self._path, _CHANGES))
+            return version, _kept(rows_of(self._path, _KEYS))
+        return file.read()
 
     def _is_there(self) -> bool:
         return self._file is not None or self._path.exists()
+
+    def _readable(self) -> KeyFile | None:
+        """Return the file; None where it can only be read, without being opened for good."""
+        try:
+            file = self._open()
+        except ArtefactError:
+            raise
+        except CoEError as error:
+            if not self._complained:
+                logger.warning("keys are only read, none can be changed: %s", error.message)
+            self._complained = True
+            return None
+        self._complained = False
+        return file
+
+    def _changed(self, work: Callable[[KeyFile], T]) -> T:
+        """Do what changes the file. Raises StoreUnavailable where the disk does not take it."""
+        try:
+            return work(self._open())
+        except CoEError as error:
+            if type(error) is not CoEError:  # it says more than that
+                raise
+            raise StoreUnavailable(
+                f"keys cannot be changed: {error.message}; let the gateway write that file, and in"
+                " its folder"
+            ) from None
 
     def _open(self) -> KeyFile:
         if self._file is None:
             self._file = KeyFile.open(self._path)
         return self._file
+
+
+def _number(rows: Sequence[Row]) -> int:
+    (row,) = rows
+    number: int = row["number"]
+    return number
+
+
+def _kept(rows: Iterable[Row]) -> list[Key]:
+    return readable((row["id"], row["record"]) for row in rows)
 
 
 def readable(rows: Iterable[tuple[str, bytes | str]]) -> list[Key]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coe.access import key as keys
-from coe.access.key import Wish, issue
+from coe.access.key import Key, Wish, issue
 from coe.access.ring import Keyring
-from coe.errors import CoEError, NotFound
+from coe.errors import CoEError, NotFound, StoreUnavailable
 from coe.stores.keys import FILE, FileKeys, KeyFile
 
 pytestmark = pytest.mark.anyio
@@ -210,6 +212,50 @@ async def test_a_store_that_cannot_be_read_changes_nothing_for_known_keys(
                 await asyncio.sleep(0.001)
     assert [r.levelname for r in caplog.records if "disk is gone" in r.message] == ["ERROR"]
     assert "changes are seen again" in caplog.text
+
+
+async def made(folder: Path) -> tuple[Key, str]:
+    """Make a key there, as a process does that ends then."""
+    ring = Keyring(FileKeys(folder))
+    async with ring.running():
+        return await ring.add(Wish(name="ci"), by="other")
+
+
+async def test_keys_work_though_their_file_can_only_be_read(
+    anybodys: Path,
+    read_only: Callable[[Path], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    key, text = await made(anybodys)
+    ring = Keyring(FileKeys(anybodys), every_s=0.001)
+    with read_only(anybodys):
+        async with ring.running():
+            assert ring.is_known
+            assert ring.identify(bearer(text)) is not None
+            for change in (ring.add(Wish(name="b"), by="me"), ring.revoke(key.id, by="me")):
+                with pytest.raises(StoreUnavailable, match=f"{FILE}.*let the gateway write"):
+                    await change
+            await asyncio.sleep(0.02)  # some more looks, of which nothing is said
+            assert not ring.is_stale
+    assert [one.levelname for one in caplog.records if "only read" in one.message] == ["WARNING"]
+
+
+async def test_changes_of_others_are_seen_in_a_file_that_can_only_be_read(
+    anybodys: Path, read_only: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    key, text = await made(anybodys)
+    ring, other = Keyring(FileKeys(anybodys)), Keyring(FileKeys(anybodys))
+    with read_only(anybodys):
+        await ring.refresh()
+        assert ring.identify(bearer(text)) is not None
+
+    async with other.running():
+        await other.revoke(key.id, by="other")
+        with read_only(anybodys):
+            await ring.refresh()
+            assert ring.identify(bearer(text)) is None
+            with pytest.raises(StoreUnavailable, match=f"{FILE}.*let the gateway write"):
+                await ring.add(Wish(name="b"), by="me")
 
 
 async def test_a_damaged_record_opens_nothing_and_harms_no_other(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 import pytest
 
@@ -146,31 +143,9 @@ async def test_where_the_disk_takes_nothing_limits_go_on_in_memory(
     assert "limits go on in memory alone" in caplog.text
 
 
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """Have nobody write there meanwhile, root neither."""
-    is_root = os.geteuid() == 0
-    for one in (*folder.iterdir(), folder):
-        one.chmod(0o555)
-    if is_root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
-        folder.chmod(0o755)
-
-
-@pytest.fixture
-def anybodys() -> Iterator[Path]:
-    """A folder that is not below one of root's alone."""
-    folder = Path(mkdtemp())
-    yield folder
-    rmtree(folder)
-
-
-async def test_what_was_spent_is_known_though_the_folder_cannot_be_written(anybodys: Path) -> None:
+async def test_what_was_spent_is_known_though_the_folder_cannot_be_written(
+    anybodys: Path, read_only: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     folder, limit = anybodys, account("5 USD/day")
     before = LocalLedger(folder, clock=lambda: NOON)
     async with before.running():
