@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -56,6 +57,7 @@ from coe.stores.decisions import Feedback, Record
 from coe.stores.redis import Redis
 from coe.stores.redis_spending import RedisSpending
 from coe.telemetry.health import Health
+from coe.telemetry.pushing import Pushing, destination
 from coe.versions import Versions
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,9 @@ class App:
             settings: of the process.
             on_failure: told when loading shows a config error.
             reach: who can reach the address that it will be served on.
+
+        Raises:
+            ConfigError: OpenTelemetry's variables ask for metrics that cannot be sent.
         """
         self.live = live = Live(gateway, settings, on_failure)
         ring = gateway.premises.keys if gateway.premises is not None else None
@@ -133,7 +138,11 @@ class App:
         live.telemetry.sources.append(partial(shared_families, replica, behind))
         watch = Watch(lambda: live.composition, log, partial(_pause, live, pauses=pauses))
         live.telemetry.watch = watch
-        self._rest = _rest(live, settings, after, watch, self.following, self._guard, pauses)
+        pushing = Pushing(live.telemetry.collect, destination(os.environ))
+        live.telemetry.sources.append(pushing.families)
+        self._rest = _rest(
+            live, settings, after, watch, self.following, self._guard, pauses, pushing
+        )
         self._rest.include_router(replicas.endpoints(replica, pauses, live, settings))
         if ring is not None:
             self._rest.include_router(keys.endpoints(ring, live, settings))
@@ -220,6 +229,7 @@ def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
     following: Following,
     guard: Guard,
     pauses: Pauses | None,
+    pushing: Pushing,
 ) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
@@ -232,6 +242,7 @@ def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
         after.log.start()
         try:
             async with (
+                pushing.running(),
                 live.running(),
                 bulk.running(),
                 after.shadows.running(),

@@ -58,6 +58,7 @@ USAGE: Final = "gen_ai.client.token.usage"
 DURATION: Final = "gen_ai.server.request.duration"
 FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105
 PER_TOKEN: Final = "gen_ai.server.time_per_output_token"  # noqa: S105
+UNITS: Final = {USAGE: "{token}", DURATION: "s", FIRST_TOKEN: "s", PER_TOKEN: "s"}
 TOKEN_BOUNDS: Final = tuple(float(4**power) for power in range(14))
 DURATION_BOUNDS: Final = tuple(0.01 * 2**power for power in range(14))
 FIRST_BOUNDS: Final = (
@@ -99,3 +100,19 @@ def prometheus(name: str) -> str:
         'gen_ai_client_token_usage'
     """
     return name.replace(".", "_")
+
+
+_DOTTED: Final = {
+    prometheus(name): name
+    for name in (*UNITS, OPERATION, PROVIDER, REQUEST_MODEL, TOKEN_TYPE, ERROR)
+}
+
+
+def opentelemetry(name: str) -> str:
+    """Return the name of a metric or a label as OpenTelemetry has it; ours are the same in both.
+
+    Example:
+        >>> opentelemetry("error_type")
+        'error.type'
+    """
+    return _DOTTED.get(name, name)

@@ -1,7 +1,7 @@
-"""Spans over OTLP, by OpenTelemetry's own exporter. Nothing else imports OpenTelemetry.
+"""Spans and metrics over OTLP, by OpenTelemetry's exporters. Nothing else imports OpenTelemetry.
 
 Certificates, headers and compression are as its variables say (`OTEL_EXPORTER_OTLP_HEADERS`, ...);
-`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say whose spans they are.
+`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say whose they are.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import coe
+from coe.telemetry.instruments import Instrument, Point, Spread
 from coe.telemetry.spans import Kind, Span
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import Metric
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
 TIMEOUT_S = 5.0
@@ -22,10 +26,12 @@ TIMEOUT_S = 5.0
 
 _SCOPE = "coe"
 _NEEDED = "opentelemetry.exporter.otlp.proto.http"
+_SERVICE, _INSTANCE = "service.name", "service.instance.id"
+_THIS = str(uuid4())
 
 
 def is_installed() -> bool:
-    """Whether spans can be sent."""
+    """Whether anything can be sent."""
     try:
         return find_spec(_NEEDED) is not None
     except ModuleNotFoundError:
@@ -38,19 +44,13 @@ class Exporter:
     def __init__(self, url: str) -> None:
         """Load OpenTelemetry, which takes a tenth of a second; nothing connects."""
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
         from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-        # It writes a line for every batch that fails; `coe.telemetry.tracing` writes one a minute.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self.url = url
         self._exporter = OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_S)
-        own = Resource.create({"service.version": coe.__version__})
-        if str(own.attributes.get("service.name", "")).startswith("unknown_service"):
-            own = own.merge(Resource({"service.name": "coe"}))
-        self._resource = own
+        self._resource = _resource()
         self._scope = InstrumentationScope(_SCOPE, coe.__version__)
         self._span, self._context, self._flags = ReadableSpan, SpanContext, TraceFlags(1)
         self._failed, self._fine = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
@@ -89,3 +89,94 @@ class Exporter:
             end_time=span.ended_ns,
             instrumentation_scope=self._scope,
         )
+
+
+class MetricExporter:
+    """Sends metrics to one collector. Blocks its thread.
+
+    Args:
+        url: where to.
+        since_ns: from when on they are counted, since the epoch.
+    """
+
+    def __init__(self, url: str, since_ns: int) -> None:
+        """Load OpenTelemetry, which takes a tenth of a second; nothing connects."""
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        self._exporter = OTLPMetricExporter(endpoint=url, timeout=TIMEOUT_S)
+        self._resource = _resource()
+        self._scope = InstrumentationScope(_SCOPE, coe.__version__)
+        self._since_ns = since_ns
+
+    def send(self, instruments: Sequence[Instrument], at_ns: int) -> bool:
+        """Send what instruments say at a time since the epoch; whether the collector took it."""
+        from opentelemetry.sdk.metrics.export import (
+            MetricExportResult,
+            MetricsData,
+            ResourceMetrics,
+            ScopeMetrics,
+        )
+
+        metrics = [self._made(instrument, at_ns) for instrument in instruments]
+        scope = ScopeMetrics(scope=self._scope, metrics=metrics, schema_url="")
+        row = ResourceMetrics(resource=self._resource, scope_metrics=[scope], schema_url="")
+        result = self._exporter.export(MetricsData(resource_metrics=[row]))
+        return result is MetricExportResult.SUCCESS
+
+    def close(self) -> None:
+        """Give up what is being sent again."""
+        self._exporter.shutdown()
+
+    def _made(self, instrument: Instrument, at_ns: int) -> Metric:
+        from opentelemetry.sdk.metrics.export import (
+            AggregationTemporality,
+            Gauge,
+            Histogram,
+            Metric,
+            Sum,
+        )
+
+        points: Any = [self._point(point, at_ns) for point in instrument.points]
+        whole = AggregationTemporality.CUMULATIVE
+        data: Gauge | Histogram | Sum
+        if instrument.kind == "gauge":
+            data = Gauge(points)
+        elif instrument.kind == "sum":
+            data = Sum(points, aggregation_temporality=whole, is_monotonic=True)
+        else:
+            data = Histogram(points, aggregation_temporality=whole)
+        return Metric(instrument.name, instrument.description, instrument.unit, data)
+
+    def _point(self, point: Point | Spread, at_ns: int) -> object:
+        from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
+
+        times = {"start_time_unix_nano": self._since_ns, "time_unix_nano": at_ns}
+        if isinstance(point, Point):
+            return NumberDataPoint(dict(point.attributes), value=point.value, **times)
+        unknown: Any = None  # neither of them is counted; the protocol lets them be left out
+        return HistogramDataPoint(
+            dict(point.attributes),
+            count=sum(point.counts),
+            sum=point.total,
+            bucket_counts=point.counts,
+            explicit_bounds=point.bounds,
+            min=unknown,
+            max=unknown,
+            **times,
+        )
+
+
+def _resource() -> Resource:
+    """Return whose spans and metrics these are: this process's, which others' are not added to."""
+    from opentelemetry.sdk.resources import Resource
+
+    # The exporters write a line for everything that fails; who uses them here writes fewer.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    own = Resource.create({"service.version": coe.__version__})
+    missing = {}
+    if str(own.attributes.get(_SERVICE, "")).startswith("unknown_service"):
+        missing[_SERVICE] = "coe"
+    if _INSTANCE not in own.attributes:  # OpenTelemetry makes one itself from some version on
+        missing[_INSTANCE] = _THIS
+    return own.merge(Resource(missing))

@@ -1,4 +1,4 @@
-"""A collector that takes OpenTelemetry's spans by OTLP over HTTP, and one that does not answer."""
+"""A collector of OpenTelemetry's spans and metrics by OTLP over HTTP, which may not answer."""
 
 from __future__ import annotations
 
@@ -31,6 +31,30 @@ class TakenSpan(NamedTuple):
     service: str
 
 
+class TakenPoint(NamedTuple):
+    """A number, or a histogram's numbers, of one metric, as it was received.
+
+    Attributes:
+        name, unit: of the metric.
+        kind: `counter`, `gauge` or `histogram`. Only what is counted from the beginning is known.
+        started_ns, at_ns: from when, and until when, it counts; since the epoch.
+        value: a histogram's sum.
+        counts, bounds: of a histogram's buckets.
+        resource: whose it is.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    attributes: dict[str, Any]
+    started_ns: int
+    at_ns: int
+    value: float
+    counts: tuple[int, ...]
+    bounds: tuple[float, ...]
+    resource: dict[str, Any]
+
+
 class Collector:
     """Listens on a free port of loopback. Start it with `async with`.
 
@@ -40,6 +64,7 @@ class Collector:
     Attributes:
         url: its address, without a path.
         spans: those that were taken.
+        exports: the metrics that were taken, of each request.
         bodies: what was received, as it came.
         asked: set once a request has arrived.
     """
@@ -47,6 +72,7 @@ class Collector:
     def __init__(self, mood: Mood = "ok") -> None:
         self.url = ""
         self.spans: list[TakenSpan] = []
+        self.exports: list[list[TakenPoint]] = []
         self.bodies: list[bytes] = []
         self.asked = asyncio.Event()
         self.mood: Mood = mood
@@ -86,7 +112,9 @@ class Collector:
                 if self.mood == "frozen":
                     await reader.read()  # until whoever waits has gone
                     return
-                if self.mood == "ok":
+                if self.mood == "ok" and b"/v1/metrics" in head.split(b"\r\n", 1)[0]:
+                    self.exports.append(_points(body))
+                elif self.mood == "ok":
                     self.spans += _spans(body)
                 writer.write(_OK if self.mood == "ok" else _NO)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -126,6 +154,49 @@ def _spans(body: bytes) -> list[TakenSpan]:
         for scope in row.scope_spans
         for span in scope.spans
     ]
+
+
+def _points(body: bytes) -> list[TakenPoint]:
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
+    request = ExportMetricsServiceRequest.FromString(body)
+    return [
+        TakenPoint(
+            name=metric.name,
+            unit=metric.unit,
+            kind=_kind(metric),
+            attributes={one.key: _value(one.value) for one in point.attributes},
+            started_ns=point.start_time_unix_nano,
+            at_ns=point.time_unix_nano,
+            value=point.sum if metric.HasField("histogram") else point.as_double,
+            counts=tuple(point.bucket_counts) if metric.HasField("histogram") else (),
+            bounds=tuple(point.explicit_bounds) if metric.HasField("histogram") else (),
+            resource={one.key: _value(one.value) for one in row.resource.attributes},
+        )
+        for row in request.resource_metrics
+        for scope in row.scope_metrics
+        for metric in scope.metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
+    ]
+
+
+def _kind(metric: Any) -> str:
+    kind: str = metric.WhichOneof("data")
+    if kind == "gauge":
+        return kind
+    data = getattr(metric, kind)
+    if (
+        data.aggregation_temporality
+        != data.DESCRIPTOR.fields_by_name["aggregation_temporality"]
+        .enum_type.values_by_name["AGGREGATION_TEMPORALITY_CUMULATIVE"]
+        .number
+    ):
+        raise ValueError(f"{metric.name}: not counted from the beginning")
+    if kind == "sum" and not data.is_monotonic:
+        raise ValueError(f"{metric.name}: may fall")
+    return "counter" if kind == "sum" else kind
 
 
 def _value(value: Any) -> Any:
