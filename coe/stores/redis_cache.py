@@ -2,16 +2,19 @@
 
 | key | holds |
 | --- | --- |
-| `cache:{PARTITION}:e:ID` | an entry; it expires by itself |
-| `cache:{PARTITION}:ids` | when each entry expires, by its id |
+| `cache:{PARTITION}:e:ID` | an entry |
+| `cache:{PARTITION}:ids` | when each entry expires, by its id; to count them, and no more |
 | `cache:{PARTITION}:s:SCOPE` | vectors by id, of half precision; one goes after its entry |
-| `cache:{PARTITION}:scopes`, `cache:partitions` | what there is, to be cleared |
+
+All of them expire by themselves, what speaks of entries with the last of these. What Redis drops
+when it is full may be any of them, so what is to be forgotten is looked for by its name.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from coe.cache.entry import Entry
@@ -21,21 +24,37 @@ from coe.stores.redis import Redis, Script
 MOST_NEAR = 512
 """Vectors of one scope: all are fetched to look for a near one. Any of them goes for a new one."""
 _TRIES = 3
-_PAGE = 200
+_PAGE = 1000
 
-_PUT_NEAR = Script.of("""
+_OUTLIVE = """
+local function outlive(key, ms)
+  if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
+end
+"""
+_PUT = Script.of(
+    _OUTLIVE
+    + """
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4])
+redis.call('ZADD', KEYS[2], ARGV[5], ARGV[1])
+outlive(KEYS[2], ARGV[3])
+return 1
+"""
+)
+_PUT_NEAR = Script.of(
+    _OUTLIVE
+    + """
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   while redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) do
     redis.call('HDEL', KEYS[1], redis.call('HRANDFIELD', KEYS[1]))
   end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-end
-redis.call('SADD', KEYS[2], KEYS[1])
+outlive(KEYS[1], ARGV[4])
 return 1
-""")
+"""
+)
+_SPECIAL = re.compile(r"([*?\[\]\\^-])")  # in a pattern of Redis'
 
 
 class RedisShelf:
@@ -73,20 +92,14 @@ class RedisShelf:
         if left_ms <= 0:
             return
         ids = self._key(entry.partition, "ids")
-        await self._redis.together(
-            [
-                ("SET", self._entry(entry.partition, entry.id), entry.packed(), "PX", left_ms),
-                ("ZREMRANGEBYSCORE", ids, "-inf", now),
-                ("ZADD", ids, entry.until, entry.id),
-                ("SADD", self._redis.key("cache", "partitions"), entry.partition),
-            ]
-        )
+        places = [self._entry(entry.partition, entry.id), ids]
+        await self._redis.run(_PUT, places, entry.id, entry.packed(), left_ms, now, entry.until)
         if near is not None:
             import numpy as np
 
-            keys = self._key(entry.partition, "s", near.scope), self._key(entry.partition, "scopes")
+            key = self._key(entry.partition, "s", near.scope)
             vector = near.vector.astype(np.float16).tobytes()
-            await self._redis.run(_PUT_NEAR, keys, entry.id, vector, MOST_NEAR, left_ms)
+            await self._redis.run(_PUT_NEAR, [key], entry.id, vector, MOST_NEAR, left_ms)
 
     async def remove(self, partition: str, name: str) -> bool:
         """See `Shelf`."""
@@ -99,18 +112,14 @@ class RedisShelf:
         return bool(removed)
 
     async def clear(self, partition: str | None) -> int:
-        """See `Shelf`."""
-        if partition is None:
-            named = await self._redis.call("SMEMBERS", self._redis.key("cache", "partitions"))
-            return sum([await self.clear(one.decode()) for one in named])
-        ids, scopes = self._key(partition, "ids"), self._key(partition, "scopes")
+        """See `Shelf`. Looks through all that Redis holds."""
         count = 0
-        while names := await self._redis.call("ZRANGE", ids, 0, _PAGE - 1):
-            entries = [self._entry(partition, name.decode()) for name in names]
-            removed, _ = await self._redis.together([("UNLINK", *entries), ("ZREM", ids, *names)])
-            count += removed
-        while keys := await self._redis.call("SPOP", scopes, _PAGE):
-            await self._redis.call("UNLINK", *keys)
+        async for keys in self._found(partition, "*"):
+            entries = [key for key in keys if b"}:e:" in key]
+            if entries:
+                count += await self._redis.call("UNLINK", *entries)
+            if others := [key for key in keys if b"}:e:" not in key]:
+                await self._redis.call("UNLINK", *others)
         return count
 
     async def stock(self, partition: str | None) -> Stock:
@@ -118,9 +127,20 @@ class RedisShelf:
         if partition is not None:
             since = (self._key(partition, "ids"), self._clock(), "+inf")
             return Stock(await self._redis.call("ZCOUNT", *since), None)
-        named = await self._redis.call("SMEMBERS", self._redis.key("cache", "partitions"))
-        stocks = [await self.stock(one.decode()) for one in named]
-        return Stock(sum(one.entries for one in stocks), None)
+        names = {name async for keys in self._found(None, "e:*") for name in keys}
+        return Stock(len(names), None)
+
+    async def _found(self, partition: str | None, rest: str) -> AsyncIterator[list[bytes]]:
+        """Yield the keys of a partition, or of all, that end in a pattern; one may come twice."""
+        before = self._redis.key("cache", "{")
+        pattern = _SPECIAL.sub(r"\\\1", before) + (partition or "*") + "}:" + rest
+        place: bytes | int = 0
+        while True:
+            place, keys = await self._redis.call("SCAN", place, "MATCH", pattern, "COUNT", _PAGE)
+            if keys:
+                yield keys
+            if not int(place):
+                return
 
     def _entry(self, partition: str, name: str) -> str:
         return self._key(partition, "e", name)
