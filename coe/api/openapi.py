@@ -42,8 +42,10 @@ _EXPLAIN = {
         "streamed, all; absent where no price in USD is known. Without a panel it is there where "
         "the composition limits tokens or money",
         "x-ratelimit-limit-requests": "requests of the limit that is nearest to its end, with "
-        "`x-ratelimit-remaining-requests` and `x-ratelimit-reset-requests`: seconds to the next "
-        "period; the same for tokens, as `x-ratelimit-limit-tokens`; absent without such a limit",
+        "`x-ratelimit-remaining-requests` and `x-ratelimit-reset-requests`: in how "
+        "many seconds nothing counts any more of what was used, if nobody asks meanwhile (there is "
+        "room for some sooner: `retry-after` of a 429 says when); the same "
+        "for tokens, as `x-ratelimit-limit-tokens`; absent without such a limit",
         "x-coe-left-out": "types of tools that were offered to /v1/responses or /v1/messages and "
         "that no expert can use; absent where there are none",
         "x-coe-overhead-ms": "time to the headers less that of the backend that answers; waits for "

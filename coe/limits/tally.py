@@ -166,9 +166,15 @@ class Tally:
         return self._at(account, now_s)[1]
 
     def standing(self, account: Account, now_s: float) -> tuple[int, float]:
-        """Return what counts against a limit now, and how long its period lasts, in seconds."""
+        """Return what counts against a limit now, and how long any of it will, in seconds.
+
+        What is used in a period that slides counts, ever less, to the end of the next one.
+        """
         counter, used = self._at(account, now_s)
-        return used, max(counter.ends_s - now_s, 0.0)
+        if not used:
+            return 0, 0.0
+        left_s = counter.ends_s - now_s
+        return used, max(left_s + counter.length_s if counter.used else left_s, 0.0)
 
     def learn(self, state: State) -> None:
         """Take over a counter as somebody else has it."""

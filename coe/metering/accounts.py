@@ -15,8 +15,8 @@ class Accounts(NamedTuple):
     Attributes:
         requests: of each request, with what it counts for: itself, and one that is under way.
         tokens, money: of each call.
-        shown: what headers tell of: their names, for the limit, what is left of it and when it
-            begins anew; and of what.
+        shown: what headers tell of: their names, for the limit, what is left of it and when
+            nothing of it is used; and of what.
         at_once: whether requests that are under way are counted.
     """
 

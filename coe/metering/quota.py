@@ -10,7 +10,6 @@ from coe.limits.ledger import Ledger
 from coe.limits.rules import NANO
 from coe.limits.scopes import Account
 from coe.limits.tally import Held
-from coe.limits.windows import window
 from coe.metering.accounts import Accounts
 from coe.metering.refusals import reserved
 
@@ -75,10 +74,10 @@ class Quota:
             if one.key in shown:
                 continue
             shown.add(one.key)
-            yield row_of(one, tally.used(one, now_s), now_s)
+            yield row_of(one, *tally.standing(one, now_s))
 
 
-def row_of(account: Account, used: int, now_s: float) -> dict[str, Any]:
+def row_of(account: Account, used: int, left_s: float) -> dict[str, Any]:
     """Return a limit, and what was used of it, for people to read. Money is in its own units."""
     rule = account.rule
     unit = NANO if rule.what == "money" else 1
@@ -94,5 +93,5 @@ def row_of(account: Account, used: int, now_s: float) -> dict[str, Any]:
         "used": taken,
         "remaining": left,
         "currency": rule.currency or None,
-        "reset_s": round(window(rule.period, now_s).left_s, 3) if rule.period else None,
+        "reset_s": round(left_s, 3) if rule.period else None,
     }

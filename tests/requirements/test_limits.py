@@ -364,6 +364,7 @@ async def test_one_sees_ones_own_standing_and_admins_everybodys(limited: Any) ->
         everybody = await (await gateway.request("GET", f"{gateway.url}/limits/all")).json()
 
     (tokens, requests) = own["data"][::-1]
+    assert 0 < requests["reset_s"] <= 86_400
     assert requests | {"reset_s": 0} == {
         "scope": "key",
         "who": "key (none)",

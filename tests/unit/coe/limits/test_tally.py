@@ -158,6 +158,23 @@ def test_periods_follow_each_other_without_a_gap(period: str, now_s: float) -> N
 CI = Identity(tenant="t1", key="k1", name="ci", team="research", limits=("5 requests/min",))
 
 
+@given(
+    text=st.sampled_from(["9 requests/s", "9 requests/min", "9 requests/day", "9 requests/month"]),
+    waits=st.lists(st.sampled_from([0.0, 0.25, 7.0, 40.0]), max_size=9),
+)
+def test_a_limit_is_whole_again_when_it_says_and_no_sooner(text: str, waits: list[float]) -> None:
+    tally, limit, now_s = Tally(), account(text), NOON + 3.5
+    for wait_s in waits:
+        tally.put([Entry(limit, 1)], now_s)
+        now_s += wait_s
+    used, left_s = tally.standing(limit, now_s)
+
+    assert (left_s == 0.0) is (used == 0)
+    if used:
+        assert tally.used(limit, now_s + left_s - 0.01) > 0
+        assert tally.used(limit, now_s + left_s + 0.01) == 0
+
+
 @pytest.mark.parametrize(
     ("scope", "identity", "keys"),
     [
