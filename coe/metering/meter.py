@@ -11,6 +11,7 @@ from coe.composition import Composition
 from coe.identity import GATEWAY, Identity
 from coe.limits.ledger import Ledger
 from coe.limits.scopes import accounts_of
+from coe.limits.strangers import accounts_here
 from coe.limits.tally import Entry
 from coe.metering.accounts import Accounts, sorted_out
 from coe.metering.payment import Payment, most_of
@@ -56,7 +57,7 @@ class Meter:
         if found is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = sorted_out(accounts_of(self._composition.limits, identity))
+            found = sorted_out(accounts_here(self._composition.limits, identity, self.ledger.tally))
             self._known[who] = found
         return found
 

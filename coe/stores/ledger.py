@@ -48,6 +48,7 @@ _BY_TURN = "CREATE INDEX counters_by_turn ON counters (turn)"
 _READ = "SELECT key, period, number, used, previous FROM counters"
 _NEWS = f"{_READ} WHERE turn > ?"
 _TURN = "SELECT coalesce(max(turn), 0) FROM counters"
+_DROP = "DELETE FROM counters WHERE until < ?"
 _SAVE = """
 INSERT INTO counters VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET number = excluded.number, used = excluded.used, previous = excluded.previous,
@@ -84,7 +85,7 @@ class LedgerStore(Store):
     def load(self, now_s: float) -> list[State]:
         """Return the counters that may still count; the others are dropped."""
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM counters WHERE until < ?", (now_s,))
+            connection.execute(_DROP, (now_s,))
             (seen,) = connection.execute(_TURN).fetchone()
             rows = connection.execute(_READ).fetchall()
         self._seen = seen
@@ -117,6 +118,11 @@ class LedgerStore(Store):
             connection.executemany(_SAVE, [(*row, turn + 1) for row in rows])
         self._seen = turn + 1
         return Saved(news, kept)
+
+    def drop(self, now_s: float) -> None:
+        """Remove counters of which nothing counts any more."""
+        with self._database.writing() as connection:
+            connection.execute(_DROP, (now_s,))
 
     def _news(self, connection: sqlite3.Connection, before: _Kept) -> list[State]:
         rows = (State(*row) for row in connection.execute(_NEWS, (self._seen,)))
@@ -203,12 +209,15 @@ class LocalLedger:
                     await ended.wait()
             await self._flush()
             if (now_s := self._clock()) - forgotten > _FORGET_EVERY_S:
-                self._forget(now_s)
+                await self._forget(now_s)
                 forgotten = now_s
 
-    def _forget(self, now_s: float) -> None:
+    async def _forget(self, now_s: float) -> None:
         self.tally.forget(now_s)
         self._kept = {key: one for key, one in self._kept.items() if key in self.tally}
+        if self._store is not None:
+            with suppress(CoEError):  # a disk that takes nothing is told of where that matters
+                await asyncio.to_thread(self._store.drop, now_s)
 
     async def _flush(self) -> None:
         """Write what changed, and read what others did; what cannot be written is tried again."""

@@ -112,6 +112,32 @@ async def test_what_counts_no_more_is_not_kept(tmp_path: Path) -> None:
         assert len(later.tally) == 0
 
 
+async def test_what_counts_no_more_is_dropped_while_a_process_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coe.stores.ledger._FORGET_EVERY_S", 0.0)
+    now_s = NOON
+    ledger = LocalLedger(tmp_path, interval_s=0.01, clock=lambda: now_s)
+    async with ledger.running():
+        await ledger.reserve([Entry(account("5 requests/min"), 1)], now_s)
+        async with asyncio.timeout(10.0):
+            while not (tmp_path / FILE).exists() or not _rows(tmp_path):
+                await asyncio.sleep(0.01)
+            now_s += DAY
+            while _rows(tmp_path):
+                await asyncio.sleep(0.01)
+        assert len(ledger.tally) == 0
+
+
+def _rows(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        try:
+            (count,) = connection.execute("SELECT count(*) FROM counters").fetchone()
+        except sqlite3.OperationalError:  # it is being made
+            return 0
+        return int(count)
+
+
 async def test_nothing_is_made_before_something_is_counted(tmp_path: Path) -> None:
     async with LocalLedger(tmp_path).running():
         pass
