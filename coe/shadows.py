@@ -34,6 +34,8 @@ from coe.errors import CoEError, StoreUnavailable
 from coe.pipeline import Gateway
 from coe.policies.permits import bars
 from coe.stores.decisions import SHADOW, Feedback
+from coe.telemetry.trace import CURRENT, Link
+from coe.telemetry.work import Kind, Piece, Work
 from coe.trials import opted_out, sampled, takes_part
 from coe.types import Answer, Decision, Plan, Query
 
@@ -54,11 +56,13 @@ class Job:
         experiment: its name.
         query: as the client sent it.
         answer: that the client got.
+        link: its trace; None where it was not traced.
     """
 
     experiment: str
     query: Query
     answer: Answer
+    link: Link | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +134,11 @@ class Shadows:
             if query.endpoint != "chat/completions" or query.body.get("tools"):
                 continue  # an arm would call the client's tools again
             if takes_part(one, query, decision.category) and sampled(one, query):
+                trace = CURRENT.get()
+                link = None if trace is None else Link(trace.trace_id, trace.span_id)
+                job = Job(experiment=one.name, query=query, answer=answer, link=link)
                 try:
-                    self._waiting.put_nowait(Job(experiment=one.name, query=query, answer=answer))
+                    self._waiting.put_nowait(job)
                 except asyncio.QueueFull:
                     self.dropped["busy"] += 1
 
@@ -178,7 +185,7 @@ class Shadows:
             return  # the judge may not see the conversation
         for reading in readings[1:]:
             if reading.text is not None:
-                await self._judge(gateway, one, job.query, control, reading)
+                await self._judge(gateway, one, job, control, reading)
 
     async def _answered(
         self, gateway: Gateway, one: Experiment, arm: str, job: Job, before: list[Reading]
@@ -187,12 +194,17 @@ class Shadows:
         body = {key: value for key, value in job.query.body.items() if key not in _STREAMING}
         name = _name(job.query, one, arm)
         query = pipeline.settled(gateway, replace(job.query, id=name, body=body, stream=False))
-        query, decision, plan = await pipeline.planned(gateway, query, alone=True)
-        asked = [(call.expert, call.body) for call in (plan.panel or plan).calls]
-        reading = next((reading for reading in before if reading.asked == asked), None)
-        if reading is None:
-            event, text = await self._opened(gateway, query, decision, plan)
-            reading = Reading(arm=arm, text=text, asked=asked, event=event)
+        with _traced("shadow", gateway, one, arm, job) as work:
+            started = time.perf_counter()
+            query, decision, plan = await pipeline.planned(gateway, query, alone=True)
+            if work.trace is not None:
+                work.trace.decided(decision, plan, time.perf_counter() - started)
+            asked = [(call.expert, call.body) for call in (plan.panel or plan).calls]
+            reading = next((reading for reading in before if reading.asked == asked), None)
+            if reading is None:
+                event, text = await self._opened(gateway, query, decision, plan)
+                reading = Reading(arm=arm, text=text, asked=asked, event=event)
+            work.answer, work.error = reading.event.answer, reading.event.error
         # An answer to the same question would differ by chance alone, and cost as much.
         event = reading.event._replace(query=query, arms={one.name: arm})
         self._log.add(event)
@@ -225,13 +237,14 @@ class Shadows:
         return event._replace(took_s=took_s, first_s=took_s, answer=answer), text
 
     async def _judge(
-        self, gateway: Gateway, one: Experiment, query: Query, control: Reading, arm: Reading
+        self, gateway: Gateway, one: Experiment, job: Job, control: Reading, arm: Reading
     ) -> None:
         """Have an arm's answer compared with the control's, and write the verdict down."""
         if arm.asked == control.asked or arm.text == control.text:
             value, agreed = 0.5, True
         else:
-            verdicts = await _verdicts(gateway, one, query, control, arm)
+            with _traced("judge", gateway, one, arm.arm, job):
+                verdicts = await _verdicts(gateway, one, job.query, control, arm)
             if verdicts is None:
                 return
             value, agreed = verdicts
@@ -240,7 +253,7 @@ class Shadows:
         tags = {"experiment": one.name, "agreed": "yes" if agreed else "no"}
         for reading, score in ((arm, value), (control, 1.0 - value)):
             said = Feedback(
-                decision=_name(query, one, reading.arm),
+                decision=_name(job.query, one, reading.arm),
                 at=now,
                 source="judge",
                 value=score,
@@ -270,6 +283,18 @@ _STREAMING = frozenset({"stream", "stream_options"})
 def _name(query: Query, one: Experiment, arm: str) -> str:
     """Return the id of an arm's answer in the log."""
     return f"{query.id}.{one.name}.{arm}"
+
+
+def _traced(kind: Kind, gateway: Gateway, one: Experiment, arm: str, job: Job) -> Work:
+    """Return what is traced of an arm's answer, or of the verdict on it."""
+    piece = Piece(
+        kind,
+        job.query.endpoint,
+        gateway.composition.fingerprint,
+        _name(job.query, one, arm),
+        arm=f"{one.name}:{arm}",
+    )
+    return Work(gateway.telemetry.tracing, piece, about=job.link)
 
 
 async def _verdicts(

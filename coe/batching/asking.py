@@ -12,6 +12,8 @@ from coe.claim import behind
 from coe.drafting.case import COSTS_NOTHING
 from coe.errors import CoEError, RateLimited
 from coe.pipeline import Gateway
+from coe.stores.records import Line
+from coe.telemetry.work import Piece, Work
 from coe.types import Answer, Decision, Plan, Query
 
 _LONGEST_S = 60.0  # between two looks at a limit
@@ -26,6 +28,19 @@ class Asking:
         self._lease = lease
         self._gateway = gateway
         self._chance = random.Random()  # noqa: S311 - spreads retries
+
+    def traced(self, line: Line, query_id: str) -> Work:
+        """Return what is traced of a line, or of a call that a panel's line wants."""
+        batch, gateway = self._lease.batch, self._gateway
+        piece = Piece(
+            "batch",
+            batch.endpoint.removeprefix("/v1/"),
+            gateway.composition.fingerprint,
+            query_id,
+            batch=batch.id,
+            line=line.number,
+        )
+        return Work(gateway.telemetry.tracing, piece)
 
     async def counted(self, query: Query) -> bool:
         """Count a line as one request, once there is room for it; False where it was stopped.

@@ -137,9 +137,9 @@ class Execution:
         started = perf_counter()
         query_id = self._desk.new_id()
         try:
-            with boundary(self._lease.batch, line):
+            with boundary(self._lease.batch, line), self._asking.traced(line, query_id) as work:
                 query = self._source.query(line, query_id)
-                answer = await self._answer(group, line, query)
+                work.answer = answer = await self._answer(group, line, query)
                 if answer is None:
                     return None
                 usage = results.usage(answer.first)

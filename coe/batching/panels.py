@@ -107,14 +107,16 @@ class Panels:
         Raises:
             CoEError: there is none.
         """
-        query = self._source.query(line, self._desk.new_id())
-        if key == FIRST_DRAFT and not await self._asking.counted(query):
-            return None
-        call, is_capped = await asyncio.to_thread(self._call, line, query, key)
-        query = await self._source.admitted(self._gateway, line, query)
-        answer = await self._asking.patiently(
-            query, Decision(), Plan(calls=(call,)), is_capped=is_capped
-        )
+        query_id = self._desk.new_id()
+        with self._asking.traced(line, query_id) as work:
+            query = self._source.query(line, query_id)
+            if key == FIRST_DRAFT and not await self._asking.counted(query):
+                return None
+            call, is_capped = await asyncio.to_thread(self._call, line, query, key)
+            query = await self._source.admitted(self._gateway, line, query)
+            work.answer = answer = await self._asking.patiently(
+                query, Decision(), Plan(calls=(call,)), is_capped=is_capped
+            )
         if answer is None:
             return None
         reading.parsed(answer.first, call.expert)

@@ -46,13 +46,14 @@ class Exporter:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-        from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+        from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
         self.url = url
         self._exporter = OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_S)
         self._resource = _resource()
         self._scope = InstrumentationScope(_SCOPE, coe.__version__)
         self._span, self._context, self._flags = ReadableSpan, SpanContext, TraceFlags(1)
+        self._link = Link
         self._failed, self._fine = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
         self._kinds: dict[Kind, SpanKind] = {
             "server": SpanKind.SERVER,
@@ -87,6 +88,7 @@ class Exporter:
             status=self._failed if span.has_failed else self._fine,
             start_time=span.started_ns,
             end_time=span.ended_ns,
+            links=[self._link(self._context(*link, is_remote=False)) for link in span.links],
             instrumentation_scope=self._scope,
         )
 

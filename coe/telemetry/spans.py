@@ -1,6 +1,7 @@
 """A traced request that has ended -> its spans. Pure, and run off the event loop.
 
     {operation} {model}              the request                      SERVER
+    {work} {operation}               or work behind the answers       INTERNAL
       route                          who is to answer is decided      INTERNAL
       plan                           the experts are ranked           INTERNAL
       queue                          a wait for a slot                INTERNAL
@@ -16,7 +17,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from coe.telemetry import names
-from coe.telemetry.trace import Asked, Ended, Told, Trace
+from coe.telemetry.trace import Asked, Ended, Link, Told, Trace
 
 Kind = Literal["server", "internal", "client"]
 Value = str | bool | int | float | Sequence[str]
@@ -49,13 +50,14 @@ class Span(NamedTuple):
     ended_ns: int
     attributes: Mapping[str, Value]
     has_failed: bool = False
+    links: tuple[Link, ...] = ()
 
 
 def spans_of(ended: Ended, servers: Mapping[str, Server]) -> Iterator[Span]:
-    """Yield the spans of a request.
+    """Yield the spans of a request, or of other work.
 
     Args:
-        ended: the request.
+        ended: the request, or the work.
         servers: the backends, by name.
     """
     trace = ended.trace
@@ -80,9 +82,9 @@ def _request(ended: Ended) -> Span:
     facts: dict[str, Value | None] = {
         names.OPERATION: operation,
         names.PROVIDER: names.SYSTEM,
-        names.METHOD: "POST",
+        names.METHOD: None if ended.work else "POST",
         names.PATH: ended.path,
-        names.STATUS: ended.status,
+        names.STATUS: ended.status or None,
         names.REQUEST: ended.request_id,
         names.DECISION: ended.query_id,
         names.REQUEST_MODEL: ended.model,
@@ -92,6 +94,8 @@ def _request(ended: Ended) -> Span:
         names.CONVERSATION: ended.conversation,
         names.COMPOSITION: ended.composition,
         names.EXPERIMENTS: ended.arms,
+        names.BATCH: ended.batch,
+        names.BATCH_LINE: ended.line,
         names.REQUEST_STREAM: ended.streams or None,
         names.FIRST_CHUNK: ended.first_s if ended.streams else None,
         names.ERROR: ended.error,
@@ -100,8 +104,8 @@ def _request(ended: Ended) -> Span:
         **_told(ended.told),
     }
     return Span(
-        f"{operation} {ended.model}" if ended.model else operation,
-        "server",
+        f"{ended.work} {operation}" if ended.work else f"{operation} {ended.model}".rstrip(),
+        "internal" if ended.work else "server",
         trace.trace_id,
         trace.span_id,
         trace.parent_id,
@@ -109,6 +113,7 @@ def _request(ended: Ended) -> Span:
         ended.ended_ns,
         _known(facts),
         ended.status >= 500 or bool(ended.error and ended.status < 400),  # noqa: PLR2004
+        ended.links,
     )
 
 

@@ -36,6 +36,13 @@ class Parent(NamedTuple):
     is_sampled: bool
 
 
+class Link(NamedTuple):
+    """A span elsewhere that something is about."""
+
+    trace_id: int
+    span_id: int
+
+
 class Told(NamedTuple):
     """What an answer tells of itself, beside what it says.
 
@@ -159,13 +166,17 @@ class Chosen(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a traced request ended. Nothing in it is what somebody wrote.
+    """How a traced request ended, or work behind the answers. Nothing in it is what somebody wrote.
 
     Attributes:
+        path, status, request_id: of a request; of other work they say nothing.
         model: that was asked for; empty where the composition does not have it.
         settings: numbers of the body, by their names in the conventions.
         arms: of experiments, as `NAME:ARM`.
         error: the class of what went wrong; empty for nothing.
+        work: its kind, where it is no client's request; see `coe.telemetry.work`.
+        batch, line: that it is of.
+        links: what it is about.
     """
 
     trace: Trace
@@ -186,6 +197,10 @@ class Ended(NamedTuple):
     first_s: float | None = None
     arms: tuple[str, ...] = ()
     told: Told = Told()
+    work: str = ""
+    batch: str = ""
+    line: int | None = None
+    links: tuple[Link, ...] = ()
 
 
 CURRENT: ContextVar[Trace | None] = ContextVar("coe_trace", default=None)

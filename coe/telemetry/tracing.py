@@ -83,8 +83,18 @@ class Tracing:
         OUTGOING.set(b"")  # requests of one connection may be served in one context
         return trace
 
+    def begin_beside(self) -> Trace | None:
+        """Return the trace of work about a traced request, which this task does from now on.
+
+        None where nobody is told of any more.
+        """
+        trace = Trace(getrandbits(128) or 1, 0, time.time_ns()) if self.share else None
+        CURRENT.set(trace)
+        OUTGOING.set(b"")
+        return trace
+
     def end(self, ended: Ended) -> None:
-        """Take note of a traced request that has ended."""
+        """Take note of a traced request, or other work, that has ended."""
         CURRENT.set(None)
         OUTGOING.set(b"")
         waiting = self._waiting
@@ -106,7 +116,8 @@ class Tracing:
         """Yield what became of traces."""
         family = CounterMetricFamily(
             "coe_traces",
-            "Traced requests by whether the collector has them; `dropped`: it was too slow",
+            "Traces of requests, lines of batches and shadows by whether the collector has them;"
+            " `dropped`: it was too slow",
             labels=("result",),
         )
         family.add_metric(("sent",), self._sent)

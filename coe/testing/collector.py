@@ -16,6 +16,7 @@ class TakenSpan(NamedTuple):
 
     Attributes:
         kind: `SERVER`, `CLIENT` or `INTERNAL`.
+        links: trace and span of each.
         service: the name of whose it is.
     """
 
@@ -29,6 +30,7 @@ class TakenSpan(NamedTuple):
     has_failed: bool
     attributes: dict[str, Any]
     service: str
+    links: list[tuple[str, str]]
 
 
 class TakenPoint(NamedTuple):
@@ -149,6 +151,7 @@ def _spans(body: bytes) -> list[TakenSpan]:
                 ),
                 "",
             ),
+            links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
         )
         for row in request.resource_spans
         for scope in row.scope_spans
