@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(
         default=200 * _MIB, ge=1024, description="of a file for /v1/batches"
     )
+    max_files_bytes: int = Field(
+        default=10 * 1024 * _MIB,
+        ge=1024,
+        description="of all files that a key has, those that its batches wrote included; where no "
+        "keys are asked for, of all files together. An upload beyond it is refused (413)",
+    )
     batch_max_lines: int = Field(default=50_000, ge=1, description="of one batch")
     batch_concurrency: int = Field(
         default=8,

@@ -15,8 +15,9 @@ from coe.api.access import identity_of
 from coe.api.multipart import Form
 from coe.batching.desk import Shelf
 from coe.errors import InvalidRequest, NotFound
+from coe.identity import Identity
 from coe.settings import Settings
-from coe.stores.files import FileStore
+from coe.stores.files import FileStore, Room
 from coe.stores.records import File
 
 _FORM = {
@@ -44,8 +45,11 @@ def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
         """Upload the input of a batch: JSON lines, one request each."""
         files = (await asyncio.to_thread(shelf.open)).files
         file_id = f"file-{wire.new_id()}"
+        identity = identity_of(request.scope)
+        room = _room(settings, identity)
+        limit, why = _limit(settings, room, await asyncio.to_thread(files.left, room))
         with files.writing(file_id) as sink:
-            form = Form(sink, settings.max_file_bytes)
+            form = Form(sink, limit, why)
             await form.read(request.headers.get("content-type", ""), request.stream())
             _check(form)
         file = File(
@@ -54,9 +58,9 @@ def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
             purpose="batch",
             size=form.size,
             created_at=int(time.time()),
-            tenant=identity_of(request.scope).tenant,
+            tenant=identity.tenant,
         )
-        return card(await asyncio.to_thread(files.add, file))
+        return card(await asyncio.to_thread(files.add, file, room))
 
     @table.get("")
     async def list_files(
@@ -135,6 +139,18 @@ def listed(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
         "last_id": rows[-1]["id"] if rows else None,
         "has_more": has_more,
     }
+
+
+def _room(settings: Settings, identity: Identity) -> Room:
+    """Return the room for somebody's files; who shows another token without keys gets no other."""
+    return Room(settings.max_files_bytes, identity.tenant if identity.key else None)
+
+
+def _limit(settings: Settings, room: Room, left: int) -> tuple[int, str]:
+    """Return the most bytes that an upload may have, and why."""
+    if left < settings.max_file_bytes:
+        return left, room.why(left)
+    return settings.max_file_bytes, "which is the limit (COE_MAX_FILE_BYTES)"
 
 
 def _check(form: Form) -> None:

@@ -25,8 +25,14 @@ class Form:
         size: of its content, in bytes.
     """
 
-    def __init__(self, sink: BinaryIO, limit: int) -> None:
-        """Args are what takes the file's content, and the most bytes that it may have."""
+    def __init__(self, sink: BinaryIO, limit: int, why: str) -> None:
+        """Begin with nothing.
+
+        Args:
+            sink: takes the file's content.
+            limit: the most bytes that it may have.
+            why: says which limit that is, and what to do about it.
+        """
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
         self.size = 0
@@ -34,6 +40,7 @@ class Form:
         self._received = 0
         self._sink = sink
         self._limit = limit
+        self._why = why
         self._name = ""
         self._header = [b"", b""]
         self._text = b""
@@ -80,8 +87,7 @@ class Form:
             raise InvalidRequest("the form breaks off: its client has left") from None
         if max(self.size, self._received - DISCARD_BYTES) > self._limit:
             raise RequestTooLarge(
-                f"the file has over {self._limit} bytes, which is the limit (COE_MAX_FILE_BYTES)",
-                param="file",
+                f"the file has over {self._limit} bytes, {self._why}", param="file"
             )
         if not self._has_ended:
             raise InvalidRequest("the form breaks off before its last boundary")

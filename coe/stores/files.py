@@ -7,12 +7,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from sqlite3 import Row
-from typing import BinaryIO
+from sqlite3 import Connection, Row
+from typing import BinaryIO, NamedTuple
 
 import orjson
 
-from coe.errors import CoEError
+from coe.errors import CoEError, RequestTooLarge
 from coe.stores.records import File
 from coe.stores.sqlite import Database
 
@@ -30,6 +30,26 @@ TABLES = (
 
 _PART = ".part"
 _ABANDONED_S = 24 * 3600.0
+
+
+class Room(NamedTuple):
+    """How many bytes files may have together.
+
+    Attributes:
+        most: of all of them.
+        tenant: whose files count; None for everybody's.
+    """
+
+    most: int
+    tenant: str | None
+
+    def why(self, left: int) -> str:
+        """Say what is in the way of a file that there is no room for, with what is left."""
+        whose = "all files" if self.tenant is None else "the files of a key"
+        return (
+            f"and of the {self.most} that {whose} may have together {max(left, 0)} are left"
+            " (COE_MAX_FILES_BYTES): delete files that are not needed any more"
+        )
 
 
 class FileStore:
@@ -79,15 +99,26 @@ class FileStore:
             self._settle(file_id)
         return size
 
-    def add(self, file: File) -> File:
+    def add(self, file: File, room: Room | None = None) -> File:
         """Add the row of a file whose content is there, once it is safe on the disk.
 
+        Args:
+            file: what is added.
+            room: that there is for it and others; None for any.
+
         Raises:
+            RequestTooLarge: there is not as much room.
             CoEError: it cannot be; the content is gone then, as nobody could ask for it.
         """
         try:
             self._settle(file.id)
             with self._database.writing() as connection:
+                if room is not None:
+                    left = room.most - _taken(connection, room.tenant)
+                    if file.size > left:
+                        raise RequestTooLarge(
+                            f"the file has {file.size} bytes, {room.why(left)}", param="file"
+                        )
                 connection.execute(ADD, row_of(file))
         except CoEError:
             self.path(file.id).unlink(missing_ok=True)
@@ -101,6 +132,11 @@ class FileStore:
                 os.fsync(stream.fileno())
         except OSError as error:
             raise CoEError(f"{self.path(file_id)}: {error.strerror}") from None
+
+    def left(self, room: Room) -> int:
+        """Return how many bytes of a room are free."""
+        with self._database.reading() as connection:
+            return max(room.most - _taken(connection, room.tenant), 0)
 
     def get(self, file_id: str) -> File | None:
         """Return a file; None where there is none of that id."""
@@ -161,6 +197,8 @@ INSERT INTO files (id, filename, purpose, size, created_at, tenant) VALUES (?, ?
 ON CONFLICT (id) DO UPDATE SET size = excluded.size, created_at = excluded.created_at
 """
 
+_TAKEN = "SELECT coalesce(sum(size), 0) FROM files WHERE ? IS NULL OR tenant = ?"
+
 _USER = """
 SELECT id FROM batches WHERE input_file_id = ?
 AND status NOT IN ('failed', 'completed', 'expired', 'cancelled') LIMIT 1
@@ -170,6 +208,11 @@ AND status NOT IN ('failed', 'completed', 'expired', 'cancelled') LIMIT 1
 def row_of(file: File) -> tuple[str, str, str, int, int, str]:
     """Return the values that `ADD` takes."""
     return (file.id, file.filename, file.purpose, file.size, file.created_at, file.tenant)
+
+
+def _taken(connection: Connection, tenant: str | None) -> int:
+    (taken,) = connection.execute(_TAKEN, (tenant, tenant)).fetchone()
+    return int(taken)
 
 
 def _listed(owners: Collection[str]) -> str:
