@@ -14,6 +14,7 @@ from coe.types import Query
 Cold = Literal["wait", "reroute"]
 
 LANE, DEADLINE, COLD = b"x-coe-lane", b"x-coe-deadline-ms", b"x-coe-cold"
+_HOW = frozenset({LANE, DEADLINE, COLD})
 _COLD: dict[bytes, Cold] = {b"wait": "wait", b"reroute": "reroute"}
 _MOST_MS = 86_400_000
 
@@ -79,6 +80,11 @@ def cold_of(query: Query) -> Cold | None:
                 raise InvalidRequest("x-coe-cold is wait or reroute", param="x-coe-cold")
             return wanted
     return None
+
+
+def is_plain(query: Query) -> bool:
+    """Whether a request says nothing of how it waits: it may as well wait for another one."""
+    return not any(name in _HOW for name, _ in query.headers)
 
 
 def behind(query: Query) -> Claim:

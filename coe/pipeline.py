@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from coe import door, opening, planner
 from coe.applied import AppliedMap
 from coe.cache import Cache
-from coe.claim import Claim, claim_of
+from coe.claim import Claim, claim_of, is_plain
 from coe.classify import Classifier
 from coe.composition import Composition
 from coe.composition.programs import PROGRAM
@@ -241,11 +241,19 @@ async def _answer(gateway: Gateway, query: Query, told: Told | None) -> Answer:
     """Return an answer that is kept, or else make one. Raises as `answer` does."""
     if gateway.cache is None:
         return await _made(gateway, query, told)
-    lookup = await gateway.cache.recall(query, lambda name: settled(gateway, query, name).permit)
+    lookup = await gateway.cache.recall(
+        query,
+        lambda name: settled(gateway, query, name).permit,
+        may_wait=is_plain(query),
+    )
     if lookup.answer is not None:
         lookup.answer.composition = gateway.composition.fingerprint
         return lookup.answer
-    made = await _made(gateway, query, told)
+    try:
+        made = await _made(gateway, query, told)
+    except BaseException as error:
+        gateway.cache.give_up(lookup, error)
+        raise
     gateway.cache.keep(lookup, made)
     return made
 

@@ -7,6 +7,7 @@
 | a stream's that says no usage, and whole answers say it | it is asked anew |
 | an answer in which an expert had a part that this request may not reach | it is asked anew |
 | nothing, or the store does not answer | it is asked anew |
+| nothing, and the same is being asked | that answer, once it is there; see `coe.cache.flights` |
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from coe.cache.collected import Collected
 from coe.cache.counts import Counts
 from coe.cache.embedding import Embedder
 from coe.cache.entry import Entry
-from coe.cache.key import Key, key_of, partition_of, wish_of
+from coe.cache.flights import Flight, Flights
+from coe.cache.key import Key, Wish, key_of, partition_of, wish_of
 from coe.cache.shelf import Near, Shelf
 from coe.cache.wholeness import given, is_good, read, stored, wants_usage
 from coe.composition.barring import encoder_key
@@ -46,12 +48,14 @@ class Lookup:
         said: in a word, for a header.
         key: where the answer is to be kept; None where it is not to be.
         near: where it is to be found as near.
+        flight: others wait for the answer; None where nobody can.
     """
 
     answer: Answer | None = None
     said: str = ""
     key: Key | None = None
     near: Near | None = None
+    flight: Flight | None = None
 
 
 class Cache:
@@ -59,6 +63,7 @@ class Cache:
 
     Attributes:
         rules: what the composition says.
+        flights: requests that are being asked now.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Cache:
             clock: seconds since the epoch.
         """
         self.rules = rules
+        self.flights = Flights()
         self._mark = mark
         self._shelf = shelf
         self._counts = counts
@@ -93,26 +99,55 @@ class Cache:
         """Return the partition of who asks."""
         return partition_of(identity, self.rules.partition)
 
-    async def recall(self, query: Query, permit_in: PermitIn) -> Lookup:
-        """Look for the answer to a request.
+    async def recall(self, query: Query, permit_in: PermitIn, *, may_wait: bool = False) -> Lookup:
+        """Look for the answer to a request, or wait for one that is being made.
 
         Args:
             query: with the permit that it has before its category is known.
             permit_in: returns the one that it has in a category.
+            may_wait: for the same request of somebody else's; a stream never does.
+
+        Returns:
+            what came of it: the answer, or what `keep` or `give_up` is to be told.
 
         Raises:
             InvalidRequest: its header means nothing.
         """
         wish = wish_of(query.headers)
-        found = self._counts.found
         if wish == "off" or not query.identity.keeps_text:
-            found["skipped"] += 1
+            self._counts.found["skipped"] += 1
             return Lookup(said="off")
         embedder = self._embedder
         if embedder is not None and self._encoder_key in query.permit.barred:
             embedder = None
         encoder = self.rules.encoder if embedder is not None else ""
         key = key_of(query, self._mark, self.partition_of(query.identity), encoder)
+        flight = None
+        if may_wait and wish == "use" and not query.stream:
+            flight = await self.flights.join(key.partition, key.id)
+        try:
+            lookup = await self._look(query, key, wish, permit_in, embedder)
+        except BaseException:
+            if flight is not None:
+                flight.leave()
+            raise
+        if flight is None:
+            return lookup
+        if lookup.key is None:
+            flight.land()
+            return lookup
+        return replace(lookup, flight=flight)
+
+    async def _look(
+        self,
+        query: Query,
+        key: Key,
+        wish: Wish,
+        permit_in: PermitIn,
+        embedder: Embedder | None,
+    ) -> Lookup:
+        """Look for the answer to a request in the store, and count what came of it."""
+        found = self._counts.found
         try:
             entry = await self._shelf.get(key.partition, key.id) if wish == "use" else None
             if entry is not None and _says_enough(entry, query):
@@ -178,18 +213,29 @@ class Cache:
         answer.cache = lookup.said
         if lookup.key is None:
             return
-        begin = partial(self._begin, answer, (lookup.key, lookup.near))
+        begin = partial(self._begin, answer, lookup)
         if answer.query.stream:
             answer.frames = Collected(answer.first, answer.frames, LONGEST, begin)
         else:
             begin(answer.first)
 
-    def _begin(self, answer: Answer, place: tuple[Key, Near | None], raw: bytes | None) -> None:
-        """Have a whole answer read and kept, behind the one that is sent."""
-        if raw is None or len(raw) > LONGEST:
-            self._counts.dropped += 1
+    def give_up(self, lookup: Lookup, error: BaseException) -> None:
+        """Let those go on who wait for an answer that could not be made.
+
+        Args:
+            lookup: what `recall` returned for its request.
+            error: why; where it was not wanted any more, the next one asks and the others wait.
+        """
+        if lookup.flight is None:
             return
-        task = asyncio.get_running_loop().create_task(self._put(answer, place, raw))
+        if isinstance(error, asyncio.CancelledError):
+            lookup.flight.leave()
+        else:
+            lookup.flight.land()
+
+    def _begin(self, answer: Answer, lookup: Lookup, raw: bytes | None) -> None:
+        """Have a whole answer read and kept, behind the one that is sent."""
+        task = asyncio.get_running_loop().create_task(self._put(answer, lookup, raw))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -197,14 +243,26 @@ class Cache:
         """Wait until what is being kept is."""
         await asyncio.gather(*self._tasks)
 
-    async def _put(self, answer: Answer, place: tuple[Key, Near | None], raw: bytes) -> None:
-        key, near = place
-        query = answer.query
+    async def _put(self, answer: Answer, lookup: Lookup, raw: bytes | None) -> None:
+        try:
+            is_kept = await self._try_put(answer, lookup, raw)
+        finally:
+            if lookup.flight is not None:
+                lookup.flight.land()
+        if is_kept:
+            self._counts.kept += 1
+        else:
+            self._counts.dropped += 1
+
+    async def _try_put(self, answer: Answer, lookup: Lookup, raw: bytes | None) -> bool:
+        """Keep an answer, if it is good; return whether it is kept."""
+        key, query = lookup.key, answer.query
+        if key is None or raw is None or len(raw) > LONGEST:
+            return False
         is_long = len(raw) > _APART
         body = await asyncio.to_thread(read, raw, query) if is_long else read(raw, query)
         if body is None or not is_good(body, query):
-            self._counts.dropped += 1
-            return
+            return False
         now = self._clock()
         entry = Entry(
             partition=key.partition,
@@ -219,11 +277,10 @@ class Cache:
             body=stored(body),
         )
         try:
-            await self._shelf.put(entry, self.rules.most, near)
+            await self._shelf.put(entry, self.rules.most, lookup.near)
         except StoreUnavailable:
-            self._counts.dropped += 1
-        else:
-            self._counts.kept += 1
+            return False
+        return True
 
     def _had_a_part(self, answer: Answer) -> tuple[str, ...]:
         """Return the experts without whom an answer might be another one."""

@@ -141,6 +141,128 @@ async def test_the_same_request_is_answered_once_in_either_form(
         assert running.metric('coe_cache_lookups_total{result="hit"}') == 1
 
 
+def everybody_waits(running: Running, count: int) -> Callable[[], bool]:
+    cache = running.gateway.cache
+    assert cache is not None
+    return lambda: cache.flights.waiting == count
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_same_request_at_the_same_moment_is_asked_once(
+    start: Start, upstream: FakeUpstream, shelf: dict[str, Any], mode: str
+) -> None:
+    async with start(mode, **shelf) as running:
+        upstream.plan(["slow-first-500ms"])
+        asking = [asyncio.create_task(ask(running)) for _ in range(8)]
+        await until(everybody_waits(running, 7))
+        said = await asyncio.gather(*asking)
+
+        assert upstream.received == 1
+        assert [one.text for one in said] == [ECHO] * 8
+        assert sorted(one.is_hit for one in said) == [False] + [True] * 7
+        assert not len(running.gateway.cache.flights)  # type: ignore[union-attr]
+
+
+async def test_sec_24_nobody_waits_for_the_answer_of_another_tenant(
+    start: Start, upstream: FakeUpstream
+) -> None:
+    async with start() as running:
+        upstream.plan(["slow-first-500ms"] * 2)
+        said = await asyncio.gather(*(ask(running, key=name) for name in ("alice", "bob")))
+
+        assert upstream.received == 2
+        assert [one.cache for one in said] == ["miss"] * 2
+
+
+@pytest.mark.parametrize("how", ["refresh", "stream", "lane", "deadline", "off"])
+async def test_who_asks_in_another_way_waits_for_nobody(
+    start: Start, upstream: FakeUpstream, how: str
+) -> None:
+    headers = {
+        "refresh": {"x-coe-cache": "refresh"},
+        "off": {"x-coe-cache": "off"},
+        "lane": {"x-coe-lane": "bulk"},
+        "deadline": {"x-coe-deadline-ms": "9000"},
+    }
+    async with start() as running:
+        upstream.plan(["slow-first-500ms"])
+        first = asyncio.create_task(ask(running))
+        await upstream.arrived()
+
+        said = await ask(running, headers=headers.get(how), stream=how == "stream")
+
+        assert not said.is_hit
+        assert upstream.received == 2
+        assert (await first).text == ECHO
+
+
+@pytest.mark.parametrize("wrong", ["error-400-context", "length"])
+async def test_where_the_first_answer_comes_to_nothing_all_that_wait_ask_at_once(
+    start: Start, upstream: FakeUpstream, wrong: str
+) -> None:
+    async with start() as running:
+        gate = asyncio.Event()
+        upstream.plan([wrong] + ["hang"] * 3)
+        shelf = running.gateway.premises.shelf  # type: ignore[union-attr]
+        look = shelf.get
+
+        async def look_later(partition: str, name: str) -> Entry | None:
+            await gate.wait()
+            return await look(partition, name)
+
+        shelf.get = look_later  # type: ignore[method-assign]
+        asking = [asyncio.create_task(running.chat("good", QUESTION)) for _ in range(4)]
+        await until(everybody_waits(running, 3))
+        gate.set()
+
+        async with asyncio.timeout(15):
+            await upstream.arrived(4)  # none of them is answered
+        for one in asking:
+            one.cancel()
+        await upstream.client_gone(3)
+
+
+async def test_a_client_that_leaves_leaves_the_asking_to_the_next(
+    start: Start, upstream: FakeUpstream
+) -> None:
+    async with start() as running:
+        upstream.plan(["hang", "slow-first-500ms"])
+        first = asyncio.create_task(ask(running))
+        await upstream.arrived()
+        others = [asyncio.create_task(ask(running)) for _ in range(4)]
+        await until(everybody_waits(running, 4))
+
+        first.cancel()
+        await upstream.arrived(2)
+        await until(everybody_waits(running, 3))
+        said = await asyncio.gather(*others)
+
+        assert upstream.received == 2
+        assert [one.text for one in said] == [ECHO] * 4
+        assert [one.cache for one in said].count("miss") == 1
+
+
+async def test_a_client_that_leaves_while_it_waits_ends_nothing(
+    start: Start, upstream: FakeUpstream
+) -> None:
+    async with start() as running:
+        upstream.plan(["slow-first-500ms"])
+        asking = [asyncio.create_task(ask(running)) for _ in range(3)]
+        await until(everybody_waits(running, 2))
+
+        asking[1].cancel()
+        await until(everybody_waits(running, 1))
+
+        assert {(await one).text for one in (asking[0], asking[2])} == {ECHO}
+        assert upstream.received == 1
+
+
 async def test_usage_is_shown_as_it_was_and_only_where_it_is_asked_for(start: Start) -> None:
     async with start() as running:
         whole = await ask(running)
