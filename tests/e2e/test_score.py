@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coe.stores.outcomes import OutcomeStore
-from coe.testing.upstream import FakeUpstream, fixed
+from coe.testing.upstream import FakeUpstream
 
 from .conftest import COE
 
@@ -33,9 +33,31 @@ default: one
 ROWS = 60
 
 
+class Pace:
+    """How long an answer takes: as good as for ever from some answer on, until that is `over`."""
+
+    def __init__(self) -> None:
+        self.left = float("inf")
+
+    def stop_after(self, answers: int) -> None:
+        self.left = answers
+
+    def over(self) -> None:
+        self.left = float("inf")
+
+    def __call__(self) -> float:
+        self.left -= 1
+        return 0.04 if self.left >= 0 else 30.0
+
+
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream(latency=fixed(0.04)) as fake:
+def pace() -> Pace:
+    return Pace()
+
+
+@pytest.fixture
+async def upstream(pace: Pace) -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream(latency=pace) as fake:
         yield fake
 
 
@@ -69,12 +91,14 @@ def kept(folder: Path) -> int:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 async def test_what_was_scored_survives_the_end_of_the_command(
-    folder: Path, upstream: FakeUpstream, number: signal.Signals, code: int
+    folder: Path, upstream: FakeUpstream, pace: Pace, number: signal.Signals, code: int
 ) -> None:
+    pace.stop_after(40)
     process = await start(folder, "prompts.jsonl")
-    await upstream.arrived(40)
+    await upstream.arrived(41)
     process.send_signal(number)
     _, err = await process.communicate()
+    pace.over()
 
     assert process.returncode == code
     if number == signal.SIGINT:
