@@ -20,7 +20,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Unpack
 
 from coe.errors import (
     BackendError,
@@ -36,8 +36,18 @@ from coe.replicas.grips import Grip, Lent, Loose, borrow
 from coe.replicas.lease import Sight, Tenure, heard
 from coe.replicas.replica import Replica
 from coe.scheduler.chronicle import Chronicle
-from coe.scheduler.events import Lane, Ticket
-from coe.scheduler.loop import LocalSlots, Setup, Slot, Told, View, Watcher
+from coe.scheduler.events import Ticket
+from coe.scheduler.loop import (
+    TELL_S,
+    Asks,
+    LocalSlots,
+    Setup,
+    Slot,
+    Told,
+    View,
+    Watcher,
+    ticket_of,
+)
 from coe.scheduler.memory import LoadTimes
 from coe.stores.redis_leases import Claim, Grant
 
@@ -142,28 +152,11 @@ class SharedSlots:
         """See `Slots.manages`."""
         return expert in self.setup.experts
 
-    async def take(  # noqa: PLR0913 - what a call says of itself
-        self,
-        expert: str,
-        *,
-        key: str = "",
-        team: str = "",
-        lane: Lane = "interactive",
-        deadline_s: float | None = None,
-        told: Told | None = None,
-        tell_every_s: float = 2.0,
-    ) -> Slot:
+    async def take(self, expert: str, **asks: Unpack[Asks]) -> Slot:
         """See `Slots.take`."""
         now_s = self._now_s()
-        due_s = None if deadline_s is None else now_s + deadline_s
-        ticket = Ticket(
-            id=str(next(self._numbers)),
-            expert=expert,
-            key=key,
-            team=team,
-            lane=lane,
-            deadline_s=due_s,
-        )
+        ticket = ticket_of(next(self._numbers), expert, asks, now_s)
+        told, tell_every_s = asks.get("told"), asks.get("tell_every_s", TELL_S)
         slot = Slot(self, ticket, now_s)
         self._waiting[ticket.id] = ticket
         self._alone_s[ticket.id] = now_s
@@ -228,14 +221,7 @@ class SharedSlots:
         self, owner: Sight, ticket: Ticket, left_s: float | None, told: Told | None
     ) -> Lent:
         """Return a slot of the owner's. Raises as `borrow`, and TimeoutError where it is not it."""
-        errand = Errand(
-            pool=self.identity,
-            expert=ticket.expert,
-            key=ticket.key,
-            team=ticket.team,
-            lane=ticket.lane,
-            deadline_s=left_s,
-        )
+        errand = self._errand(ticket, deadline_s=left_s)
         client = self._replica.client(owner.url)
 
         async def heard_of(sentence: str) -> None:  # it is in the owner's line
@@ -250,31 +236,45 @@ class SharedSlots:
             finally:
                 self._asking.discard(limit)
 
+    def _errand(
+        self, ticket: Ticket, *, deadline_s: float | None = None, is_held: bool = False
+    ) -> Errand:
+        """Return what the owner is asked for a call."""
+        return Errand(
+            pool=self.identity,
+            expert=ticket.expert,
+            key=ticket.key,
+            team=ticket.team,
+            lane=ticket.lane,
+            deadline_s=deadline_s,
+            is_held=is_held,
+        )
+
     async def _from(
         self,
         term: _Term,
         ticket: Ticket,
         left_s: float | None,
         told: Told | None,
-        tell_every_s: float = 2.0,
+        tell_every_s: float = TELL_S,
     ) -> Slot:
         """Return a slot of one's own.
 
         Raises Moved where the term ends meanwhile, or the expert would have to be loaded and must
         not: the lease was not renewed, and may be.
         """
-        expert, key, lane = ticket.expert, ticket.key, ticket.lane
+        expert = ticket.expert
         if not term.has_begun and expert in self._resident:
             self.counts["here"] += 1
-            return term.slots.adopt(expert, key=key, lane=lane)
+            return term.slots.adopt(ticket)
         if term.has_begun and not self._may_act() and expert not in _ready(term.slots):
             raise Moved
         try:
             slot = await term.slots.take(
                 expert,
-                key=key,
+                key=ticket.key,
                 team=ticket.team,
-                lane=lane,
+                lane=ticket.lane,
                 deadline_s=left_s,
                 told=told,
                 tell_every_s=tell_every_s,
@@ -336,12 +336,12 @@ class SharedSlots:
         if not term.slots.manages(errand.expert):
             message = f"the owner of `{self.name}` does not know an expert `{errand.expert:.80}`"
             raise CapacityError(message, retry_after_s=1.0)
+        ticket = Ticket(
+            id="", expert=errand.expert, key=errand.key, team=errand.team, lane=errand.lane
+        )
         if errand.is_held:
-            slot = term.slots.adopt(errand.expert, key=errand.key, lane=errand.lane)
+            slot = term.slots.adopt(ticket)
         else:
-            ticket = Ticket(
-                id="", expert=errand.expert, key=errand.key, team=errand.team, lane=errand.lane
-            )
             slot = await self._from(term, ticket, errand.deadline_s, told)
         return _Lending(slot=slot, term=term)
 
@@ -532,8 +532,7 @@ class SharedSlots:
         slots = LocalSlots(self.name, residency, self._given, self._watcher, parking)
         term = self._term = _Term(slots, token)
         for held in self._held.values():
-            ticket, grip = held.slot.ticket, held.grip
-            held.grip = slots.adopt(ticket.expert, key=ticket.key, lane=ticket.lane)
+            grip, held.grip = held.grip, slots.adopt(held.slot.ticket)
             grip.release()
         return term
 
@@ -559,14 +558,7 @@ class SharedSlots:
 
     async def _register(self, held: _Held, owner: Sight) -> None:
         ticket, before = held.slot.ticket, held.grip
-        errand = Errand(
-            pool=self.identity,
-            expert=ticket.expert,
-            key=ticket.key,
-            team=ticket.team,
-            lane=ticket.lane,
-            is_held=True,
-        )
+        errand = self._errand(ticket, is_held=True)
         try:
             client = self._replica.client(owner.url)
             lent = await borrow(client, errand, owner.replica, None)

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from coe.errors import CapacityError, CoEError, DeadlineExceeded, ExpertLoadFailed, QueueFull
 from coe.protocols import Eviction, Ordering, Parking, Residency
@@ -56,7 +56,43 @@ logger = logging.getLogger(__name__)
 REST_S = 1.0
 """How long nobody is let in after an error of ours."""
 
+TELL_S = 2.0
+"""So often who waits is told what it waits for."""
+
 Told = Callable[[str], Awaitable[None]]
+
+
+class Asks(TypedDict, total=False):
+    """What a call says of itself when it asks for a slot.
+
+    Attributes:
+        key: whose call it is, for fair shares.
+        team: that the key belongs to; empty for none.
+        lane: `interactive`, or `bulk`, which waits for what the others leave.
+        deadline_s: seconds from now in which it must have been let in; None for whenever.
+        told: is told in a sentence what it waits for, every now and then.
+        tell_every_s: how often that is.
+    """
+
+    key: str
+    team: str
+    lane: Lane
+    deadline_s: float | None
+    told: Told | None
+    tell_every_s: float
+
+
+def ticket_of(number: int, expert: str, asks: Asks, now_s: float) -> Ticket:
+    """Return the ticket of a call that asks for a slot now."""
+    deadline_s = asks.get("deadline_s")
+    return Ticket(
+        id=str(number),
+        expert=expert,
+        key=asks.get("key", ""),
+        team=asks.get("team", ""),
+        lane=asks.get("lane", "interactive"),
+        deadline_s=None if deadline_s is None else now_s + deadline_s,
+    )
 
 
 class Watcher(Carried, Protocol):
@@ -183,29 +219,14 @@ class Slots(Protocol):
     def manages(self, expert: str) -> bool:
         """Whether calls of an expert need a slot."""
 
-    async def take(  # noqa: PLR0913 - what a call says of itself
-        self,
-        expert: str,
-        *,
-        key: str = "",
-        team: str = "",
-        lane: Lane = "interactive",
-        deadline_s: float | None = None,
-        told: Told | None = None,
-        tell_every_s: float = 2.0,
-    ) -> Slot:
+    async def take(self, expert: str, **asks: Unpack[Asks]) -> Slot:
         """Return a slot once the expert is in memory and has one free. Release it in the end.
 
         Cancelling it gives the place in the queue back.
 
         Args:
             expert: one that is managed.
-            key: whose call it is, for fair shares.
-            team: that the key belongs to; empty for none.
-            lane: `bulk` waits for what the others leave.
-            deadline_s: seconds from now in which it must have been let in.
-            told: is told in a sentence what it waits for, every now and then.
-            tell_every_s: how often that is.
+            asks: what the call says of itself; see `Asks`.
 
         Raises:
             QueueFull: too many calls wait.
@@ -286,26 +307,15 @@ class LocalSlots:
         """Whether calls of an expert need a slot."""
         return expert in self.setup.experts
 
-    async def take(  # noqa: PLR0913 - what a call says of itself
-        self,
-        expert: str,
-        *,
-        key: str = "",
-        team: str = "",
-        lane: Lane = "interactive",
-        deadline_s: float | None = None,
-        told: Told | None = None,
-        tell_every_s: float = 2.0,
-    ) -> Slot:
+    async def take(self, expert: str, **asks: Unpack[Asks]) -> Slot:
         """See `Slots.take`."""
         if self._is_closed:
             message = f"backend `{self.name}` is being closed"
             raise CapacityError(message, retry_after_s=REST_S)
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        due_s = None if deadline_s is None else now_s + deadline_s
-        number = str(next(self._numbers))
-        ticket = Ticket(id=number, expert=expert, key=key, team=team, lane=lane, deadline_s=due_s)
+        ticket = ticket_of(next(self._numbers), expert, asks, now_s)
+        told = asks.get("told")
         slot = Slot(self, ticket, now_s)
         self._slots[ticket.id] = slot
         self._handle(Arrive(ticket))
@@ -315,7 +325,7 @@ class LocalSlots:
                 if told is None:
                     await slot.turned
                 while not slot.turned.done() and told is not None:
-                    await asyncio.wait((slot.turned,), timeout=tell_every_s)
+                    await asyncio.wait((slot.turned,), timeout=asks.get("tell_every_s", TELL_S))
                     if not slot.turned.done():
                         await told(self._status(slot))
             if slot.error is not None:
@@ -325,17 +335,21 @@ class LocalSlots:
             raise
         return slot
 
-    def adopt(self, expert: str, *, key: str = "", lane: Lane = "interactive") -> Slot:
+    def adopt(self, call: Ticket) -> Slot:
         """Return a slot of a call that runs already, let in by somebody else before this began.
 
         Its expert is not unloaded before it is given back, if it is in memory.
+
+        Args:
+            call: as it was let in; its number and its deadline mean nothing here.
         """
         number = str(next(self._numbers))
-        slot = Slot(self, Ticket(id=number, expert=expert, key=key, lane=lane), self._now_s())
+        ticket = replace(call, id=number, deadline_s=None)
+        slot = Slot(self, ticket, self._now_s())
         slot.is_running = True
         self._slots[number] = slot
-        if self._scheduler is not None and expert in self._resident:
-            self._handle(Arrive(slot.ticket))
+        if self._scheduler is not None and ticket.expert in self._resident:
+            self._handle(Arrive(ticket))
         return slot
 
     def doubt(self) -> None:

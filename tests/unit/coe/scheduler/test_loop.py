@@ -16,6 +16,7 @@ from coe.errors import (
     ExpertLoadFailed,
     QueueFull,
 )
+from coe.scheduler.events import Ticket
 from coe.scheduler.loop import LocalSlots, Setup, Slot
 from coe.scheduler.memory import Expert, Layout, Pool
 from coe.scheduler.options import Options
@@ -105,6 +106,18 @@ async def test_who_is_in_memory_already_is_not_loaded() -> None:
 
         assert memory.moves == []
         assert slot.swap_s == 0
+
+
+async def test_a_call_that_was_let_in_elsewhere_is_its_keys_and_its_teams_here() -> None:
+    call = Ticket(id="1", expert="a", key="k", team="t", lane="bulk", deadline_s=0.1)
+    async with opened(Memory("a", "b"), setup("a", "b", memory=2)) as slots:
+        adopted = [slots.adopt(call), slots.adopt(replace(call, expert="b"))]
+
+        assert all(slot.is_running for slot in adopted)
+        for slot, expert in zip(adopted, "ab", strict=True):
+            number = slot.ticket.id
+            assert slot.ticket == replace(call, id=number, expert=expert, deadline_s=None)
+        assert len({slot.ticket.id for slot in adopted}) == 2
 
 
 async def test_calls_that_come_before_it_is_open_are_let_in_then() -> None:
