@@ -34,6 +34,7 @@ from coe.api import (
 from coe.api.access import Guard, Reach
 from coe.api.body import Receive, Scope, header
 from coe.api.bulk import Bulk
+from coe.api.counted import Counted, headers_of
 from coe.api.dialects.endpoints import endpoints as dialects
 from coe.api.inference import After, Inference, Send
 from coe.api.openapi import describe
@@ -233,6 +234,7 @@ def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
 ) -> FastAPI:
     """Return the FastAPI app; its lifespan loads the router and the engines in the background."""
     bulk = Bulk(lambda: live.current, settings)
+    counted = Counted(lambda: live.current.gateway)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -261,11 +263,11 @@ def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
         title="CoE gateway", version=__version__, lifespan=lifespan, redirect_slashes=False
     )
     app.state.bulk = bulk
-    app.include_router(endpoints(live, settings, following, guard))
+    app.include_router(endpoints(live, settings, following, guard, counted))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(composition.endpoints(live, following, settings))
     app.include_router(cache.endpoints(live, settings))
-    app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live)))
+    app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live), counted))
     app.include_router(
         experiments.endpoints(live, after.log, settings, partial(_pause, live, pauses=pauses))
     )
@@ -335,7 +337,7 @@ async def _pause(live: Live, experiment: str, pauses: Pauses | None = None) -> N
 async def _render(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, CoEError)  # noqa: S101 - registered for this class only
     given = request.headers.get("x-request-id")
-    rows = errors.headers(error, wire.request_id(given, wire.new_id()))
+    rows = errors.headers(error, wire.request_id(given, wire.new_id())) + headers_of(request)
     headers = {key.decode(): value.decode() for key, value in rows}
     return JSONResponse(errors.body(error), status_code=error.status, headers=headers)
 

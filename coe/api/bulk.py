@@ -13,6 +13,7 @@ from fastapi import APIRouter
 
 from coe import planner
 from coe.api import batches, embeddings, files, wire
+from coe.api.counted import Counted
 from coe.batching.desk import Desk, Held, Kind, Limits, Shelf
 from coe.batching.runner import Runner
 from coe.errors import StoreUnavailable, Unauthorized, UnknownModel
@@ -50,7 +51,7 @@ class Bulk:
     def endpoints(self) -> tuple[APIRouter, ...]:
         """Return /v1/files and /v1/batches."""
         return (
-            files.endpoints(self.shelf, self._settings),
+            files.endpoints(self.shelf, self._settings, Counted(lambda: self._current().gateway)),
             batches.endpoints(self.shelf, self.runner, self._settings),
         )
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from coe.api import wire
 from coe.api.access import identity_of
 from coe.api.body import read_json
+from coe.api.counted import Counted
 from coe.decisions import feedback as opinions
 from coe.decisions.log import DecisionLog
 from coe.errors import NotFound
@@ -25,8 +26,15 @@ _ONCE = "idempotency-key"
 Hear = Callable[[Record, Feedback], None]
 
 
-def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
-    """Return the endpoints over a decision log; `hear` is told what is said of a decision."""
+def endpoints(log: DecisionLog, settings: Settings, hear: Hear, counted: Counted) -> APIRouter:
+    """Return the endpoints over a decision log; feedback counts as a request.
+
+    Args:
+        log: of decisions.
+        settings: limits on bodies.
+        hear: is told what is said of a decision.
+        counted: counts requests.
+    """
     table = APIRouter(tags=["decisions"])
 
     async def find(name: str, tenant: str | None) -> Record:
@@ -52,7 +60,9 @@ def endpoints(log: DecisionLog, settings: Settings, hear: Hear) -> APIRouter:
         store = await asyncio.to_thread(log.store)
         return document(record, await asyncio.to_thread(store.said, record.id))
 
-    @table.post("/v1/feedback", status_code=201, openapi_extra=_BODY)
+    @table.post(
+        "/v1/feedback", status_code=201, openapi_extra=_BODY, dependencies=[Depends(counted)]
+    )
     async def say(request: Request) -> dict[str, Any]:
         """Say how good an answer was, as often and as late as the decision is remembered.
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
 from coe.api import wire
 from coe.api.access import identity_of
+from coe.api.counted import Counted
 from coe.api.multipart import Form
 from coe.batching.desk import Shelf
 from coe.errors import InvalidRequest, NotFound
@@ -36,11 +37,11 @@ _FORM = {
 }
 
 
-def endpoints(shelf: Shelf, settings: Settings) -> APIRouter:
-    """Return the endpoints of files."""
+def endpoints(shelf: Shelf, settings: Settings, counted: Counted) -> APIRouter:
+    """Return the endpoints of files; an upload counts as a request."""
     table = APIRouter(prefix="/v1/files", tags=["batches"])
 
-    @table.post("", openapi_extra=_FORM)
+    @table.post("", openapi_extra=_FORM, dependencies=[Depends(counted)])
     async def upload(request: Request) -> dict[str, Any]:
         """Upload the input of a batch: JSON lines, one request each."""
         files = (await asyncio.to_thread(shelf.open)).files

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coe import pipeline, planner
 from coe.api import explain, wire
 from coe.api.access import Guard, identity_of
 from coe.api.body import read_json
+from coe.api.counted import Counted
 from coe.composition import Composition, Expert, VirtualModel
 from coe.composition.barring import encoder_key
 from coe.composition.values import NO_PANEL
@@ -24,7 +25,9 @@ from coe.settings import Settings
 from coe.types import Query
 
 
-def endpoints(live: Live, settings: Settings, following: Following, guard: Guard) -> APIRouter:
+def endpoints(
+    live: Live, settings: Settings, following: Following, guard: Guard, counted: Counted
+) -> APIRouter:
     """Return the endpoints over the gateway that serves now."""
     table = APIRouter()
 
@@ -44,7 +47,7 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
                 return card
         raise UnknownModel(f"no model `{model}`; GET /v1/models lists them", param="model")
 
-    @table.post("/v1/route", tags=["routing"])
+    @table.post("/v1/route", tags=["routing"], dependencies=[Depends(counted)])
     async def route(request: Request) -> dict[str, Any]:
         """Decide only: category, expert, evidence and exclusions; no model is called.
 
@@ -59,7 +62,7 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         sender = wire.Sender(request.headers.raw, identity_of(request.scope))
         query = wire.parse_chat(body, query_id, settings, sender)
         with live.current as gateway:
-            return await _counted(gateway, query)
+            return await _decided(gateway, query)
 
     @table.get("/health/live", tags=["health"])
     async def is_live() -> PlainTextResponse:
@@ -92,18 +95,6 @@ def endpoints(live: Live, settings: Settings, following: Following, guard: Guard
         return Response(telemetry.exposition(), media_type=telemetry.content_type)
 
     return table
-
-
-async def _counted(gateway: Gateway, query: Query) -> dict[str, Any]:
-    """Return what is decided about a query, which counts as a request. Raises RateLimited."""
-    if gateway.meter is None:
-        return await _decided(gateway, query)
-    quota = gateway.meter.quota(query.identity)
-    await quota.enter()
-    try:
-        return await _decided(gateway, query)
-    finally:
-        quota.leave()
 
 
 async def _decided(gateway: Gateway, query: Query) -> dict[str, Any]:

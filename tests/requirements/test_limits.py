@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 
@@ -294,6 +295,46 @@ async def test_sec_23_every_inference_route_is_refused_at_the_limit(
     assert upstream.received == 1
 
 
+def _upload() -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    form.add_field("purpose", "batch")
+    form.add_field("file", b"{}", filename="in.jsonl")
+    return form
+
+
+WITHOUT_EXPERTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "route": lambda: {"json": {"input": "hello"}},
+    "files": lambda: {"data": _upload()},
+    "feedback": lambda: {"json": {"decision_id": "unknown", "value": True}},
+    "messages/count_tokens": lambda: {
+        "json": {"model": "cheap", "messages": [{"role": "user", "content": "hello"}]}
+    },
+}
+
+
+@pytest.mark.parametrize("route", WITHOUT_EXPERTS)
+async def test_sec_23_requests_that_ask_no_expert_count_too(limited: Any, route: str) -> None:
+    """Once each, also those that fail, and none is under way when it has ended."""
+    async with limited("limits: [{scope: all, requests: 2/day, at_once: 1}]") as gateway:
+        answers = []
+        for _ in range(3):
+            sent = WITHOUT_EXPERTS[route]()
+            answer = await gateway.request("POST", f"{gateway.url}/{route}", **sent)
+            await answer.read()
+            answers.append(answer)
+
+        assert used(gateway, "at_once") == 0
+    refused = answers[-1]
+    expected = 404 if route == "feedback" else 200
+    assert [one.status for one in answers] == [expected, expected, 429]
+    remaining = [one.headers["x-ratelimit-remaining-requests"] for one in answers]
+    assert remaining == ["1", "0", "0"]
+    assert refused.headers["x-ratelimit-limit-requests"] == "2"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    error = (await refused.json())["error"]
+    assert "everybody may send 2 requests per day" in error["message"]
+
+
 async def test_sec_23_a_panel_and_its_judge_are_counted_call_by_call(
     limited: Any, upstream: FakeUpstream
 ) -> None:
@@ -350,7 +391,7 @@ budgets: [{scope: all, limit: 100 USD/day}]
         meter = gateway.gateway.meter
         assert meter is not None
         own = {row["limit"]: row["used"] for row in meter.rows([]) if row["used"]}
-        assert own["1000 requests/day"] == 5  # of the key that made the batch
+        assert own["1000 requests/day"] == 6  # the upload, and the lines of the batch
         assert own["2000000 tokens/day"] > 0
         assert used(gateway, "money") > 0
 

@@ -12,11 +12,13 @@ from coe import planner
 from coe.api import errors, wire
 from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
+from coe.api.counted import quota_of
 from coe.api.dialects.messages import failures
 from coe.api.dialects.messages.request import parse_counting
 from coe.api.inference import Send
 from coe.errors import CoEError
 from coe.live import Live
+from coe.metering.quota import Quota
 from coe.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,10 @@ _CHARS_PER_TOKEN = 4
 
 
 class Counting:
-    """A plain ASGI endpoint. It estimates, as routing does: no expert is asked."""
+    """A plain ASGI endpoint. It estimates, as routing does: no expert is asked.
+
+    It counts as a request all the same.
+    """
 
     def __init__(self, live: Live, settings: Settings) -> None:
         self._live = live
@@ -35,24 +40,35 @@ class Counting:
         """Answer one request."""
         query_id = wire.new_id()
         request_id = wire.request_id(header(scope, b"x-request-id"), query_id)
+        quota: Quota | None = None
         try:
+            quota = quota_of(self._live.current.gateway, identity_of(scope))
+            if quota is not None:
+                await quota.enter()
             count = await self._count(scope, receive, query_id)
             body: dict[str, Any] = {"input_tokens": count}
         except CoEError as error:
-            await self.refuse(error, scope, send)
+            await self.refuse(error, scope, send, quota)
             return
         except Exception:  # the HTTP boundary: a bug is a 500, not a broken connection
             logger.exception("request %s failed", query_id)
             bug = CoEError("internal error; the gateway's log has the details")
-            await self.refuse(bug, scope, send)
+            await self.refuse(bug, scope, send, quota)
             return
+        finally:
+            if quota is not None:
+                quota.leave()
         rows = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+        rows += [] if quota is None else quota.headers()
         await _answer(send, 200, rows, body, request_id)
 
-    async def refuse(self, error: CoEError, scope: Scope, send: Send) -> None:
-        """Say no."""
+    async def refuse(
+        self, error: CoEError, scope: Scope, send: Send, quota: Quota | None = None
+    ) -> None:
+        """Say no; `quota` is what the request was counted on."""
         request_id = wire.request_id(header(scope, b"x-request-id"), wire.new_id())
         rows = errors.headers(error, request_id)
+        rows += [] if quota is None else quota.headers()
         await _answer(send, error.status, rows, failures.body(error, request_id), request_id)
 
     async def _count(self, scope: Scope, receive: Receive, query_id: str) -> int:
