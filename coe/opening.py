@@ -19,7 +19,7 @@ from coe.composition import Composition
 from coe.errors import BackendTimeout, CoEError
 from coe.resilience.course import Course
 from coe.resilience.rules import Fallbacks, Hedge
-from coe.resilience.standing import Standing
+from coe.resilience.standing import PATIENCE_S, Standing
 from coe.types import Attempt, Call, Query
 
 
@@ -268,27 +268,104 @@ def _claim_of(house: House, claim: Claim | None, left: Sequence[Call]) -> Claim 
 
 
 class _Runner(NamedTuple):
-    """A call in flight: when it began, and whether it was the first."""
+    """A call in flight: when it began, and whether the request itself waits for it."""
 
     call: Call
     began_s: float
-    is_first: bool
+    is_own: bool
 
 
 class _Race:
-    """Calls that are in flight side by side until one of them begins to answer."""
+    """Calls that are in flight side by side until one of them begins to answer.
+
+    Most requests have one call, and wait for it themselves. Only where it is slow, a task asks
+    others and waits for them; to that task the request's own call is a future as theirs are.
+    """
+
+    __slots__ = (
+        "_due_s", "_hedge", "_left", "_limit", "_own", "_rivals", "_runner", "_running",
+        "_standing", "_timer", "_turn",
+    )  # fmt: skip
 
     def __init__(self, turn: _Turn, hedge: Hedge, standing: Standing) -> None:
         self._turn = turn
         self._hedge = hedge
         self._standing = standing
-        self._running: dict[asyncio.Task[Opened], _Runner] = {}  # in the order of their beginnings
+        self._running: dict[asyncio.Future[Opened], _Runner] = {}  # in order of their beginnings
         self._left = hedge.most
+        self._own: asyncio.Future[Opened] | None = None
+        self._rivals: asyncio.Task[Opened] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, call: Call) -> Opened:
         """Return the first answer that begins. Raises CoEError where none does."""
-        self._start(call, is_first=True)
-        slow_s = self._slow_s(call)
+        while True:
+            self._runner = _Runner(call, time.monotonic(), is_own=True)
+            try:
+                async with asyncio.timeout(None) as self._limit:
+                    self._watch(call)
+                    opened = await self._turn.ask(call)
+            except TimeoutError:
+                if self._rivals is None:
+                    raise
+            except CoEError as error:
+                if self._own is None:
+                    call = await self._turn.following(call, error)
+                    continue
+                self._own.set_exception(error)
+            else:
+                if self._own is None:
+                    began_s = self._runner.began_s
+                    self._standing.latencies.note(call.expert, time.monotonic() - began_s)
+                    return self._turn.told(opened)
+                self._own.set_result(opened)
+            finally:
+                self._standing.slow.leave(self)
+                if self._timer is not None:
+                    self._timer.cancel()
+            assert self._rivals is not None  # noqa: S101 - others were asked
+            return await self._rivals
+
+    def _watch(self, call: Call) -> None:
+        """See to it that others are asked where the request's own call is slow."""
+        slow_s = self._slow_s(call) if self._left else None
+        if slow_s is None:
+            return
+        self._due_s = self._runner.began_s + slow_s
+        if slow_s > 2 * PATIENCE_S:  # nearly all calls are answered sooner, and need no timer
+            self._standing.slow.enter(self)
+        else:
+            self.slow()
+
+    def slow(self) -> None:
+        """Set the time at which others are asked."""
+        wait_s = max(0.0, self._due_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._widen)
+
+    def _widen(self) -> None:
+        """Ask another one beside the request's own call, which is slow."""
+        other = self._turn.course.beside()
+        if other is None:
+            self._left = 0
+            return
+        self._left -= 1
+        self._own = asyncio.get_running_loop().create_future()
+        self._running[self._own] = self._runner
+        self._start(other)
+        self._rivals = asyncio.create_task(self._race(self._slow_s(other)))
+        self._rivals.add_done_callback(self._overtake)
+
+    def _overtake(self, _: object) -> None:
+        """End the request's own call: the race is over."""
+        if self._own is not None and not self._own.done():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _race(self, slow_s: float | None) -> Opened:
+        """Return the first answer that begins, of those in flight and of those asked after them.
+
+        Raises:
+            CoEError: none does.
+        """
         while True:
             done, _ = await asyncio.wait(
                 self._running,
@@ -313,6 +390,8 @@ class _Race:
 
     def end(self) -> None:
         """Give up what is in flight still; it ends behind the answer that won."""
+        if self._rivals is not None:
+            self._rivals.cancel()
         for task in self._running:
             if not task.cancel():
                 _close(self._standing, task)
@@ -320,9 +399,9 @@ class _Race:
                 self._standing.leaving.add(task)
                 task.add_done_callback(partial(_close, self._standing))
 
-    def _start(self, call: Call, *, is_first: bool = False) -> None:
+    def _start(self, call: Call) -> None:
         task = asyncio.create_task(self._turn.ask(call))
-        self._running[task] = _Runner(call, time.monotonic(), is_first)
+        self._running[task] = _Runner(call, time.monotonic(), is_own=False)
 
     def _slow_s(self, call: Call) -> float | None:
         """Return how long an expert may take before another one is asked; None: as it likes."""
@@ -331,7 +410,7 @@ class _Race:
             return after_s
         return self._standing.latencies.p95(call.expert)
 
-    def _won(self, done: Collection[asyncio.Task[Opened]]) -> Opened | None:
+    def _won(self, done: Collection[asyncio.Future[Opened]]) -> Opened | None:
         """Return the answer that began first, if one did; the others are overtaken."""
         winner = next((t for t in self._running if t in done and t.exception() is None), None)
         if winner is None:
@@ -342,8 +421,8 @@ class _Race:
         for other in self._running.values():
             # At least so long: an expert that is always overtaken must not pass for a fast one.
             self._standing.latencies.note(other.call.expert, now_s - other.began_s)
-            self._turn.course.overtaken(other.call, is_beside=not other.is_first)
-        if not won.is_first:
+            self._turn.course.overtaken(other.call, is_beside=not other.is_own)
+        if not won.is_own:
             self._standing.hedges["won"] += 1
         elif self._running:
             self._standing.hedges["lost"] += len(self._running)
@@ -363,7 +442,7 @@ class _Race:
         return None if self._running else await self._turn.following(call, error)
 
 
-def _error(task: asyncio.Task[Opened]) -> CoEError:
+def _error(task: asyncio.Future[Opened]) -> CoEError:
     """Return why a call failed; what is no error of ours is a bug, and raised."""
     error = task.exception()
     if not isinstance(error, CoEError):
@@ -371,7 +450,7 @@ def _error(task: asyncio.Task[Opened]) -> CoEError:
     return error
 
 
-def _close(standing: Standing, task: asyncio.Task[Opened]) -> None:
+def _close(standing: Standing, task: asyncio.Future[Opened]) -> None:
     """Close the answer of a call that began when another one had won."""
     standing.leaving.discard(task)
     if task.cancelled() or task.exception() is not None:

@@ -502,6 +502,23 @@ async def test_a_hedge_that_loses_is_cancelled_and_told(
     assert response.headers["x-coe-reason"] == "no-router"
 
 
+async def test_who_is_asked_after_a_failure_is_no_hedge(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    """Nor is it told of as one; it may be slow and be overtaken itself."""
+    more = "fallbacks: {hedge: 50ms}\n"
+    models = {"a": "error-503", "b": "ok", "c": "ok"}
+    async with serve(experts(upstream, models, more, "{first_token: 30s}")) as running:
+        quick = await running.chat()
+        before = dict(running.gateway.standing.hedges)
+        upstream.plan(["error-503", "hang"])
+        slow = await running.chat()
+        hedges = dict(running.gateway.standing.hedges)
+
+    assert (who(quick), tried(quick), before) == ("b", "a=503", {})
+    assert (who(slow), tried(slow), hedges) == ("c", "a=503, b=overtaken", {"won": 1})
+
+
 async def test_who_fails_beside_others_is_not_waited_for(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
