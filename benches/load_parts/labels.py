@@ -1,7 +1,7 @@
 """Labels of metrics that nobody but the composition may make: requests that try to make others.
 
-Paths, models, users, keys, ids and headers are drawn anew for each request; what is counted is how
-many series the gateway has afterwards that it did not have before.
+Paths, models, users, keys, ids and headers are drawn anew for each request, several for each; what
+is counted is how many series the gateway has afterwards that it did not have before.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import json
 import random
 import string
 from collections.abc import Iterator, Mapping
+from math import ceil
 from urllib.parse import urlsplit
 
 LABELS = 10_000
 _AT_ONCE = 8
+_ODD = 0.5  # of the lanes
 _LETTERS = string.ascii_lowercase + string.digits
 _CHAT = "/v1/chat/completions"
-_KINDS = 6
-_ANSWERED = 0.1
+_KINDS = 4
+_WORDS = 5
+"""That no other request has, in each."""
+_ANSWERED = 0.5
 _AHEAD = 300
 
 
@@ -35,8 +39,8 @@ async def new_series(
 
     Args:
         url: of the gateway, without a path.
-        labels: how many requests are sent.
-        model: that a tenth of them asks for: those are answered. The others ask for none there is.
+        labels: how many are sent, five in a request.
+        model: that half of them asks for: those are answered. The others ask for none there is.
         metrics: where the metrics are, if that is not `/metrics` of the gateway.
         headers: of every request, such as a key's.
         seed: of what is drawn.
@@ -49,7 +53,7 @@ async def new_series(
     # One of each kind goes ahead: its series are those that the gateway makes of its own accord.
     await _send(url, [*_requests(draw, _AHEAD, model, headers or {})])
     before = await _series(scrape, headers or {})
-    await _send(url, [*_requests(draw, labels, model, headers or {})])
+    await _send(url, [*_requests(draw, ceil(labels / _WORDS), model, headers or {})])
     return len(await _series(scrape, headers or {}) - before)
 
 
@@ -62,25 +66,26 @@ def _requests(
 
 def _request(draw: random.Random, number: int, model: str, headers: Mapping[str, str]) -> bytes:
     """Return one request; its kind goes by its number."""
-    word = "".join(draw.choices(_LETTERS, k=16))
+    one, two, three, four, five = ("".join(draw.choices(_LETTERS, k=16)) for _ in range(_WORDS))
     rows = dict(headers)
-    method, path = "POST", _CHAT
-    asked = model if draw.random() < _ANSWERED else f"model-{word}"
-    body = {"model": asked, "messages": [{"role": "user", "content": "hello"}]}
+    method, path = "POST", f"{_CHAT}?{one}={two}"
+    asked = model if draw.random() < _ANSWERED else f"model-{two}"
+    body: dict[str, object] = {
+        "model": asked,
+        "messages": [{"role": "user", "content": "hello"}],
+        "user": f"user-{three}",
+    }
     match number % _KINDS:
         case 0:
-            method, path, body = draw.choice(["GET", "POST", "DELETE"]), f"/v1/{word}", {}
+            method, path = draw.choice(["GET", "POST", "DELETE"]), f"/v1/{three}?{one}={two}"
+            rows |= {"user-agent": four, f"x-{five}": five}
         case 1:
-            body["user"] = f"user-{word}"
+            rows |= {"authorization": f"Bearer sk-{four}", "user-agent": five}
         case 2:
-            body["metadata"] = {word: word}
-        case 3:
-            rows["authorization"] = f"Bearer sk-{word}"
-        case 4:
-            rows |= {f"x-{word}": word, "x-session-id": word, "x-request-id": word}
+            rows |= {f"x-{four}": four, "x-session-id": five, "x-request-id": five}
         case _:
-            rows |= {"user-agent": word, "x-coe-lane": word if number % 4 else "bulk"}
-            path = f"{_CHAT}?{word}={word}"
+            body["metadata"] = {four: four}
+            rows |= {"user-agent": five, "x-coe-lane": two if draw.random() < _ODD else "bulk"}
     content = json.dumps(body).encode() if method == "POST" else b""
     rows |= {"content-type": "application/json", "content-length": str(len(content))}
     lines = [

@@ -248,17 +248,19 @@ def test_a_guardrail_pauses(folder: Path, coe: Coe) -> None:
 
 
 def test_two_alike_go_on_and_then_end(folder: Path, coe: Coe) -> None:
+    file = folder / "experts.yaml"
+    file.write_text(file.read_text() + "    stop: {worth: 6pt}\n")
     write_log(folder, {"control": 0.6, "swapped": 0.6}, {"control": 300, "swapped": 300})
     status, _, shown = report(coe)
     assert status == 0
     assert "Keep going" in shown
 
-    more = {"control": 14_000, "swapped": 14_000}
+    more = {"control": 3500, "swapped": 3500}
     (folder / ".coe" / FILE).unlink()
     write_log(folder, {"control": 0.6, "swapped": 0.6}, more, seed=1)
     status, _, shown = report(coe)
     assert status == 3
-    assert "no arm is better than `control` by 3.0 points" in shown
+    assert "no arm is better than `control` by 6.0 points" in shown
 
 
 def test_units_in_two_arms_are_left_out(folder: Path, coe: Coe) -> None:
