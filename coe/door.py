@@ -209,8 +209,10 @@ async def _whole(frames: AsyncGenerator[bytes, None], visits: Sequence[Visit]) -
     first = b""
     error: BaseException | None = None
     try:
-        async with aclosing(frames):
+        try:
             first = await anext(frames, b"")
+        finally:
+            await frames.aclose()
         if first:
             for visit in visits:
                 visit.opened(first)

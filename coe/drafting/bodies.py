@@ -123,7 +123,9 @@ def longest_prompt(body: Mapping[str, Any]) -> int:
     No token stands for less than a byte of the body, which holds all that the model is shown.
     """
     messages: Sequence[Any] = body.get("messages") or ()
-    return len(orjson.dumps(body)) + sum(_around(message) for message in messages)
+    written = orjson.dumps(body)
+    most = len(written) + PER_MESSAGE * len(messages)
+    return most + _PER_PICTURE * _pictures(messages) if b'"image_url"' in written else most
 
 
 def limit_of(body: Mapping[str, Any]) -> int | None:
@@ -131,16 +133,19 @@ def limit_of(body: Mapping[str, Any]) -> int | None:
 
     Of two limits it is the larger one: some servers keep to the one, and some to the other.
     """
-    limits = [value for key in planner.LIMITS if isinstance(value := body.get(key), int)]
-    return max(limits, default=None)
+    most: int | None = None
+    for key in planner.LIMITS:
+        value = body.get(key)
+        if isinstance(value, int) and (most is None or value > most):
+            most = value
+    return most
 
 
-def _around(message: Any) -> int:
-    content = message.get("content") if isinstance(message, Mapping) else None
-    if not isinstance(content, list):
-        return PER_MESSAGE
-    parts = content
-    pictures: int = sum(
-        isinstance(part, Mapping) and part.get("type") == "image_url" for part in parts
+def _pictures(messages: Sequence[Any]) -> int:
+    contents = (one.get("content") for one in messages if isinstance(one, Mapping))
+    return sum(
+        isinstance(part, Mapping) and part.get("type") == "image_url"
+        for content in contents
+        if isinstance(content, list)
+        for part in content
     )
-    return PER_MESSAGE + _PER_PICTURE * pictures

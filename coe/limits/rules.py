@@ -27,6 +27,8 @@ MOST: dict[What, int] = {
 }
 """Larger limits are taken for slips of the pen."""
 
+_MOST_MONEY = MOST["money"] / NANO
+
 EXAMPLES = "`60 requests/min`, `100k tokens/min`, `5 USD/day`, `800 USD/month`, `10 at once`"
 
 _NUMBER = r"([0-9]{1,20}(?:\.[0-9]{1,9})?)"
@@ -144,7 +146,7 @@ def nano(amount: float) -> int:
         >>> nano(0.0000000375), nano(float("nan")) == MOST["money"]
         (38, True)
     """
-    if not 0 <= amount < MOST["money"] / NANO:
+    if not 0 <= amount < _MOST_MONEY:
         return MOST["money"]
     # What a product of two prices has too much in its last digits is no part of the amount.
     return ceil(round(amount * NANO, 6))

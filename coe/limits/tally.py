@@ -130,17 +130,22 @@ class Tally:
             entries: on different accounts.
             now_s: seconds since the epoch.
         """
-        found: list[Counter] = []
+        counters, changed = self._counters, self.changed
+        held: list[Held] = []
         for account, amount in entries:
-            counter, used = self._at(account, now_s)
+            key = account.key
+            counter = counters.get(key)
+            if counter is None or counter.previous or not counter.since_s <= now_s < counter.ends_s:
+                counter, used = self._at(account, now_s)
+            else:  # what `_at` says, nearly always
+                used = counter.used
             if used + amount > account.rule.most:
+                for one in held:
+                    counters[one.account.key].used -= one.amount
                 later_s = wait_s(account, amount, counter.used, counter.previous, now_s)
                 return Refusal(account, amount, used, later_s)
-            found.append(counter)
-        held = []
-        for counter, (account, amount) in zip(found, entries, strict=True):
             counter.used += amount
-            self.changed.add(account.key)
+            changed.add(key)
             held.append(Held(account, amount, counter.number))
         return tuple(held)
 
@@ -156,10 +161,10 @@ class Tally:
 
     def settle(self, held: Held, amount: int) -> None:
         """Count an amount instead of the one that was set aside."""
-        counter = self._counters.get(held.account.key)
-        if counter is not None and amount != held.amount:
-            counter.add(held.number, min(amount, BEYOND) - held.amount)
-            self.changed.add(held.account.key)
+        account, before, number = held
+        if amount != before and (counter := self._counters.get(account.key)) is not None:
+            counter.add(number, min(amount, BEYOND) - before)
+            self.changed.add(account.key)
 
     def used(self, account: Account, now_s: float) -> int:
         """Return what counts against a limit now."""

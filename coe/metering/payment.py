@@ -42,16 +42,15 @@ class Most(NamedTuple):
 
 def most_of(call: Call, expert: Expert) -> Most:
     """Return what a call may take at most."""
-    sent = longest_prompt(call.body)
+    body = call.body
+    sent = longest_prompt(body)
     limit: int | None = 0
-    is_asked = True
+    is_asked, times = True, 1
     if call.endpoint == "chat/completions":
-        asked = limit_of(call.body)
+        asked = limit_of(body)
         limit, is_asked = asked or expert.max_output, asked is not None
-        choices = call.body.get("n")
-        times = choices if isinstance(choices, int) else 1
-    else:
-        times = 1
+        if isinstance(choices := body.get("n"), int):
+            times = choices
     answer = ANSWER_TOKENS if limit is None else limit
     if limit is None and expert.context is not None:
         answer = min(answer, expert.context)
@@ -114,20 +113,21 @@ class Payment:
         But a stream that was cut beyond that took at least a token for each of its frames.
         """
         held, self._held = self._held, ()
+        is_told = used is not None
+        if used is None:
+            used = (0, max(self._frames - self._most.answer, 0))
+        prompt, answer = used
+        is_known = is_told or answer > 0
         price = self._expert.cost
-        beyond = max(self._frames - self._most.answer, 0) if used is None else 0
-        is_known = used is not None or beyond > 0
-        prompt, answer = (0, beyond) if used is None else used
         cost = price.of(prompt, answer) if price is not None else None
         paid = nano(cost) if cost is not None else None  # once, not for every budget
+        settle, spent = self._ledger.settle, self._ledger.tolls.spent
         for one in held:
-            rule = one.account.rule
-            took = prompt + answer if rule.what == "tokens" else paid
-            amount = None
+            rule, amount = one.account.rule, one.amount
+            is_money = rule.what == "money"
+            took = paid if is_money else prompt + answer
             if is_known and took is not None:
-                amount = took if used is not None else one.amount + took
-            if amount is not None:
-                self._ledger.settle(one, amount)
-            if rule.what == "money":
-                spent = one.amount if amount is None else amount
-                self._ledger.tolls.spent[one.account.kind, rule.currency] += spent
+                amount = took if is_told else amount + took
+                settle(one, amount)
+            if is_money:
+                spent[one.account.kind, rule.currency] += amount

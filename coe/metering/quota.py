@@ -9,9 +9,9 @@ from typing import Any
 from coe.limits.ledger import Ledger
 from coe.limits.rules import NANO
 from coe.limits.scopes import Account
-from coe.limits.tally import Held
+from coe.limits.tally import Held, Refusal
 from coe.metering.accounts import Accounts
-from coe.metering.refusals import reserved
+from coe.metering.refusals import refused
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -34,7 +34,10 @@ class Quota:
             RateLimited: it is one too many, for now.
         """
         if self._accounts.requests and self._ledger.is_running:
-            self._held = await reserved(self._ledger, self._accounts.requests, self._clock())
+            held = await self._ledger.reserve(self._accounts.requests, self._clock())
+            if isinstance(held, Refusal):
+                raise refused(self._ledger, held)
+            self._held = held
 
     def leave(self) -> None:
         """Take note that it is not under way any more."""

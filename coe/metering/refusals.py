@@ -1,28 +1,19 @@
-"""Amounts are set aside, or somebody is told why not."""
+"""Somebody is told why nothing was set aside for them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from coe.errors import BudgetExceeded, CapacityError, RateLimited
 from coe.limits.ledger import Ledger
 from coe.limits.rules import What, plain
 from coe.limits.scopes import Account
-from coe.limits.tally import Entry, Held, Refusal
+from coe.limits.tally import Refusal
 
 
-async def reserved(ledger: Ledger, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...]:
-    """Set amounts aside.
-
-    Raises:
-        RateLimited, BudgetExceeded: they are not there.
-    """
-    held = await ledger.reserve(entries, now_s)
-    if isinstance(held, Refusal):
-        account = held.account
-        ledger.tolls.refused[account.kind, account.rule.what] += 1
-        raise refusal_of(held)
-    return held
+def refused(ledger: Ledger, refusal: Refusal) -> CapacityError:
+    """Count that somebody's limit says no; return what they are told."""
+    account = refusal.account
+    ledger.tolls.refused[account.kind, account.rule.what] += 1
+    return refusal_of(refusal)
 
 
 def refusal_of(refusal: Refusal) -> CapacityError:
