@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
+
+from coe.testing.listener import Listener
 
 Mood = Literal["ok", "refuses", "frozen"]
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
@@ -57,7 +58,7 @@ class TakenPoint(NamedTuple):
     resource: dict[str, Any]
 
 
-class Collector:
+class Collector(Listener):
     """Listens on a free port of loopback. Start it with `async with`.
 
     Args:
@@ -72,30 +73,21 @@ class Collector:
     """
 
     def __init__(self, mood: Mood = "ok") -> None:
-        self.url = ""
         self.spans: list[TakenSpan] = []
         self.exports: list[list[TakenPoint]] = []
         self.bodies: list[bytes] = []
         self.asked = asyncio.Event()
         self.mood: Mood = mood
-        self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop listening, and cut every connection."""
-        if self._server is not None:
-            self._server.close()
+    def _address(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+    def cut_connections(self) -> None:
+        """See `Listener.cut_connections`."""
         for writer in tuple(self._writers):
             writer.close()
 

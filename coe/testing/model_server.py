@@ -252,8 +252,7 @@ class ModelServer(FakeUpstream):
         """Do what is asked for and say so, or what is spoilt about it."""
         how = self.spoil.get(verb, "")
         if how == "dies":
-            if self._server is not None:
-                self._server.close()
+            self.stop_listening()
             return [End("reset")]
         if how.isdigit():
             return _status(int(how), "made to fail")

@@ -20,19 +20,19 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
 from coe.testing import behaviours, wire
+from coe.testing.listener import Listener
 from coe.testing.serving import Connection, Received
 from coe.testing.steps import Send, Step, Wait
 
 _CACHED = 1024  # answers to bodies seen before, which is what makes a bench's upstream fast
 
 
-class FakeUpstream:
+class FakeUpstream(Listener):
     """The server. Start it with `async with`; it listens on a free port unless told which.
 
     Args:
@@ -62,7 +62,6 @@ class FakeUpstream:
         dim: int = 8,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.url = ""
         self.requests: deque[Received] = deque(maxlen=1000)
         self.received = 0
         self.connections = 0
@@ -76,30 +75,17 @@ class FakeUpstream:
         self._planned: deque[str] = deque()
         self._answers: dict[tuple[bytes, bytes], Send] = {}
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._server: asyncio.Server | None = None
         self._open: set[Connection] = set()
 
-    async def __aenter__(self) -> Self:
-        """Listen."""
+    async def _listen(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
+        return await loop.create_server(
             lambda: Connection(self, loop), self._host, self._port, ssl=self._tls, backlog=1024
         )
-        port = self._server.sockets[0].getsockname()[1]
-        self._port = port  # so that a restart listens on the same one
-        self.url = f"{'https' if self._tls else 'http'}://{self._host}:{port}/v1"
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop listening and cut every connection."""
-        if self._server is not None:
-            self._server.close()
-        self.cut_connections()
+    def _address(self, port: int) -> str:
+        self._port = port  # so that a restart listens on the same one
+        return f"{'https' if self._tls else 'http'}://{self._host}:{port}/v1"
 
     def cut_connections(self) -> None:
         """Close every open connection, idle ones too, as a restart of the server would."""
