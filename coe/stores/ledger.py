@@ -222,8 +222,6 @@ class LocalLedger:
     async def _flush(self) -> None:
         """Write what changed, and read what others did; what cannot be written is tried again."""
         changed = self.tally.changed
-        if not changed and self._store is None:
-            return
         self.tally.changed = set()
         states = self.tally.states(changed)
         try:
@@ -265,6 +263,8 @@ class LocalLedger:
             ) from None
 
     def _save(self, states: Sequence[State]) -> Saved:
+        if not states and self._store is None and not self._path.exists():
+            return Saved([], [])
         return self._opened().save(states, self._kept, self._clock())
 
     def _opened(self) -> LedgerStore:

@@ -66,6 +66,18 @@ async def test_two_processes_on_one_folder_count_together_and_say_so(
     assert len(told) == 2  # each of the two, once
 
 
+async def test_what_others_count_is_known_to_who_has_not_counted_yet(tmp_path: Path) -> None:
+    limit = account("10 requests/day")
+    one, other = (LocalLedger(tmp_path, interval_s=0.01, clock=lambda: NOON) for _ in range(2))
+    async with one.running(), other.running():
+        await one.reserve([Entry(limit, 6)], NOON)
+        async with asyncio.timeout(10.0):
+            while other.tally.used(limit, NOON) != 6:
+                await asyncio.sleep(0.01)
+
+        assert isinstance(await other.reserve([Entry(limit, 5)], NOON), Refusal)
+
+
 async def test_one_process_after_another_is_no_company(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
