@@ -9,7 +9,7 @@ from typing import Protocol
 
 from coe.limits.rules import What
 from coe.limits.scopes import Kind
-from coe.limits.tally import Entry, Held, Refusal, Tally
+from coe.limits.tally import Asked, Held, Refusal, Tally
 
 
 class Tolls:
@@ -41,7 +41,7 @@ class Ledger(Protocol):
     tolls: Tolls
     is_running: bool
 
-    async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+    async def reserve(self, entries: Sequence[Asked], now_s: float) -> tuple[Held, ...] | Refusal:
         """Set amounts aside, all of them or none; it never raises for want of a store.
 
         Args:
@@ -49,7 +49,7 @@ class Ledger(Protocol):
             now_s: seconds since the epoch.
         """
 
-    def settle(self, held: Held, amount: int) -> None:
+    def settle(self, held: Held, amount: int, /) -> None:
         """Count an amount instead of the one that was set aside. Nobody waits for it."""
 
     async def open(self) -> None:

@@ -28,12 +28,12 @@ class Entry(NamedTuple):
     amount: int
 
 
-class Held(NamedTuple):
-    """An amount that was set aside, and in which period."""
+Held = tuple[Account, int, int]
+"""An amount that was set aside: of what, how much, and in which period."""
 
-    account: Account
-    amount: int
-    number: int
+
+Asked = tuple[Account, int]
+"""An `Entry`, or as much as one: few requests can wait for a name to be put on what they ask."""
 
 
 class Refusal(NamedTuple):
@@ -103,6 +103,15 @@ class Counter:
         elif number < self.number - 1:
             self.previous, self.number = 0, number
 
+    def left_s(self, now_s: float) -> float:
+        """Return how long any of what was used will count, in seconds.
+
+        What is used in a period that slides counts, ever less, to the end of the next one.
+        """
+        if self.used:
+            return max(self.ends_s - now_s + self.length_s, 0.0)
+        return max(self.ends_s - now_s, 0.0) if self.previous else 0.0
+
     def add(self, number: int, amount: int) -> None:
         """Count an amount, which may be less than nothing, in the period that it was taken in."""
         if number == self.number:
@@ -123,11 +132,11 @@ class Tally:
         self.changed: set[str] = set()
         self._counters: dict[str, Counter] = {}
 
-    def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+    def reserve(self, entries: Sequence[Asked], now_s: float) -> tuple[Held, ...] | Refusal:
         """Set amounts aside, all of them or none.
 
         Args:
-            entries: on different accounts.
+            entries: what is asked of different accounts.
             now_s: seconds since the epoch.
         """
         counters, changed = self._counters, self.changed
@@ -140,13 +149,13 @@ class Tally:
             else:  # what `_at` says, nearly always
                 used = counter.used
             if used + amount > account.rule.most:
-                for one in held:
-                    counters[one.account.key].used -= one.amount
+                for taken, part, _ in held:
+                    counters[taken.key].used -= part
                 later_s = wait_s(account, amount, counter.used, counter.previous, now_s)
                 return Refusal(account, amount, used, later_s)
             counter.used += amount
             changed.add(key)
-            held.append(Held(account, amount, counter.number))
+            held.append((account, amount, counter.number))
         return tuple(held)
 
     def put(self, entries: Iterable[Entry], now_s: float) -> tuple[Held, ...]:
@@ -156,30 +165,54 @@ class Tally:
             counter, _ = self._at(account, now_s)
             counter.add(counter.number, amount)
             self.changed.add(account.key)
-            held.append(Held(account, amount, counter.number))
+            held.append((account, amount, counter.number))
         return tuple(held)
 
-    def settle(self, held: Held, amount: int) -> None:
+    def settle(self, held: Held, amount: int, /) -> None:
         """Count an amount instead of the one that was set aside."""
         account, before, number = held
-        if amount != before and (counter := self._counters.get(account.key)) is not None:
+        if amount == before:
+            return
+        key = account.key
+        counter = self._counters.get(key)
+        if counter is None:
+            return
+        used = counter.used + amount - before
+        if number == counter.number and 0 <= used <= BEYOND:
+            counter.used = used
+        else:
             counter.add(number, min(amount, BEYOND) - before)
-            self.changed.add(account.key)
+        self.changed.add(key)
 
     def used(self, account: Account, now_s: float) -> int:
         """Return what counts against a limit now."""
         return self._at(account, now_s)[1]
 
     def standing(self, account: Account, now_s: float) -> tuple[int, float]:
-        """Return what counts against a limit now, and how long any of it will, in seconds.
-
-        What is used in a period that slides counts, ever less, to the end of the next one.
-        """
+        """Return what counts against a limit now, and how long any of it will, in seconds."""
         counter, used = self._at(account, now_s)
-        if not used:
-            return 0, 0.0
-        left_s = counter.ends_s - now_s
-        return used, max(left_s + counter.length_s if counter.used else left_s, 0.0)
+        return used, counter.left_s(now_s)
+
+    def nearest(self, accounts: Iterable[Account], now_s: float) -> tuple[int, int, float]:
+        """Return of the limit that is nearest to its end: what it is, what is left, and until when.
+
+        Args:
+            accounts: of the limits; one at least.
+            now_s: seconds since the epoch.
+        """
+        counters = self._counters
+        most = left = 0
+        found: Counter | None = None
+        for account in accounts:
+            counter = counters.get(account.key)
+            if counter is None or counter.previous or not counter.since_s <= now_s < counter.ends_s:
+                counter, used = self._at(account, now_s)
+            else:
+                used = counter.used
+            rest = account.rule.most - used
+            if found is None or rest < left:
+                most, left, found = account.rule.most, rest, counter
+        return most, left, 0.0 if found is None else found.left_s(now_s)
 
     def learn(self, state: State) -> None:
         """Take over a counter as somebody else has it."""

@@ -12,7 +12,7 @@ from coe.identity import GATEWAY, Identity
 from coe.limits.ledger import Ledger
 from coe.limits.scopes import accounts_of
 from coe.limits.strangers import accounts_here
-from coe.limits.tally import Entry, Refusal
+from coe.limits.tally import Asked, Refusal
 from coe.metering.accounts import Accounts, sorted_out
 from coe.metering.payment import Payment, most_of
 from coe.metering.quota import Quota
@@ -90,8 +90,8 @@ class Meter:
         if expert.program is not None:
             return None
         most = most_of(call, expert)
-        entries = [
-            Entry(one, most.tokens if most.is_known else min(most.tokens, one.rule.most))
+        entries: list[Asked] = [
+            (one, most.tokens if most.is_known else min(most.tokens, one.rule.most))
             for one in accounts.tokens
         ]
         cost, price = most.cost, expert.cost
@@ -100,7 +100,7 @@ class Meter:
                 if cost is None and one.unpriced == "free":
                     continue  # but what has a price in another currency is not free
                 raise unpriced(self.ledger, one, expert.name)
-            entries.append(Entry(one, cost))
+            entries.append((one, cost))
         if not entries:
             return None
         held = await self.ledger.reserve(entries, self.clock())

@@ -123,11 +123,12 @@ class Payment:
         paid = nano(cost) if cost is not None else None  # once, not for every budget
         settle, spent = self._ledger.settle, self._ledger.tolls.spent
         for one in held:
-            rule, amount = one.account.rule, one.amount
+            account, amount, _ = one
+            rule = account.rule
             is_money = rule.what == "money"
             took = paid if is_money else prompt + answer
             if is_known and took is not None:
                 amount = took if is_told else amount + took
                 settle(one, amount)
             if is_money:
-                spent[one.account.kind, rule.currency] += amount
+                spent[account.kind, rule.currency] += amount

@@ -43,25 +43,21 @@ class Quota:
         """Take note that it is not under way any more."""
         if self._accounts.at_once:
             for held in self._held:
-                if held.account.rule.period is None:
+                if held[0].rule.period is None:
                     self._ledger.settle(held, 0)
         self._held = ()
 
     def headers(self) -> Headers:
         """Return how much is left of the limits that are nearest to their end."""
         rows: Headers = []
-        now_s, standing = self._clock(), self._ledger.tally.standing
+        now_s, nearest = self._clock(), self._ledger.tally.nearest
         for (limit, remaining, reset), accounts in self._accounts.shown:
-            most = left = 0
-            left_s = -1.0
-            for one in accounts:
-                used, until_s = standing(one, now_s)
-                if left_s < 0 or one.rule.most - used < left:
-                    most, left_s = one.rule.most, until_s
-                    left = most - used
-            rows.append((limit, b"%d" % most))
-            rows.append((remaining, b"%d" % max(left, 0)))
-            rows.append((reset, b"%ds" % math.ceil(left_s)))
+            most, left, left_s = nearest(accounts, now_s)
+            rows += (
+                (limit, b"%d" % most),
+                (remaining, b"%d" % max(left, 0)),
+                (reset, b"%ds" % math.ceil(left_s)),
+            )
         return rows
 
     def rows(self, shown: set[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from coe.errors import ArtefactError, CoEError
 from coe.limits.ledger import Tolls
 from coe.limits.sums import summed
-from coe.limits.tally import Entry, Held, Refusal, State, Tally
+from coe.limits.tally import Asked, Held, Refusal, State, Tally
 from coe.limits.windows import length_s, window
 from coe.stores.sqlite import Format, Store, rows_of
 
@@ -151,6 +151,7 @@ class LocalLedger:
             clock: seconds since the epoch.
         """
         self.tally = Tally()
+        self.settle = self.tally.settle
         self.tolls = Tolls()
         self.is_running = False
         self._path = folder / FILE
@@ -162,13 +163,9 @@ class LocalLedger:
         self._complained = False
         self._is_open = False
 
-    async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+    async def reserve(self, entries: Sequence[Asked], now_s: float) -> tuple[Held, ...] | Refusal:
         """See `Ledger.reserve`."""
         return self.tally.reserve(entries, now_s)
-
-    def settle(self, held: Held, amount: int) -> None:
-        """See `Ledger.settle`."""
-        self.tally.settle(held, amount)
 
     async def open(self) -> None:
         """See `Ledger.open`.

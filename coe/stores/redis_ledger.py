@@ -21,7 +21,7 @@ from secrets import token_hex
 from coe.errors import StoreUnavailable
 from coe.limits.ledger import Tolls
 from coe.limits.scopes import Account
-from coe.limits.tally import Entry, Held, Refusal, State, Tally, wait_s
+from coe.limits.tally import Asked, Entry, Held, Refusal, State, Tally, wait_s
 from coe.limits.windows import SLIDING, length_s, window
 from coe.stores.redis import Redis, Script, Word
 
@@ -159,7 +159,7 @@ class RedisLedger:
         self._kick = asyncio.Event()
         redis.when_back(self._kick.set)
 
-    async def reserve(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+    async def reserve(self, entries: Sequence[Asked], now_s: float) -> tuple[Held, ...] | Refusal:
         """See `Ledger.reserve`."""
         words: list[Word] = [self._replica]
         for account, amount in entries:
@@ -168,7 +168,7 @@ class RedisLedger:
             words.append(_ttl_ms(account, now_s))
         self._asking += 1
         try:
-            keys = [self._key(entry.account) for entry in entries]
+            keys = [self._key(account) for account, _ in entries]
             asking = asyncio.ensure_future(self._redis.run(_RESERVE, keys, *words))
             answer: list[int] = await asyncio.shield(asking)
         except StoreUnavailable:
@@ -194,14 +194,15 @@ class RedisLedger:
             if account.rule.period is None:
                 self._under_way[account.key] = account
                 self.tally.put([Entry(account, amount)], now_s)
-            held.append(Held(account, amount, state[0]))
+            held.append((account, amount, state[0]))
         return tuple(held)
 
-    def settle(self, held: Held, amount: int) -> None:
+    def settle(self, held: Held, amount: int, /) -> None:
         """See `Ledger.settle`."""
         self.tally.settle(held, amount)
-        if amount != held.amount:
-            self._owe(held.account, held.number, amount - held.amount)
+        account, before, number = held
+        if amount != before:
+            self._owe(account, number, amount - before)
 
     async def open(self) -> None:
         """See `Ledger.open`: Redis knows."""
@@ -223,17 +224,17 @@ class RedisLedger:
             with suppress(StoreUnavailable):
                 await self._flush()
 
-    def _alone(self, entries: Sequence[Entry], now_s: float) -> tuple[Held, ...] | Refusal:
+    def _alone(self, entries: Sequence[Asked], now_s: float) -> tuple[Held, ...] | Refusal:
         """Set amounts aside in this process; Redis is told when it is back."""
         held = self.tally.reserve(entries, now_s)
         if not isinstance(held, Refusal):
-            for one in held:
-                if one.account.rule.period is None:
-                    self._under_way[one.account.key] = one.account
-                self._owe(one.account, one.number, one.amount)
+            for account, amount, number in held:
+                if account.rule.period is None:
+                    self._under_way[account.key] = account
+                self._owe(account, number, amount)
         return held
 
-    def _give_back(self, entries: Sequence[Entry], asking: asyncio.Future[list[int]]) -> None:
+    def _give_back(self, entries: Sequence[Asked], asking: asyncio.Future[list[int]]) -> None:
         """Take back what was set aside for who went away meanwhile."""
         self._left.discard(asking)
         if asking.cancelled() or asking.exception() is not None or asking.result()[0]:

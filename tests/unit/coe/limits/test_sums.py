@@ -66,8 +66,8 @@ def test_what_all_have_counted_adds_up(
             held, twin = process.held.pop(), twins[index].pop()
             process.tally.used(limit, now_s)
             alone.used(limit, now_s)
-            process.tally.settle(held, held.amount + amount)
-            alone.settle(twin, twin.amount + amount)
+            process.tally.settle(held, held[1] + amount)
+            alone.settle(twin, twin[1] + amount)
         else:
             process.write(limit.key)
     for process in (*processes, *processes):
