@@ -167,6 +167,7 @@ class Exchange:
         self._at = time.time()
         self._last = b""
         self._first_s: float | None = None
+        self._overhead_s: float | None = None
         self.started = perf_counter()
         self.query_id = wire.new_id()
         self.status = 500
@@ -200,7 +201,7 @@ class Exchange:
         self._answer = answer
         self._first_s = elapsed_s = perf_counter() - self.started
         overhead_s = elapsed_s - answer.opened_s
-        self._telemetry.opened(self._endpoint, answer, elapsed_s, overhead_s)
+        self._overhead_s = overhead_s
         headers = explain.headers(answer, self.request_id, overhead_s)
         if self._composition is not None and self._composition.is_metered:
             headers += explain.cost(answer, self._composition)
@@ -275,6 +276,7 @@ class Exchange:
             self._error,
             provider=self._provider(),
             first_s=self._first_s,
+            overhead_s=self._overhead_s,
             last=self._last,
         )
         if self._trace is not None:

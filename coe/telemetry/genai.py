@@ -15,14 +15,10 @@ from coe.telemetry import names
 from coe.telemetry.names import prometheus
 from coe.telemetry.series import Spread
 
-Who = tuple[str, str, str, str]
-"""The operation, the provider (see `coe.telemetry.names`), the expert or `none`, and the class of
-what went wrong, empty for nothing."""
-
 _MODEL = tuple(map(prometheus, (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)))
 
 
-class _Marks(NamedTuple):
+class Marks(NamedTuple):
     """The series of one expert: a request finds all of them at once."""
 
     prompt: list[float]
@@ -65,11 +61,10 @@ class GenAI:
             *_MODEL,
             bounds=names.PER_TOKEN_BOUNDS,
         )
-        self._marks: dict[Who, _Marks] = {}
 
     def answered(
         self,
-        who: Who,
+        marks: Marks,
         elapsed_s: float,
         first_s: float | None,
         told: tuple[int, int] | None,
@@ -79,15 +74,12 @@ class GenAI:
         """Count an answer, or a failure.
 
         Args:
-            who: answered, and what.
+            marks: of who answered, and what.
             elapsed_s: of the whole request.
             first_s: until its first content; None where there was none.
             told: tokens of prompt and answer; None where the backend did not tell.
             streamed: whether it came piece by piece.
         """
-        marks = self._marks.get(who)
-        if marks is None:
-            marks = self._marks[who] = self._made(who)
         whole = marks.whole
         whole[bisect_left(names.DURATION_BOUNDS, elapsed_s)] += 1
         whole[-1] += elapsed_s
@@ -109,12 +101,20 @@ class GenAI:
                 series[bisect_left(names.PER_TOKEN_BOUNDS, each_s)] += 1
                 series[-1] += each_s
 
-    def _made(self, who: Who) -> _Marks:
-        *model, error = who
-        return _Marks(
+    def marks(self, operation: str, provider: str, expert: str, failure: str) -> Marks:
+        """Return the series of some answers.
+
+        Args:
+            operation: see `coe.telemetry.names`.
+            provider: likewise.
+            expert: who answered; `none` for nobody.
+            failure: the class of what went wrong; empty for nothing.
+        """
+        model = operation, provider, expert
+        return Marks(
             prompt=self._usage.series(*model, "input"),
             answer=self._usage.series(*model, "output"),
-            whole=self._duration.series(*model, error),
+            whole=self._duration.series(*model, failure),
             first=self._first.series(*model),
             token=self._token.series(*model),
         )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
 from coe.errors import CoEError
 from coe.telemetry import names
-from coe.telemetry.genai import GenAI
+from coe.telemetry.genai import GenAI, Marks
 from coe.telemetry.lines import Lines
-from coe.telemetry.series import NONE, Spread, Tally
+from coe.telemetry.series import NONE, SECONDS, Spread, Tally
 from coe.telemetry.trace import CURRENT
 from coe.types import Answer, Call, Decision, Plan
 from coe.usage import found_in
+
+
+class _Kind(NamedTuple):
+    """The series that requests of one kind add to: a request finds all of them at once."""
+
+    overhead: list[float]
+    first: list[float]
+    whole: list[float]
+    marks: Marks
 
 
 class Requests:
@@ -61,12 +72,16 @@ class Requests:
             "coe_request_seconds", "From the request's arrival to its last byte", "endpoint"
         )
         self._genai = GenAI()
+        self._deciding = self._route.series()
+        self._kinds: dict[tuple[str, str, str, str], _Kind] = {}
 
     def decided(self, decision: Decision, plan: Plan, took_s: float = 0.0) -> None:
         """Count a decision and the plan that it led to; time both, in seconds."""
         if (trace := CURRENT.get()) is not None:
             trace.decided(decision, plan, took_s)
-        self._route.observe(seconds=took_s)
+        series = self._deciding
+        series[bisect_left(SECONDS, took_s)] += 1
+        series[-1] += took_s
         expert = plan.calls[0].expert if plan.calls else NONE
         self._decisions.counts[decision.category or NONE, expert, decision.reason] += 1
         if plan.choice is not None:
@@ -80,12 +95,6 @@ class Requests:
         """Count an answer that ended early because of the `client` or the `upstream`."""
         self._aborts.counts[side,] += 1
 
-    def opened(self, endpoint: str, answer: Answer, elapsed_s: float, overhead_s: float) -> None:
-        """Time an answer whose headers are about to be sent."""
-        self._overhead.observe(endpoint, seconds=overhead_s)
-        if answer.recalled is None:  # else it says nothing of how soon the expert begins
-            self._first.observe(answer.call.expert, seconds=elapsed_s)
-
     def finished(  # noqa: PLR0913 - all that is known of it in the end
         self,
         endpoint: str,
@@ -97,6 +106,7 @@ class Requests:
         *,
         provider: str = names.SYSTEM,
         first_s: float | None = None,
+        overhead_s: float | None = None,
         last: bytes = b"",
     ) -> None:
         """Count, time and log a request that has ended, well or badly.
@@ -110,16 +120,29 @@ class Requests:
             error: what went wrong, if something did.
             provider: the type of the backend that answered.
             first_s: until the first content; None where there was none.
+            overhead_s: of that, what no backend took.
             last: the last piece of a stream, which tells its usage.
         """
-        expert = answer.call.expert if answer else NONE
+        expert = NONE if answer is None else answer.call.expert
         self._requests.counts[endpoint, expert, str(status)] += 1
-        self._whole.observe(endpoint, seconds=elapsed_s)
+        who = (endpoint, provider, expert, "" if error is None else type(error).__name__)
+        kind = self._kinds.get(who)
+        if kind is None:
+            kind = self._kinds[who] = self._kind(*who)
+        series = kind.whole
+        series[bisect_left(SECONDS, elapsed_s)] += 1
+        series[-1] += elapsed_s
+        if overhead_s is not None:
+            series = kind.overhead
+            series[bisect_left(SECONDS, overhead_s)] += 1
+            series[-1] += overhead_s
         if answer is None or answer.recalled is None:
-            told = found_in(last or answer.first) if answer else None
-            failure = type(error).__name__ if error else ""
-            who = names.operation(endpoint), provider, expert, failure
-            self._genai.answered(who, elapsed_s, first_s, told, streamed=bool(last))
+            if first_s is not None:  # a recalled one says nothing of how soon the expert begins
+                series = kind.first
+                series[bisect_left(SECONDS, first_s)] += 1
+                series[-1] += first_s
+            told = None if answer is None else found_in(last or answer.first)
+            self._genai.answered(kind.marks, elapsed_s, first_s, told, streamed=bool(last))
         if self._lines is not None:
             self._lines.request(endpoint, request_id, status, elapsed_s, answer, error)
 
@@ -132,3 +155,11 @@ class Requests:
         for spread in (self._route, self._overhead, self._first, self._whole):
             yield spread.family()
         yield from self._genai.families()
+
+    def _kind(self, endpoint: str, provider: str, expert: str, failure: str) -> _Kind:
+        return _Kind(
+            overhead=self._overhead.series(endpoint),
+            first=self._first.series(expert),
+            whole=self._whole.series(endpoint),
+            marks=self._genai.marks(names.operation(endpoint), provider, expert, failure),
+        )

@@ -71,7 +71,6 @@ class Telemetry(Collector):
         self.decided = requests.decided
         self.failed = requests.failed
         self.aborted = requests.aborted
-        self.opened = requests.opened
         self.finished = requests.finished
 
         batches = Batches()
