@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -42,6 +43,18 @@ def hermetic_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def root() -> Path:
     """The repository's folder."""
     return ROOT
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for a server that is started, perhaps more than once.
+
+    None of those that the system gives to connections that go out: it would be gone by then.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 @dataclass
@@ -127,10 +140,7 @@ class RedisServer:
 def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     if shutil.which("redis-server") is None:
         pytest.skip("there is no redis-server here (`make redis` installs Debian's)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = RedisServer(tmp_path_factory.mktemp("redis"), port)
+    server = RedisServer(tmp_path_factory.mktemp("redis"), free_port())
     server.start()
     yield server
     server.stop()

@@ -134,7 +134,7 @@ async def test_a_message_that_cannot_be_heard_does_not_end_the_listening(
 async def test_while_it_is_frozen_one_call_waits_and_the_others_are_told_at_once(
     redis_server: RedisServer,
 ) -> None:
-    redis = Redis(redis_server.url, wait_s=0.2, rest_s=0.2)
+    redis = Redis(redis_server.url, wait_s=1, rest_s=0.2)
     back: list[str] = []
     redis.when_back(lambda: back.append("back"))
     async with redis.running():

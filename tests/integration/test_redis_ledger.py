@@ -37,9 +37,9 @@ def account(text: str) -> Account:
 
 @asynccontextmanager
 async def replicas(
-    server: RedisServer, count: int = 2, **options: float
+    server: RedisServer, count: int = 2
 ) -> AsyncIterator[tuple[list[RedisLedger], list[Redis]]]:
-    clients = [Redis(server.url, wait_s=options.get("wait_s", 5), rest_s=0.2) for _ in range(count)]
+    clients = [Redis(server.url, wait_s=5, rest_s=0.2) for _ in range(count)]
     async with AsyncExitStack() as stack:
         for one in clients:
             await stack.enter_async_context(one.running())
@@ -152,10 +152,11 @@ async def test_without_redis_a_replica_goes_on_from_what_it_knew_and_hands_it_in
     redis_server: RedisServer, how: str
 ) -> None:
     limit = account("100 tokens/day")
-    async with replicas(redis_server, wait_s=0.3) as ((one, other), (redis, _)):
+    async with replicas(redis_server) as ((one, other), (redis, _)):
         await take(other, limit, 60)
         held = await take(one, limit, 10)
 
+        redis._wait_s = 0.3
         getattr(redis_server, how)()
         with pytest.raises(AssertionError, match="Refusal"):
             await take(one, limit, 31)
@@ -169,6 +170,7 @@ async def test_without_redis_a_replica_goes_on_from_what_it_knew_and_hands_it_in
         else:
             redis_server.start()  # it has forgotten everything: only what is handed in is known
         await until(lambda: not redis.is_down)
+        redis._wait_s = 5
         await handed_in(one)
         known = await one.reserve([Entry(limit, 1000)], NOON)
         assert isinstance(known, Refusal)
@@ -200,14 +202,16 @@ async def test_a_redis_that_refuses_is_handed_in_what_was_used_when_it_takes_it(
 
 async def test_a_batch_that_is_sent_twice_counts_once(redis_server: RedisServer) -> None:
     limit = account("100 tokens/day")
-    async with replicas(redis_server, wait_s=0.3) as ((one, other), (redis, _)):
+    async with replicas(redis_server) as ((one, other), (redis, _)):
         held = await take(one, limit, 50)
+        redis._wait_s = 0.3
         redis_server.freeze()
         one.settle(held, 20)  # sent, not answered, sent again
         await until(lambda: redis.is_down)
         redis_server.thaw()
-        await handed_in(one)
         await until(lambda: not redis.is_down)
+        redis._wait_s = 5
+        await handed_in(one)
 
         known = await one.reserve([Entry(limit, 1000)], NOON)
         assert isinstance(known, Refusal)
