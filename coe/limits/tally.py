@@ -14,6 +14,8 @@ from coe.limits.rules import MOST, Period
 from coe.limits.scopes import Account
 from coe.limits.windows import SLIDING, window
 
+_SURE = 1e-4
+"""For such a part of a period, what counts of the one before is taken for what it was."""
 BEYOND = 4 * MOST["money"]
 """No counter goes further, whatever a backend says it used: it fits 64 bits."""
 
@@ -73,11 +75,14 @@ class Counter:
 
     Attributes:
         since_s, ends_s: between these times the period is known to be that; 0 before.
+        carried: what counts of the one before, as it was worked out last.
+        sure_s: until then that is good enough. Less counts by and by, so nobody gets too much.
         length_s: of a period that slides, whose number is the clock's, from `began_s` on; else 0.
     """
 
     __slots__ = (
-        "began_s", "ends_s", "length_s", "number", "period", "previous", "since_s", "used",
+        "began_s", "carried", "ends_s", "length_s", "number", "period", "previous", "since_s",
+        "sure_s", "used",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +92,8 @@ class Counter:
         self.number = number
         self.used = used
         self.previous = previous
-        self.since_s = self.ends_s = 0.0
+        self.carried = 0
+        self.since_s = self.ends_s = self.sure_s = 0.0
         self.began_s = self.length_s = 0
 
     def roll(self, number: int) -> None:
@@ -118,6 +124,7 @@ class Counter:
             self.used = min(max(self.used + amount, 0), BEYOND)
         elif number == self.number - 1 and self.period in SLIDING:
             self.previous = min(max(self.previous + amount, 0), BEYOND)
+            self.sure_s = 0.0
 
 
 class Tally:
@@ -144,11 +151,12 @@ class Tally:
         for account, amount in entries:
             key = account.key
             counter = counters.get(key)
-            if counter is None or counter.previous or not counter.since_s <= now_s < counter.ends_s:
-                counter, used = self._at(account, now_s)
-            else:  # what `_at` says, nearly always
-                used = counter.used
-            if used + amount > account.rule.most:
+            if counter is None or not counter.since_s <= now_s < counter.sure_s:
+                counter, _ = self._at(account, now_s)
+            if (
+                counter.used + counter.carried + amount > account.rule.most
+                and (used := self._at(account, now_s)[1]) + amount > account.rule.most
+            ):
                 for taken, part, _ in held:
                     counters[taken.key].used -= part
                 later_s = wait_s(account, amount, counter.used, counter.previous, now_s)
@@ -205,13 +213,12 @@ class Tally:
         found: Counter | None = None
         for account in accounts:
             counter = counters.get(account.key)
-            if counter is None or counter.previous or not counter.since_s <= now_s < counter.ends_s:
-                counter, used = self._at(account, now_s)
-            else:
-                used = counter.used
-            rest = account.rule.most - used
+            if counter is None or not counter.since_s <= now_s < counter.sure_s:
+                counter, _ = self._at(account, now_s)
+            limit = account.rule.most
+            rest = limit - counter.used - counter.carried
             if found is None or rest < left:
-                most, left, found = account.rule.most, rest, counter
+                most, left, found = limit, rest, counter
         return most, left, 0.0 if found is None else found.left_s(now_s)
 
     def learn(self, state: State) -> None:
@@ -226,7 +233,7 @@ class Tally:
             return
         if state.number > counter.number:
             counter.roll(state.number)
-            counter.since_s = counter.ends_s = 0.0
+            counter.since_s = counter.ends_s = counter.sure_s = 0.0
         for number in (state.number, state.number - 1):
             counter.add(number, state.at(number) - (0 if before is None else before.at(number)))
 
@@ -270,13 +277,16 @@ class Tally:
             counter.length_s = SLIDING[period] if slides and period is not None else 0
             counter.began_s = now.number * counter.length_s
         if not counter.previous:
-            return counter, counter.used
-        if counter.length_s:  # what `window` says, without looking the period up again
+            counter.carried, counter.sure_s = 0, counter.ends_s
+        elif counter.length_s:  # what `window` says, without looking the period up again
             weight = 1.0 - (now_s - counter.began_s) / counter.length_s
+            counter.carried = ceil(counter.previous * weight)
+            counter.sure_s = min(now_s + _SURE * counter.length_s, counter.ends_s)
         else:
             now = window(counter.period, now_s)
             weight = now.weight if counter.number == now.number else 1.0
-        return counter, counter.used + ceil(counter.previous * weight)
+            counter.carried, counter.sure_s = ceil(counter.previous * weight), now_s
+        return counter, counter.used + counter.carried
 
 
 def wait_s(account: Account, amount: int, used: int, previous: int, now_s: float) -> float | None:
