@@ -26,6 +26,9 @@ return 1
 )
 """Puts a record in the place of the one that was read, unless somebody was quicker."""
 
+_READ = Script.of("return {redis.call('GET', KEYS[2]), redis.call('HGETALL', KEYS[1])}")
+"""Both are of one moment. A Redis that is full refuses transactions, even such as only read."""
+
 
 class RedisKeys:
     """The keys of all gateways with the same prefix; see `coe.access.ring.KeyStore`.
@@ -46,10 +49,8 @@ class RedisKeys:
 
     async def read(self) -> tuple[int, list[Key]]:
         """Return all keys, and how many changes there were."""
-        version, rows = await self._redis.together(
-            [("GET", self._version), ("HGETALL", self._keys)]
-        )
-        pairs = rows.items() if isinstance(rows, dict) else zip(rows[::2], rows[1::2], strict=True)
+        version, flat = await self._redis.run(_READ, [self._keys, self._version])
+        pairs = zip(flat[::2], flat[1::2], strict=True)
         return int(version or 0), readable((name.decode(), record) for name, record in pairs)
 
     async def add(self, key: Key) -> None:

@@ -647,6 +647,20 @@ async def test_rel_04_a_gateway_that_starts_without_redis_says_try_again(
         assert await closed.status("GET", "/health/ready") == 200
 
 
+async def test_rel_04_a_gateway_that_starts_while_redis_is_full_knows_its_keys(
+    serve: Serve, upstream: FakeUpstream, redis_server: RedisServer
+) -> None:
+    text = CLOSED.format(url=upstream.url)
+    async with serve(text, redis_url=redis_server.url) as running:
+        key = await Closed(running).key("data")
+    redis_server.refuse("OOM")
+    async with serve(text, redis_url=redis_server.url) as running:
+        async with asyncio.timeout(10):  # a busy machine's Redis may not answer at the first try
+            while await Closed(running).status("GET", "/v1/models", key) == 503:
+                await asyncio.sleep(0.05)
+        assert await Closed(running).status("GET", "/v1/models", key) == 200
+
+
 METACHARACTERS = (
     "' OR '1'='1",
     "'; DROP TABLE keys; --",
