@@ -211,6 +211,10 @@ class Keyring:
                     "keys: %s; those that are known work on, changes are not seen", error.message
                 )
             self._trouble = error.message
+        except Exception:  # a supervisor: the next look may do
+            if not self._trouble:
+                logger.exception("keys: those that are known work on, changes are not seen")
+            self._trouble = "what is kept cannot be read"
         else:
             if self._trouble:
                 logger.warning("keys: changes are seen again")

@@ -661,6 +661,25 @@ async def test_rel_04_a_gateway_that_starts_while_redis_is_full_knows_its_keys(
         assert await Closed(running).status("GET", "/v1/models", key) == 200
 
 
+async def test_rel_04_what_cannot_be_read_does_not_end_the_look_out_for_changes(
+    serve: Serve, upstream: FakeUpstream, redis_server: RedisServer
+) -> None:
+    async with serve(CLOSED.format(url=upstream.url), redis_url=redis_server.url) as running:
+        closed = Closed(running)
+        key = await closed.key("data")
+        premises = running.gateway.premises
+        assert premises is not None
+        keys = premises.keys
+        assert keys is not None
+
+        for version, is_stale in (("nonsense", True), ("99", False)):
+            redis_server.tell(f"SET coe:keys:version {version}")
+            async with asyncio.timeout(10):
+                while keys.is_stale != is_stale:
+                    await asyncio.sleep(0.02)
+            assert await closed.status("GET", "/v1/models", key) == 200
+
+
 METACHARACTERS = (
     "' OR '1'='1",
     "'; DROP TABLE keys; --",
