@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
@@ -175,10 +176,11 @@ class Feedback:
 
 _COLUMNS = tuple(one.name for one in fields(Record))
 _JSON = frozenset({"arms", "detail", "text"})
-_INSERT = (
-    f"INSERT OR IGNORE INTO decisions ({', '.join(_COLUMNS)})"  # noqa: S608 - names of ours
-    f" VALUES ({', '.join('?' * len(_COLUMNS))})"
-)
+_INSERT = f"INSERT OR IGNORE INTO decisions ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - ours
+_VALUES = f"({', '.join('?' * len(_COLUMNS))})"
+_AT_ONCE = 32
+"""Rows of one statement. Between two statements the thread waits for the interpreter, which the
+event loop has; and no SQLite takes fewer than 999 parameters."""
 _OF_RECORD = attrgetter(*_COLUMNS)
 _JSON_PLACES = tuple(place for place, name in enumerate(_COLUMNS) if name in _JSON)
 _SAID = tuple(one.name for one in fields(Feedback))
@@ -230,7 +232,10 @@ class DecisionStore(Store):
         """Add decisions, all or none; one that is there already stays as it is."""
         rows = [_columns(record) for record in records]
         with self._database.writing() as connection:
-            connection.executemany(_INSERT, rows)
+            for start in range(0, len(rows), _AT_ONCE):
+                part = rows[start : start + _AT_ONCE]
+                values = ", ".join([_VALUES] * len(part))
+                connection.execute(_INSERT + values, [*chain.from_iterable(part)])
 
     def find(self, name: str, tenant: str | None = None) -> Record | None:
         """Return the decision with this id, or the last one whose answer had it; None for none.
