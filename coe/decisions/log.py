@@ -26,6 +26,8 @@ INTERVAL_S = 0.25
 _MOST_WAITING = 5000
 _MOST_BYTES = 64 * 2**20
 _MOST_AT_ONCE = 100
+_MOST_FORGOTTEN = 1000
+"""More than that is forgotten behind what is written next: what waits must not become too much."""
 _AT_A_STRETCH = 16
 _BREATH_S = 0.0005
 """So often the thread lets go of the interpreter by itself: the event loop else waits 5 ms for it,
@@ -163,19 +165,24 @@ class DecisionLog:
             self._store = DecisionStore.open(self._path, self._secret)
         return self._store
 
-    def _purge(self, store: DecisionStore) -> None:
+    def _purge(self, store: DecisionStore) -> bool:
+        """Forget some of what is to be forgotten; return whether there is more."""
         now = time.time()
         if now - self._purged < self._purge_every_s:
-            return
-        self._purged = now
+            return False
         kept_s = self._decisions_for_s
-        store.forget(before=0.0 if kept_s is None else now - kept_s, now=now)
+        before = 0.0 if kept_s is None else now - kept_s
+        if store.forget(before=before, now=now, most=_MOST_FORGOTTEN) >= _MOST_FORGOTTEN:
+            return True
+        self._purged = now
+        return False
 
     def _purge_idle(self) -> None:
         """Forget what is to be forgotten though nothing is written: the time of texts is over."""
-        with self._lock:
-            if self._store is not None or self._path.exists():
-                self._purge(self._opened())
+        has_more = self._store is not None or self._path.exists()
+        while has_more and not self._is_closing:
+            with self._lock:
+                has_more = self._purge(self._opened())
 
     def _work(self) -> None:
         while not self._is_closing:

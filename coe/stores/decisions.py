@@ -61,6 +61,8 @@ CREATE TABLE decisions (
 )
 """
 _BY_RESPONSE = "CREATE INDEX by_response ON decisions (response_id)"
+_BY_TIME = "CREATE INDEX by_time ON decisions (at)"
+_BY_TEXT = "CREATE INDEX by_text ON decisions (text_until) WHERE text_until IS NOT NULL"
 _FEEDBACK = """
 CREATE TABLE feedback (
     seq INTEGER PRIMARY KEY,
@@ -89,9 +91,12 @@ _SALT = "CREATE TABLE salt (value BLOB NOT NULL)"
 _FORMAT = Format(  # its mark spells "CoED"
     what="decisions",
     mark=0x436F4544,
-    version=1,
-    tables=(_DECISIONS, _BY_RESPONSE, _FEEDBACK, _FEEDBACK_BY_TIME, _SPENT, _SALT),
-)
+    version=2,
+    tables=(
+        _DECISIONS, _BY_RESPONSE, _BY_TIME, _BY_TEXT, _FEEDBACK, _FEEDBACK_BY_TIME, _SPENT, _SALT
+    ),
+    upgrades={1: (_BY_TIME, _BY_TEXT)},
+)  # fmt: skip
 
 
 @value
@@ -323,21 +328,30 @@ class DecisionStore(Store):
             )
             return True
 
-    def forget(self, *, before: float, now: float) -> int:
+    def forget(self, *, before: float, now: float, most: int = 1000) -> int:
         """Forget decisions made before a time, their feedback, and texts whose time is over.
 
+        Args:
+            before: a time, in seconds since the epoch.
+            now: likewise.
+            most: decisions, and texts, that are forgotten at once: what is to be written waits.
+
         Returns:
-            How many decisions were forgotten.
+            How many decisions and texts were forgotten: where it is as many as may be, call again.
         """
         with self._database.writing() as connection:
-            connection.execute(
-                "UPDATE decisions SET text = NULL, text_until = NULL WHERE text_until < ?", (now,)
+            texts = connection.execute(
+                "UPDATE decisions SET text = NULL, text_until = NULL WHERE seq IN"
+                " (SELECT seq FROM decisions WHERE text_until < ? LIMIT ?)",
+                (now, most),
             )
-            connection.execute(
-                "DELETE FROM feedback WHERE decision IN (SELECT id FROM decisions WHERE at < ?)",
-                (before,),
-            )
-            return connection.execute("DELETE FROM decisions WHERE at < ?", (before,)).rowcount
+            rows = connection.execute(
+                "SELECT id FROM decisions WHERE at < ? LIMIT ?", (before, most)
+            ).fetchall()
+            names = [(row["id"],) for row in rows]
+            connection.executemany("DELETE FROM feedback WHERE decision = ?", names)
+            connection.executemany("DELETE FROM decisions WHERE id = ?", names)
+            return max(texts.rowcount, len(names))
 
 
 def _salt(database: Database, secret: str) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -206,3 +208,39 @@ def test_what_broke_in_an_arm_is_counted_there(tmp_path: Path) -> None:
     assert bug.arms.keys() == {"one"}
     refused = record_of(noted._replace(error=QueueFull("before it was dealt")), lambda _: "digest")
     assert refused.arms == {}
+
+
+def test_many_old_ones_are_forgotten_bit_by_bit_behind_what_is_written(tmp_path: Path) -> None:
+    before = time.time() - 365 * 86_400
+    with DecisionStore.open(tmp_path / FILE) as store:
+        store.add(Record(id=f"old{number}", at=before + number) for number in range(2500))
+        log = DecisionLog(tmp_path)
+        left = []
+        for name in "abcd":
+            log.add(event(tmp_path, name))
+            log.flush()
+            left.append(sum(record.id.startswith("old") for record in store.records()))
+        log.close()
+        assert left == [1500, 500, 0, 0]
+        assert [record.id for record in store.records()] == list("abcd")
+
+
+def test_what_is_to_be_forgotten_is_found_without_looking_at_everything(tmp_path: Path) -> None:
+    """Else a large file holds up what is to be written, until some of it is lost."""
+    with DecisionStore.open(tmp_path / FILE) as store:
+        store.forget(before=1.0, now=1.0)
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        for column in ("at", "text_until"):
+            query = "EXPLAIN QUERY PLAN SELECT seq FROM decisions WHERE ? < 1 LIMIT 9"
+            ((*_, plan),) = connection.execute(query.replace("?", column)).fetchall()
+            assert plan.startswith("SEARCH decisions USING"), plan
+
+
+def test_a_file_of_the_first_version_is_read_on(tmp_path: Path) -> None:
+    with DecisionStore.open(tmp_path / FILE) as store:
+        store.add([Record(id="a", at=1.0)])
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript("DROP INDEX by_time; DROP INDEX by_text; PRAGMA user_version = 1")
+    with DecisionStore.open(tmp_path / FILE) as store:
+        assert [record.id for record in store.records()] == ["a"]
+        assert store.forget(before=2.0, now=2.0) == 1
