@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -283,7 +284,7 @@ class _Race:
     """
 
     __slots__ = (
-        "_due_s", "_hedge", "_left", "_limit", "_own", "_rivals", "_runner", "_running",
+        "_context", "_due_s", "_hedge", "_left", "_limit", "_own", "_rivals", "_runner", "_running",
         "_standing", "_timer", "_turn",
     )  # fmt: skip
 
@@ -298,33 +299,52 @@ class _Race:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, call: Call) -> Opened:
-        """Return the first answer that begins. Raises CoEError where none does."""
+        """Return the first answer that begins. Raises CoEError where none does.
+
+        Where another one wins, the request's own call is closed first: it ends in the same task.
+        """
         while True:
             self._runner = _Runner(call, time.monotonic(), is_own=True)
+            opened: Opened | None = None
+            error: CoEError | None = None
             try:
                 async with asyncio.timeout(None) as self._limit:
                     self._watch(call)
                     opened = await self._turn.ask(call)
             except TimeoutError:
-                if self._rivals is None:
+                if not self._limit.expired():
                     raise
-            except CoEError as error:
-                if self._own is None:
-                    call = await self._turn.following(call, error)
-                    continue
-                self._own.set_exception(error)
-            else:
-                if self._own is None:
-                    began_s = self._runner.began_s
-                    self._standing.latencies.note(call.expert, time.monotonic() - began_s)
-                    return self._turn.told(opened)
-                self._own.set_result(opened)
-            finally:
+            except CoEError as failure:
+                error = failure
+            finally:  # before anything is waited for: nobody is asked beside a call that is over
                 self._standing.slow.leave(self)
                 if self._timer is not None:
                     self._timer.cancel()
-            assert self._rivals is not None  # noqa: S101 - others were asked
-            return await self._rivals
+            if self._rivals is not None:
+                return await self._raced(self._rivals, opened, error)
+            if error is not None:
+                call = await self._turn.following(call, error)
+            elif opened is not None:
+                took_s = time.monotonic() - self._runner.began_s
+                self._standing.latencies.note(call.expert, took_s)
+                return self._turn.told(opened)
+
+    async def _raced(
+        self, rivals: asyncio.Task[Opened], opened: Opened | None, error: CoEError | None
+    ) -> Opened:
+        """Tell a race how the request's own call ended, unless it was overtaken; return the winner.
+
+        Raises:
+            CoEError: there is none.
+        """
+        if self._own is not None and not self._own.done():
+            if error is not None:
+                self._own.set_exception(error)
+            elif opened is not None:
+                self._own.set_result(opened)
+        won = await rivals
+        self._rivals = None
+        return won
 
     def _watch(self, call: Call) -> None:
         """See to it that others are asked where the request's own call is slow."""
@@ -332,6 +352,7 @@ class _Race:
         if slow_s is None:
             return
         self._due_s = self._runner.began_s + slow_s
+        self._context = copy_context()
         if slow_s > 2 * PATIENCE_S:  # nearly all calls are answered sooner, and need no timer
             self._standing.slow.enter(self)
         else:
@@ -343,6 +364,10 @@ class _Race:
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._widen)
 
     def _widen(self) -> None:
+        """Ask another one; the timer is of whoever came first, and this is of the request."""
+        self._context.run(self._ask_beside)
+
+    def _ask_beside(self) -> None:
         """Ask another one beside the request's own call, which is slow."""
         other = self._turn.course.beside()
         if other is None:
@@ -390,8 +415,8 @@ class _Race:
 
     def end(self) -> None:
         """Give up what is in flight still; it ends behind the answer that won."""
-        if self._rivals is not None:
-            self._rivals.cancel()
+        if self._rivals is not None and not self._rivals.cancel():
+            _close(self._standing, self._rivals)  # who asked left at the moment that it had won
         for task in self._running:
             if not task.cancel():
                 _close(self._standing, task)

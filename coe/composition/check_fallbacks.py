@@ -15,9 +15,10 @@ def check_fallbacks(file: FileKeys, report: Report) -> None:
             "attempts": "attempts" in keys.model_fields_set and keys.attempts > 1,
             "last_resort": keys.last_resort is not None,
             "hedge": keys.hedge is not None,
+            "retry_after": keys.retry_after is not None,
         }
         for key in (key for key, is_given in others.items() if is_given):
-            message = f"`{key}` asks another expert, and `use: none` nobody"
+            message = f"`{key}` asks once more, and `use: none` nobody"
             report.error(("fallbacks", key), message, "remove one of the two", key=True)
     name = keys.last_resort
     if name is not None:

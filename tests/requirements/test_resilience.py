@@ -29,6 +29,7 @@ from coe.errors import RouterUnavailable
 from coe.resilience.budget import RESERVE
 from coe.resilience.latencies import LEAST
 from coe.stores.decisions import FILE
+from coe.testing.collector import Collector
 from coe.testing.upstream import FakeUpstream
 from tests.e2e.conftest import Start
 from tests.integration.conftest import Serve
@@ -528,6 +529,43 @@ async def test_who_fails_beside_others_is_not_waited_for(
         response = await running.chat()
 
     assert (who(response), tried(response)) == ("a", "b=503, c=overtaken")
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_nobody_is_asked_beside_a_call_that_is_over(
+    serve: Serve, upstream: FakeUpstream, most: int
+) -> None:
+    """It failed, and is to be made again in a while."""
+    more = f"fallbacks: {{retry_after: 2s, hedge: {{after: 100ms, most: {most}}}}}\n"
+    models = {"a": "ok", "b": "ok", "c": "ok"}
+    async with serve(experts(upstream, models, more, "{first_token: 30s}")) as running:
+        upstream.plan(["error-429-retry-after-ms-400"])
+        response = await running.chat()
+        hedges = dict(running.gateway.standing.hedges)
+
+    assert (who(response), tried(response), hedges) == ("a", "a=429", {})
+    assert upstream.received == 2
+
+
+async def test_who_is_asked_beside_others_is_asked_for_the_request_itself(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    """Several requests share a timer, which is of whoever came first."""
+    more = "fallbacks: {hedge: 100ms}\n"
+    models = {"a": "hang", "b": "ok"}
+    async with Collector() as collector:
+        more += f"observe: {{traces: '{collector.url}', trace_sample: 100%}}\n"
+        async with serve(experts(upstream, models, more, "{first_token: 30s}")) as running:
+            traces = [f"{number:032x}" for number in range(1, 9)]
+            body = {"model": "coe/auto", "messages": [{"role": "user", "content": "hi"}]}
+            url = f"{running.url}/chat/completions"
+            given = [{"traceparent": f"00-{trace}-{1:016x}-01"} for trace in traces]
+            asked = [running.request("POST", url, json=body, headers=one) for one in given]
+            for response in await asyncio.gather(*asked):
+                assert who(response) == "b"
+
+    sent = [request.headers["traceparent"].split("-")[1] for request in upstream.requests]
+    assert sorted(sent) == sorted(2 * traces)
 
 
 async def test_where_all_that_were_asked_side_by_side_fail_the_next_is_asked(
