@@ -128,6 +128,7 @@ def _refuse(desk: Desk, batch: Batch, found: _Check) -> None:
             purpose="batch_output",
             size=size,
             created_at=int(desk.clock()),
+            tenant=batch.tenant,
         )
     shown = mistakes[:SHOWN]
     if errors is not None:

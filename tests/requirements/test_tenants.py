@@ -16,6 +16,7 @@ import pytest
 from coe.access.key import Wish
 from coe.composition import load
 from coe.stores.batches import BatchState
+from coe.stores.files import Room
 from coe.testing.upstream import FakeUpstream
 from tests.integration.conftest import Running, Serve
 
@@ -132,6 +133,33 @@ async def test_sec_06_another_key_s_files_and_batches_are_not_there(
             with pytest.raises(openai.NotFoundError):
                 await other.api.batches.list(after=batch.id)
             assert len((await mine.api.files.list()).data) == 2
+
+
+@pytest.mark.parametrize("composition", [CLOSED, OPEN], ids=["keys", "open"])
+async def test_sec_06_the_error_file_of_a_batch_that_is_refused_is_its_owner_s(
+    serve: Serve, upstream: FakeUpstream, composition: str
+) -> None:
+    async with serve(composition.format(url=upstream.url)) as running:
+        keys = [(await made(running))[1] for _ in range(2)] if composition == CLOSED else ["a", "b"]
+        async with clients(running, *keys) as (mine, other):
+            batch = await mine.end(await mine.begin(await mine.upload(*["nobody"] * 101)))
+            assert batch.status == "failed"
+            rows = (await mine.api.files.content(batch.error_file_id)).text.splitlines()
+            assert len(rows) == 101
+            for ask in (
+                other.api.files.retrieve,
+                other.api.files.content,
+                other.api.files.delete,
+            ):
+                with pytest.raises(openai.NotFoundError):
+                    await ask(batch.error_file_id)
+
+            files = (await mine.api.files.list()).data
+            assert {row.purpose for row in files} == {"batch", "batch_output"}
+        state = _state(running)
+        tenant = (await asyncio.to_thread(state.batches.get, batch.id)).tenant
+        room = Room(1 << 20, tenant)
+        assert state.files.left(room) == room.most - sum(row.bytes for row in files)
 
 
 async def test_the_lines_of_a_batch_are_asked_by_the_key_that_made_it(
