@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from coe.access import key as keys
 from coe.access.key import Key
-from coe.errors import CoEError
+from coe.errors import Conflict
 from coe.stores.keys import readable
 from coe.stores.redis import Redis, Script
 
@@ -54,12 +54,16 @@ class RedisKeys:
         return int(version or 0), readable((name.decode(), record) for name, record in pairs)
 
     async def add(self, key: Key) -> None:
-        """Keep a new key. Raises CoEError where there is one of that id."""
+        """Keep a new key. Raises Conflict where there is one of that id."""
         if not await self._exchange(key.id, b"", key):
-            raise CoEError(f"there is a key `{key.id}` already: try again")
+            raise Conflict(f"there is a key `{key.id}` already: try again")
 
     async def change(self, key_id: str, change: Callable[[Key], Key]) -> Key | None:
-        """Replace a key by what `change` makes of it; None where there is none."""
+        """Replace a key by what `change` makes of it; None where there is none.
+
+        Raises:
+            Conflict: others were quicker each time.
+        """
         for _ in range(_TRIES):
             before = await self._redis.call("HGET", self._keys, key_id)
             if before is None:
@@ -67,7 +71,7 @@ class RedisKeys:
             key = change(keys.read(before))
             if await self._exchange(key_id, before, key):
                 return key
-        raise CoEError(f"key `{key_id}` is changed by others at the same time: try again")
+        raise Conflict(f"key `{key_id}` is changed by others at the same time: try again")
 
     @asynccontextmanager
     async def listening(self, told: Callable[[], None]) -> AsyncIterator[None]:
