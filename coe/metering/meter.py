@@ -11,7 +11,7 @@ from coe.composition import Composition
 from coe.identity import GATEWAY, Identity
 from coe.limits.ledger import Ledger
 from coe.limits.scopes import accounts_of
-from coe.limits.strangers import accounts_here
+from coe.limits.strangers import OTHERS, accounts_here
 from coe.limits.tally import Asked, Refusal
 from coe.metering.accounts import Accounts, sorted_out
 from coe.metering.payment import Payment, most_of
@@ -35,6 +35,7 @@ class Meter:
         self._known: dict[object, Accounts] = {}
         self._last: tuple[Identity, Accounts] | None = None
         self._own = sorted_out(accounts_of(composition.limits, GATEWAY))
+        self._others: Accounts | None = None
         self._has_limits = bool(composition.limits)
 
     def counts(self, identity: Identity) -> bool:
@@ -59,19 +60,28 @@ class Meter:
         who = (identity.key, identity.tenant, identity.name, identity.team, identity.limits)
         found = self._known.get(who)
         if found is None:
+            here = accounts_here(self._composition.limits, identity, self.ledger.tally)
+            if here is None:
+                return self._of_others()
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = sorted_out(accounts_here(self._composition.limits, identity, self.ledger.tally))
-            self._known[who] = found
+            found = self._known[who] = sorted_out(here)
         self._last = (identity, found)
         return found
+
+    def _of_others(self) -> Accounts:
+        """Return the account of all together who have none; nobody is remembered as one of them."""
+        if self._others is None:
+            self._others = sorted_out(accounts_of(self._composition.limits, OTHERS))
+        return self._others
 
     def rows(self, identities: Iterable[Identity]) -> Iterator[dict[str, Any]]:
         """Yield what was used of everybody who is known here, and of these, each account once."""
         shown: set[str] = set()
         for one in identities:
             self.accounts(one)
-        for accounts in (self._own, *self._known.values()):
+        others = () if self._others is None else (self._others,)
+        for accounts in (self._own, *self._known.values(), *others):
             yield from Quota(self.ledger, self.clock, accounts).rows(shown)
 
     async def admit(self, call: Call, claim: Claim | None) -> Payment | None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from coe.identity import ANONYMOUS, Identity
 from coe.limits.rules import read
-from coe.limits.scopes import Limit, scope_of
-from coe.limits.strangers import MOST_COUNTERS, accounts_here
+from coe.limits.scopes import Limit, accounts_of, scope_of
+from coe.limits.strangers import MOST_COUNTERS, OTHERS, accounts_here
 from coe.limits.tally import Entry, Tally
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC).timestamp()
@@ -19,7 +19,8 @@ LIMITS = [
 
 def ask(tally: Tally, identity: Identity, now_s: float = NOON) -> tuple[str, ...]:
     """Count a request; return the accounts that it is counted on."""
-    accounts = accounts_here(LIMITS, identity, tally)
+    here = accounts_here(LIMITS, identity, tally)
+    accounts = accounts_of(LIMITS, OTHERS) if here is None else here
     tally.put([Entry(one, 1) for one in accounts], now_s)
     return tuple(one.key for one in accounts)
 
