@@ -500,7 +500,8 @@ class Answer:
         first: the first content frame, or the whole body of a call that is not streamed.
         attempts: what failed before.
         routed_s: seconds spent choosing the expert.
-        opened_s: seconds from the dispatch to `first`.
+        opened_s: seconds from the dispatch to `first`; of an answer to the same request of another,
+            how long that was waited for.
         queued_s: seconds that the answering call waited: for its slot, and to be let in.
         swap_s: how much of that the expert was being loaded; None where its memory is not managed.
         arms: of the experiments that the query takes part in, by their names.

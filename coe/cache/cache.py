@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from time import perf_counter
 
 from coe.cache.collected import Collected
 from coe.cache.counts import Counts
@@ -108,7 +109,8 @@ class Cache:
             may_wait: for the same request of somebody else's; a stream never does.
 
         Returns:
-            what came of it: the answer, or what `keep` or `give_up` is to be told.
+            what came of it: the answer, or what `keep` or `give_up` is to be told. Where another
+            one's answer was waited for, it took as long to open as the wait.
 
         Raises:
             InvalidRequest: its header means nothing.
@@ -123,8 +125,11 @@ class Cache:
         encoder = self.rules.encoder if embedder is not None else ""
         key = key_of(query, self._mark, self.partition_of(query.identity), encoder)
         flight = None
+        waited_s = 0.0
         if may_wait and wish == "use" and not query.stream:
+            began = perf_counter()
             flight = await self.flights.join(key.partition, key.id)
+            waited_s = perf_counter() - began
         try:
             lookup = await self._look(query, key, wish, permit_in, embedder)
         except BaseException:
@@ -132,6 +137,8 @@ class Cache:
                 flight.leave()
             raise
         if flight is None:
+            if lookup.answer is not None:
+                lookup.answer.opened_s = waited_s  # a backend was waited for, not the gateway
             return lookup
         if lookup.key is None:
             flight.land()

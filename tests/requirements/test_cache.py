@@ -171,6 +171,32 @@ async def test_the_same_request_at_the_same_moment_is_asked_once(
         assert not len(running.gateway.cache.flights)  # type: ignore[union-attr]
 
 
+async def test_the_wait_for_another_ones_answer_is_no_time_of_the_gateway(
+    start: Start, upstream: FakeUpstream
+) -> None:
+    async with start() as running:
+        upstream.plan(["slow-first-300ms"])
+        first = asyncio.create_task(running.chat("good", QUESTION))
+        await upstream.arrived()
+        began = time.perf_counter()
+        second = asyncio.create_task(running.chat("good", QUESTION))
+        await until(everybody_waits(running, 1))
+        waits = seen = time.perf_counter()
+        while everybody_waits(running, 1)():
+            seen = time.perf_counter()
+            await asyncio.sleep(0.001)
+        headers = (await second).headers
+        whole_ms, waited_ms = 1000 * (time.perf_counter() - began), 1000 * (seen - waits)
+        await first
+
+    spent = headers["server-timing"].split(", ")
+    upstream_ms = next(float(one.split("=")[1]) for one in spent if one.startswith("upstream"))
+    assert headers["x-coe-cache"].startswith("hit")
+    assert upstream_ms > 0
+    assert waited_ms <= upstream_ms + 0.01
+    assert float(headers["x-coe-overhead-ms"]) <= whole_ms - waited_ms + 0.02
+
+
 async def test_sec_24_nobody_waits_for_the_answer_of_another_tenant(
     start: Start, upstream: FakeUpstream
 ) -> None:
