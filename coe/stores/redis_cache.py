@@ -12,6 +12,7 @@ when it is full may be any of them, so what is to be forgotten is looked for by 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -64,6 +65,7 @@ class RedisShelf:
         """Args are the server, and what says the seconds since the epoch."""
         self._redis = redis
         self._clock = clock
+        self._sweeping = asyncio.Lock()
 
     async def get(self, partition: str, name: str) -> Entry | None:
         """See `Shelf`."""
@@ -112,14 +114,15 @@ class RedisShelf:
         return bool(removed)
 
     async def clear(self, partition: str | None) -> int:
-        """See `Shelf`. Looks through all that Redis holds."""
+        """See `Shelf`. Looks through all that Redis holds, one call after the other."""
         count = 0
-        async for keys in self._found(partition, "*"):
-            entries = [key for key in keys if b"}:e:" in key]
-            if entries:
-                count += await self._redis.call("UNLINK", *entries)
-            if others := [key for key in keys if b"}:e:" not in key]:
-                await self._redis.call("UNLINK", *others)
+        async with self._sweeping:
+            async for keys in self._found(partition, "*"):
+                entries = [key for key in keys if b"}:e:" in key]
+                if entries:
+                    count += await self._redis.call("UNLINK", *entries)
+                if others := [key for key in keys if b"}:e:" not in key]:
+                    await self._redis.call("UNLINK", *others)
         return count
 
     async def stock(self, partition: str | None) -> Stock:
@@ -127,7 +130,8 @@ class RedisShelf:
         if partition is not None:
             since = (self._key(partition, "ids"), self._clock(), "+inf")
             return Stock(await self._redis.call("ZCOUNT", *since), None)
-        names = {name async for keys in self._found(None, "e:*") for name in keys}
+        async with self._sweeping:
+            names = {name async for keys in self._found(None, "e:*") for name in keys}
         return Stock(len(names), None)
 
     async def _found(self, partition: str | None, rest: str) -> AsyncIterator[list[bytes]]:

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from coe.cache.entry import Entry
 from coe.cache.shelf import Near
-from coe.stores.redis import Redis
+from coe.stores.redis import Redis, Word
 from coe.stores.redis_cache import RedisShelf
 from tests.conftest import RedisServer
 
@@ -96,3 +97,36 @@ async def test_what_was_dropped_from_the_list_is_forgotten_all_the_same(there: S
     assert await there.shelf.get("bb", "7") is not None
     assert await there.shelf.clear(None) == 30
     assert await there.keys() == {"somebody's"}
+
+
+class Observed(Redis):
+    """Notes how many sweeps are under way, and how many were at most."""
+
+    under_way = most = 0
+
+    async def call(self, *words: Word) -> Any:
+        begins = words[:2] == ("SCAN", 0)
+        self.under_way += begins
+        self.most = max(self.most, self.under_way)
+        answer = await super().call(*words)
+        self.under_way -= words[0] == "SCAN" and int(answer[0]) == 0
+        return answer
+
+
+async def test_redis_is_looked_through_by_one_at_a_time(redis_server: RedisServer) -> None:
+    redis_server.tell(
+        "EVAL \"for i = 1, 2500 do redis.call('SET', i, 1) end return {ok = 'OK'}\" 0"
+    )
+    redis = Observed(redis_server.url, wait_s=5)
+    async with redis.running():
+        shelved = Shelved(RedisShelf(redis), redis)
+        for number in range(30):
+            await shelved.put(f"{number}", 100, partition=f"{number % 3}")
+
+        shelf = shelved.shelf
+        one, rest, other, stock = await asyncio.gather(
+            shelf.clear("0"), shelf.clear(None), shelf.clear("1"), shelf.stock(None)
+        )
+
+    assert redis.most == 1
+    assert (one, rest, other, stock.entries) == (10, 20, 0, 0)
