@@ -55,7 +55,8 @@ class Settings(BaseSettings):
         default=10 * 1024 * _MIB,
         ge=1024,
         description="of all files that a key has, those that its batches wrote included; where no "
-        "keys are asked for, of all files together. An upload beyond it is refused (413)",
+        "keys are asked for, of all files together. An upload beyond it is refused (413), and a "
+        "batch where nothing is left",
     )
     batch_max_lines: int = Field(default=50_000, ge=1, description="of one batch")
     batch_concurrency: int = Field(

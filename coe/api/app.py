@@ -266,7 +266,7 @@ def _rest(  # noqa: PLR0913, PLR0917 - what there is one of
     app.include_router(endpoints(live, settings, following, guard, counted))
     app.include_router(experts.endpoints(live, settings))
     app.include_router(composition.endpoints(live, following, settings))
-    app.include_router(cache.endpoints(live, settings))
+    app.include_router(cache.endpoints(live, settings, counted))
     app.include_router(decisions.endpoints(after.log, settings, partial(_hear, live), counted))
     app.include_router(
         experiments.endpoints(live, after.log, settings, partial(_pause, live, pauses=pauses))

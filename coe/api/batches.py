@@ -9,21 +9,23 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from coe.api import wire
 from coe.api.access import identity_of
 from coe.api.body import read_json
-from coe.api.files import listed
+from coe.api.counted import Counted
+from coe.api.files import listed, room_of
 from coe.batching.checks import ENDPOINTS
 from coe.batching.desk import Shelf
 from coe.batching.progress import Progress, progress
 from coe.batching.runner import Runner
-from coe.errors import InvalidRequest, NotFound
+from coe.errors import InvalidRequest, NotFound, RequestTooLarge
 from coe.identity import Identity
 from coe.policies.wishes import told_in
 from coe.settings import Settings
 from coe.stores.batches import BatchState
+from coe.stores.files import Room
 from coe.stores.records import Batch, Group
 
 _WINDOW = re.compile(r"(\d{1,6})([smhd])")
@@ -62,17 +64,18 @@ _BODY = {
 }
 
 
-def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
-    """Return the endpoints of batches."""
+def endpoints(shelf: Shelf, runner: Runner, settings: Settings, counted: Counted) -> APIRouter:
+    """Return the endpoints of batches; to begin one counts as a request, as each line does."""
     table = APIRouter(prefix="/v1/batches", tags=["batches"])
 
-    @table.post("", openapi_extra=_BODY)
+    @table.post("", openapi_extra=_BODY, dependencies=[Depends(counted)])
     async def create(request: Request) -> dict[str, Any]:
         """Begin a batch of an uploaded file.
 
         `completion_window` is OpenAI's `24h`, or another time such as `30m` or `7d`. The headers
         `x-coe-exclude` and `x-coe-data-class` hold for all of its requests; they may stand in
-        `metadata` as well.
+        `metadata` as well. It counts as a request, and its lines as others; it is refused where
+        there is no room left for files, as it will write some.
         """
         body = await read_json(request, settings)
         told, metadata = told_in(request.headers.raw), body.get("metadata") or {}
@@ -80,7 +83,8 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
             body["metadata"] = {**metadata, **told}
         state = await asyncio.to_thread(shelf.open)
         identity = identity_of(request.scope)
-        batch = await asyncio.to_thread(create_batch, state, body, time.time(), identity)
+        room = room_of(settings, identity)
+        batch = await asyncio.to_thread(create_batch, state, body, time.time(), identity, room)
         runner.wake()
         return card(batch, ())
 
@@ -121,11 +125,21 @@ def endpoints(shelf: Shelf, runner: Runner, settings: Settings) -> APIRouter:
     return table
 
 
-def create_batch(state: BatchState, body: dict[str, Any], now: float, identity: Identity) -> Batch:
+def create_batch(
+    state: BatchState, body: dict[str, Any], now: float, identity: Identity, room: Room
+) -> Batch:
     """Check what a client asks for, and add the batch, which is theirs.
+
+    Args:
+        state: where it is kept.
+        body: of the request.
+        now: seconds since the epoch.
+        identity: who asks.
+        room: for their files.
 
     Raises:
         InvalidRequest: a field is wrong; `param` names it.
+        RequestTooLarge: there is no room left for what it would write.
     """
     unknown = sorted(body.keys() - _FIELDS)
     if unknown:
@@ -142,21 +156,22 @@ def create_batch(state: BatchState, body: dict[str, Any], now: float, identity: 
             param="input_file_id",
         )
     window = body.get("completion_window", "24h")
-    return state.batches.add(
-        Batch(
-            seq=0,
-            id=f"batch_{wire.new_id()}",
-            endpoint=endpoint,
-            input_file_id=file.id,
-            completion_window=window,
-            status="validating",
-            created_at=now,
-            expires_at=now + _seconds(window),
-            metadata=_metadata(body.get("metadata")),
-            tenant=identity.tenant,
-            key=identity.key,
-        )
+    batch = Batch(
+        seq=0,
+        id=f"batch_{wire.new_id()}",
+        endpoint=endpoint,
+        input_file_id=file.id,
+        completion_window=window,
+        status="validating",
+        created_at=now,
+        expires_at=now + _seconds(window),
+        metadata=_metadata(body.get("metadata")),
+        tenant=identity.tenant,
+        key=identity.key,
     )
+    if (left := state.files.left(room)) == 0:
+        raise RequestTooLarge(f"the batch would write files, {room.why(left)}")
+    return state.batches.add(batch)
 
 
 def card(batch: Batch, groups: tuple[Group, ...]) -> dict[str, Any]:

@@ -50,9 +50,10 @@ class Bulk:
 
     def endpoints(self) -> tuple[APIRouter, ...]:
         """Return /v1/files and /v1/batches."""
+        counted = Counted(lambda: self._current().gateway)
         return (
-            files.endpoints(self.shelf, self._settings, Counted(lambda: self._current().gateway)),
-            batches.endpoints(self.shelf, self.runner, self._settings),
+            files.endpoints(self.shelf, self._settings, counted),
+            batches.endpoints(self.shelf, self.runner, self._settings, counted),
         )
 
     @asynccontextmanager

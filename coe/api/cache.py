@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from coe.api.access import identity_of, only_admins
+from coe.api.counted import Counted
 from coe.cache import Shelf
 from coe.cache.key import partition_of
 from coe.errors import Forbidden, NotFound
@@ -14,8 +15,8 @@ from coe.live import Live
 from coe.settings import Settings
 
 
-def endpoints(live: Live, settings: Settings) -> APIRouter:
-    """Return the endpoints over what is kept."""
+def endpoints(live: Live, settings: Settings, counted: Counted) -> APIRouter:
+    """Return the endpoints over what is kept; to forget all of it counts as a request."""
     table = APIRouter(prefix="/v1/cache", tags=["cache"])
 
     def shelf() -> Shelf:
@@ -48,9 +49,12 @@ def endpoints(live: Live, settings: Settings) -> APIRouter:
             raise NotFound(f"no answer `{name[:64]}` is kept of yours")
         return Response(status_code=204)
 
-    @table.delete("")
+    @table.delete("", dependencies=[Depends(counted)])
     async def clear(request: Request, *, everyone: bool = False) -> dict[str, Any]:
-        """Forget all answers of whoever asks, or of everyone, for who may."""
+        """Forget all answers of whoever asks, or of everyone, for who may.
+
+        It counts as a request.
+        """
         if everyone:
             _only_admins(settings, request)
         count = await shelf().clear(None if everyone else partition(request))

@@ -21,6 +21,9 @@ from coe.settings import Settings
 from coe.stores.files import FileStore, Room
 from coe.stores.records import File
 
+_TOO_LONG = "which is the limit (COE_MAX_FILE_BYTES)"
+_DIGITS = 18  # of a length that anything can have
+
 _FORM = {
     "requestBody": {
         "required": True,
@@ -47,21 +50,22 @@ def endpoints(shelf: Shelf, settings: Settings, counted: Counted) -> APIRouter:
         files = (await asyncio.to_thread(shelf.open)).files
         file_id = f"file-{wire.new_id()}"
         identity = identity_of(request.scope)
-        room = _room(settings, identity)
-        limit, why = _limit(settings, room, await asyncio.to_thread(files.left, room))
-        with files.writing(file_id) as sink:
-            form = Form(sink, limit, why)
-            await form.read(request.headers.get("content-type", ""), request.stream())
-            _check(form)
-        file = File(
-            id=file_id,
-            filename=str(form.filename),
-            purpose="batch",
-            size=form.size,
-            created_at=int(time.time()),
-            tenant=identity.tenant,
-        )
-        return card(await asyncio.to_thread(files.add, file, room))
+        room, most = room_of(settings, identity), _most(settings, request)
+        with files.uploading(room) as coming:
+            limit = await asyncio.to_thread(files.hold, coming, most)
+            with files.writing(file_id) as sink:
+                form = Form(sink, limit, room.why(limit) if limit < most else _TOO_LONG)
+                await form.read(request.headers.get("content-type", ""), request.stream())
+                _check(form)
+            file = File(
+                id=file_id,
+                filename=str(form.filename),
+                purpose="batch",
+                size=form.size,
+                created_at=int(time.time()),
+                tenant=identity.tenant,
+            )
+            return card(await asyncio.to_thread(files.add, file, coming))
 
     @table.get("")
     async def list_files(
@@ -142,16 +146,16 @@ def listed(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     }
 
 
-def _room(settings: Settings, identity: Identity) -> Room:
+def room_of(settings: Settings, identity: Identity) -> Room:
     """Return the room for somebody's files; who shows another token without keys gets no other."""
     return Room(settings.max_files_bytes, identity.tenant if identity.key else None)
 
 
-def _limit(settings: Settings, room: Room, left: int) -> tuple[int, str]:
-    """Return the most bytes that an upload may have, and why."""
-    if left < settings.max_file_bytes:
-        return left, room.why(left)
-    return settings.max_file_bytes, "which is the limit (COE_MAX_FILE_BYTES)"
+def _most(settings: Settings, request: Request) -> int:
+    """Return the most bytes that an upload can have: no file is longer than the body it is in."""
+    told = request.headers.get("content-length", "")
+    is_told = told.isdecimal() and len(told) <= _DIGITS
+    return min(int(told), settings.max_file_bytes) if is_told else settings.max_file_bytes
 
 
 def _check(form: Form) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection, Row
+from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import orjson
@@ -48,8 +49,25 @@ class Room(NamedTuple):
         whose = "all files" if self.tenant is None else "the files of a key"
         return (
             f"and of the {self.most} that {whose} may have together {max(left, 0)} are left"
-            " (COE_MAX_FILES_BYTES): delete files that are not needed any more"
+            " (COE_MAX_FILES_BYTES): delete files that are not needed any more, or let other"
+            " uploads end"
         )
+
+
+class Upload:
+    """A file on its way.
+
+    Attributes:
+        room: that it is to be in.
+        held: bytes of it that are kept free for this one.
+    """
+
+    __slots__ = ("held", "room")
+
+    def __init__(self, room: Room) -> None:
+        """Begin with nothing held."""
+        self.room = room
+        self.held = 0
 
 
 class FileStore:
@@ -59,10 +77,33 @@ class FileStore:
         """Store the parts; `folder` is made when the first file comes."""
         self._database = database
         self._folder = folder
+        self._uploads: set[Upload] = set()
+        self._lock = Lock()  # of the set alone: an event loop waits for it
 
     def path(self, file_id: str) -> Path:
         """Where a file's content is, or would be."""
         return self._folder / file_id
+
+    @contextmanager
+    def uploading(self, room: Room) -> Iterator[Upload]:
+        """Begin an upload; what is held for it is free again when the block ends."""
+        upload = Upload(room)
+        with self._lock:
+            self._uploads.add(upload)
+        try:
+            yield upload
+        finally:
+            with self._lock:
+                self._uploads.discard(upload)
+
+    def hold(self, upload: Upload, most: int) -> int:
+        """Keep bytes of its room for an upload; return how many: `most`, or what is left.
+
+        Uploads of one process know of each other; those of several meet in `add`.
+        """
+        with self._database.reading() as connection:  # no row is added in this process meanwhile
+            upload.held = min(most, self._left(connection, upload.room))
+        return upload.held
 
     @contextmanager
     def writing(self, file_id: str) -> Iterator[BinaryIO]:
@@ -99,12 +140,12 @@ class FileStore:
             self._settle(file_id)
         return size
 
-    def add(self, file: File, room: Room | None = None) -> File:
+    def add(self, file: File, upload: Upload | None = None) -> File:
         """Add the row of a file whose content is there, once it is safe on the disk.
 
         Args:
             file: what is added.
-            room: that there is for it and others; None for any.
+            upload: that it came by, whose room it has to fit into; None where any will do.
 
         Raises:
             RequestTooLarge: there is not as much room.
@@ -113,12 +154,14 @@ class FileStore:
         try:
             self._settle(file.id)
             with self._database.writing() as connection:
-                if room is not None:
+                if upload is not None:
+                    room = upload.room
                     left = room.most - _taken(connection, room.tenant)
                     if file.size > left:
                         raise RequestTooLarge(
                             f"the file has {file.size} bytes, {room.why(left)}", param="file"
                         )
+                    upload.held = 0  # its row counts from here on
                 connection.execute(ADD, row_of(file))
         except CoEError:
             self.path(file.id).unlink(missing_ok=True)
@@ -134,9 +177,15 @@ class FileStore:
             raise CoEError(f"{self.path(file_id)}: {error.strerror}") from None
 
     def left(self, room: Room) -> int:
-        """Return how many bytes of a room are free."""
+        """Return how many bytes of a room are free, and held for no upload of this process."""
         with self._database.reading() as connection:
-            return max(room.most - _taken(connection, room.tenant), 0)
+            return self._left(connection, room)
+
+    def _left(self, connection: Connection, room: Room) -> int:
+        with self._lock:
+            uploads = tuple(self._uploads)
+        held = sum(one.held for one in uploads if room.tenant in {None, one.room.tenant})
+        return max(room.most - _taken(connection, room.tenant) - held, 0)
 
     def get(self, file_id: str) -> File | None:
         """Return a file; None where there is none of that id."""

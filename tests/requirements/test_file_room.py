@@ -76,6 +76,71 @@ async def test_uploads_that_come_together_take_no_more_than_there_is(
     assert len(list((tmp_path / ".coe" / "files").iterdir())) == 2
 
 
+def slowly(size: int, boundary: bytes = b"b") -> tuple[bytes, bytes]:
+    """Return an upload of so many bytes in two pieces, of which the second one only ends it."""
+    form = b'--%b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n' % boundary
+    form += b'--%b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' % boundary
+    form, end = form + b"x" * size, b"\r\n--%b--\r\n" % boundary
+    head = b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+    head += b"content-length: %d\r\n" % len(form + end)
+    head += b"content-type: multipart/form-data; boundary=%b\r\n\r\n" % boundary
+    return head + form, end
+
+
+async def test_what_is_being_uploaded_takes_room_until_its_client_gives_up(
+    serve: Serve, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    folder, size = tmp_path / ".coe" / "files", 1 << 20
+    async with serve(OPEN.format(url=upstream.url), max_files_bytes=2 * size) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        most, end = slowly(size)
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for count, (_, writer) in enumerate(lines, 1):
+            writer.write(most)
+            async with asyncio.timeout(10):
+                while not folder.exists() or len(list(folder.iterdir())) < count:
+                    await asyncio.sleep(0.01)
+        while_both_come = await upload(running, size // 2)
+        error = (await while_both_come.json())["error"]
+
+        (reader, writer), (_, given_up) = lines
+        given_up.close()
+        async with asyncio.timeout(10):
+            while len(list(folder.iterdir())) > 1:
+                await asyncio.sleep(0.01)
+        while_one_comes = await upload(running, size // 2)
+        too_many = await upload(running, size)
+        writer.write(end)
+        whole = await reader.readline()
+        writer.close()
+        rest = await upload(running, size // 4)
+
+    assert b"200" in whole
+    answers = (while_both_come, while_one_comes, too_many, rest)
+    assert [one.status for one in answers] == [413, 200, 413, 200]
+    assert "COE_MAX_FILES_BYTES" in error["message"]
+
+
+async def test_no_batch_begins_where_there_is_no_room_for_what_it_writes(
+    serve: Serve, upstream: FakeUpstream
+) -> None:
+    async with serve(CLOSED.format(url=upstream.url), max_files_bytes=5000) as running:
+        key = await new_key(running)
+        headers = {"authorization": f"Bearer {key}"}
+        names = [(await (await upload(running, size, key)).json())["id"] for size in (3000, 2000)]
+        body = {"input_file_id": names[0], "endpoint": "/v1/chat/completions"}
+        url = f"{running.url}/batches"
+        full = await running.request("POST", url, json=body, headers=headers)
+        error = (await full.json())["error"]
+        await running.request("DELETE", f"{running.url}/files/{names[1]}", headers=headers)
+        again = await running.request("POST", url, json=body, headers=headers)
+
+    assert (full.status, again.status) == (413, 200)
+    assert "the files of a key may have together 0 are left" in error["message"]
+    assert "COE_MAX_FILES_BYTES" in error["message"]
+    assert "delete files" in error["message"]
+
+
 async def test_without_keys_another_token_makes_no_more_room(
     serve: Serve, upstream: FakeUpstream
 ) -> None:
