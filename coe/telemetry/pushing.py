@@ -176,9 +176,9 @@ def destination(environ: Mapping[str, str]) -> Destination | None:
         raise ConfigError(
             f"{named or _WHETHER} needs OpenTelemetry: pip install 'coe-gateway[otel]', {_OFF}"
         )
-    for name in _HOW:
-        if environ.get(name, "http/protobuf") not in {"", "http/protobuf"}:
-            raise ConfigError(f"{name}: metrics are sent by `http/protobuf` alone; say so, {_OFF}")
+    how = next((name for name in _HOW if environ.get(name)), "")
+    if how and environ[how] != "http/protobuf":
+        raise ConfigError(f"{how}: metrics are sent by `http/protobuf` alone; say so, {_OFF}")
     return Destination(_address(environ, named), _interval_s(environ))
 
 

@@ -7,6 +7,7 @@ from coe.telemetry import pushing
 from coe.telemetry.pushing import Destination, destination
 
 METRICS, ALL = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+OWN_HOW, ALL_HOW = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 EXPORTER, INTERVAL = "OTEL_METRICS_EXPORTER", "OTEL_METRIC_EXPORT_INTERVAL"
 
 
@@ -23,6 +24,8 @@ EXPORTER, INTERVAL = "OTEL_METRICS_EXPORTER", "OTEL_METRIC_EXPORT_INTERVAL"
         ({ALL: "https://c/base/"}, "https://c/base/v1/metrics"),
         ({METRICS: "http://c:1/as/it/stands"}, "http://c:1/as/it/stands"),
         ({METRICS: "http://c:1/m", ALL: "http://d:1"}, "http://c:1/m"),
+        ({METRICS: "http://c:1/m", ALL_HOW: "grpc", OWN_HOW: "http/protobuf"}, "http://c:1/m"),
+        ({METRICS: "http://c:1/m", ALL_HOW: "http/protobuf", OWN_HOW: ""}, "http://c:1/m"),
     ],
 )
 def test_where_metrics_are_sent_is_as_opentelemetrys_variables_say(
@@ -48,7 +51,9 @@ def test_how_often_is_said_in_milliseconds() -> None:
         ({METRICS: "collector:4318"}, METRICS),
         ({METRICS: "http://user:secret@c:x"}, METRICS),
         ({ALL: "grpc://user:secret@c:1"}, ALL),
-        ({ALL: "http://c:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ({ALL: "http://c:1", ALL_HOW: "grpc"}, ALL_HOW),
+        ({ALL: "http://c:1", ALL_HOW: "grpc", OWN_HOW: ""}, ALL_HOW),
+        ({ALL: "http://c:1", ALL_HOW: "http/protobuf", OWN_HOW: "grpc"}, OWN_HOW),
     ],
 )
 def test_what_cannot_be_done_is_an_error_that_names_the_variable(
