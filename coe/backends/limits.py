@@ -27,6 +27,10 @@ class Limits:
         self._bound: asyncio.Timeout | None = None
         self._error: BackendError | None = None
 
+    def begin(self) -> None:
+        """Count from now on: until now the call waited here, which is nobody's fault."""
+        self._began = asyncio.get_running_loop().time()
+
     @contextlib.asynccontextmanager
     async def next(self) -> AsyncGenerator[None, None]:
         """Bound what is awaited inside by the limit that passes first.

@@ -135,6 +135,7 @@ class LiteLLMBackend:
         try:
             async with self._slots or contextlib.nullcontext():
                 await self.start()
+                limits.begin()
                 answer = await self._asked(call, limits)
                 if not call.stream:
                     yield _whole(answer, call)

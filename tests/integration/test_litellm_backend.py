@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -16,7 +18,7 @@ from coe.protocols import BackendSpec, ExpertSite
 from coe.testing.backends import CHECKS, Check
 from coe.testing.subject import Behaviour, Subject, drain
 from coe.testing.upstream import FakeUpstream
-from coe.types import Call, Dispatch
+from coe.types import Call, Dispatch, Timeouts
 
 installed = importlib.util.find_spec("litellm") is not None
 needs_litellm = pytest.mark.skipif(
@@ -37,7 +39,9 @@ MODELS: dict[Behaviour, str] = {
 
 
 @asynccontextmanager
-async def over_litellm() -> AsyncGenerator[tuple[Subject, FakeUpstream], None]:
+async def over_litellm(
+    concurrency: int | None = None,
+) -> AsyncGenerator[tuple[Subject, FakeUpstream], None]:
     async with FakeUpstream() as upstream:
         backend = litellm.build(
             BackendSpec(
@@ -45,6 +49,7 @@ async def over_litellm() -> AsyncGenerator[tuple[Subject, FakeUpstream], None]:
                 type="litellm",
                 url=upstream.url,
                 api_key="sk-canary-1",
+                concurrency=concurrency,
                 experts=(ExpertSite(expert="e", model="openai/ok"),),
             )
         )
@@ -101,6 +106,28 @@ async def test_closing_a_stream_reaches_the_provider() -> None:
         await stream.aclose()
 
         await upstream.client_gone()
+
+
+@needs_litellm
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("default")
+async def test_the_wait_for_a_place_is_not_the_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock is put forward meanwhile."""
+    async with over_litellm(concurrency=1) as (subject, upstream):
+        first = subject.open("stalled", stream=True)
+        await anext(first)
+        limits = Timeouts(first_token_s=30, total_s=40)
+        waiting = asyncio.create_task(subject.ask("answers", stream=True, timeouts=limits))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as clock:
+            loop = asyncio.get_running_loop()
+            clock.setattr(loop, "time", lambda: time.monotonic() + 60)
+            assert upstream.received == 1
+            await first.aclose()
+            outcome = await waiting
+
+        assert outcome.error is None
+        assert outcome.has_content
 
 
 @needs_litellm
