@@ -25,7 +25,7 @@ from coe.composition.programs import PROGRAM
 from coe.composition.values import Arms
 from coe.drafting import sitting
 from coe.drafting.capping import capped
-from coe.errors import BudgetExceeded, CoEError
+from coe.errors import BreakerOpen, BudgetExceeded, CoEError, Overloaded
 from coe.identity import FREE
 from coe.learner import LearnedChooser, Learner
 from coe.metering.hiding import hidden, without_usage
@@ -452,7 +452,9 @@ async def _open_panel(
         is_capped = any(limit is not None for limit in limits)
         if not others or is_capped or not may_fall_back(gateway, error):
             raise
-        if not opening.may_spend(gateway):
+        # Nobody was asked at all where breakers or the crowd kept the members out.
+        was_asked = not isinstance(error, BreakerOpen | Overloaded)
+        if was_asked and not opening.may_spend(gateway):
             stopped = tuple(replace(row, then="stopped: retry_budget") for row in error.attempts)
             error.attempts = stopped
             raise
