@@ -5,13 +5,15 @@ nobody calls for a while: who asks is told at once, and goes on as its documenta
 there is none. A probe in the background finds out when it is back; no request waits for that.
 
 One that is there and refuses a command (see `coe.stores.refusal`) is as good as gone for who asked,
-and there for all the others.
+and there for all the others. Where it refuses because it leads no more, its address may stand for
+the one that does: new connections are opened, by and by.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from coe.errors import ConfigError, StoreUnavailable
 from coe.stores import refusal
-from coe.stores.patience import Patience
+from coe.stores.patience import MOST_TICKS, TICKS, Patience
 from coe.stores.refusal import Heard, Refusal
 
 if TYPE_CHECKING:
@@ -36,6 +38,21 @@ WAIT_S = 0.1
 REST_S = 1.0
 """After a failure nobody but the probe calls for so long."""
 _CLOSE_S = 5.0  # for what nobody waits for: to listen, to close a connection
+# The first word of an answer, which the client cuts off where it has an error of its own for it;
+# an older one says it nowhere else.
+_CODES = {
+    "AskError": "ASK",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+}
 
 Word = str | bytes | int | float
 
@@ -91,7 +108,8 @@ class Redis:
             raise ConfigError(
                 "COE_REDIS_URL needs the client: pip install 'coe-gateway[redis]'"
             ) from None
-        try:
+
+        def connected() -> Client:
             pool = BlockingConnectionPool.from_url(
                 url,
                 max_connections=most,
@@ -101,19 +119,24 @@ class Redis:
                 socket_connect_timeout=_CLOSE_S,
                 retry=Retry(NoBackoff(), 0),
             )
+            return Connected(connection_pool=pool)
+
+        try:
+            self._client = connected()
         except ValueError as error:
             raise ConfigError(f"COE_REDIS_URL: {error}") from None
-        known = pool.connection_kwargs
+        known = self._client.connection_pool.connection_kwargs
         self.name = str(known.get("path") or f"{known.get('host')}:{known.get('port', 6379)}")
         self.prefix = prefix
         self.calls = 0
         self.failures = 0
         self._url = url
-        self._client: Client = Connected(connection_pool=pool)
+        self._connected = connected
         self._errors = (RedisError, OSError, TimeoutError)
         self._wait_s = wait_s
         self._rest_s = rest_s
         self._down_until: float | None = None
+        self._leads_no_more = False
         self._back: list[Callable[[], None]] = []
         self._heard = Heard()
 
@@ -154,7 +177,8 @@ class Redis:
                     pipe.execute_command(*words)
                 return list(await pipe.execute())
 
-        answers: list[Any] = await self._guarded(" ".join(str(words[0]) for words in listed), send)
+        names = dict.fromkeys(str(words[0]) for words in listed)
+        answers: list[Any] = await self._guarded(" ".join(names), send)
         return answers
 
     def when_back(self, told: Callable[[], None]) -> None:
@@ -201,13 +225,24 @@ class Redis:
 
     def _failed(self, what: str, error: BaseException) -> StoreUnavailable:
         """Take note of why a command was not carried out; return what who asked is told."""
-        refused = _refusal(error)
+        refused = self._refusal(error)
         if refused is None:
             self._mark_down(error)
             return StoreUnavailable(f"Redis at {self.name}: {str(error) or type(error).__name__}")
         self.failures += 1
         self._tell_refused(what, refused)
         return StoreUnavailable(f"Redis at {self.name} refuses this: {refused.text}")
+
+    def _refusal(self, error: BaseException) -> Refusal | None:
+        """Return what was refused; None where it does not answer, or answers nobody now."""
+        from redis.exceptions import ResponseError
+
+        if not isinstance(error, ResponseError):
+            return None
+        code = getattr(error, "status_code", None) or _CODES.get(type(error).__name__)
+        refused = refusal.read(str(error), code)
+        self._leads_no_more = self._leads_no_more or refused.is_of_a_replica
+        return None if refused.is_of_everything else refused
 
     def _tell_refused(self, what: str, refused: Refusal) -> None:
         if self._heard.is_news(what, refused.code, time.monotonic()):
@@ -221,20 +256,42 @@ class Redis:
         self._down_until = time.monotonic() + self._rest_s
 
     async def _probe(self) -> None:
-        while True:
-            await asyncio.sleep(self._rest_s / 4)
-            if self._down_until is None or time.monotonic() < self._down_until:
-                continue
-            try:
-                async with Patience(self._wait_s):
-                    await self._client.execute_command("PING")
-            except self._errors as error:
-                if _refusal(error) is None:  # else it answers, though this user may not ask that
-                    self._mark_down(error)
-                    continue
-            self._down_until = None
-            logger.warning("Redis at %s is back", self.name)
-            self._tell_back()
+        renewed_s = -math.inf
+        async with asyncio.TaskGroup() as leaving:
+            while True:
+                await asyncio.sleep(self._rest_s / 4)
+                now_s = time.monotonic()
+                if self._leads_no_more and now_s - renewed_s >= self._rest_s:
+                    renewed_s = now_s
+                    leaving.create_task(self._leave(self._renewed()))
+                if self._down_until is not None and now_s >= self._down_until:
+                    await self._ask_whether_back()
+
+    async def _ask_whether_back(self) -> None:
+        try:
+            async with Patience(self._wait_s):
+                await self._client.execute_command("PING")
+        except self._errors as error:
+            if self._refusal(error) is None:  # else it answers, though this user may not ask that
+                self._mark_down(error)
+                return
+        self._down_until = None
+        logger.warning("Redis at %s is back", self.name)
+        self._tell_back()
+
+    def _renewed(self) -> Client:
+        """Have all further calls open connections of their own; return who has those until now."""
+        old, self._client = self._client, self._connected()
+        self._leads_no_more = False
+        return old
+
+    async def _leave(self, old: Client) -> None:
+        """Close connections once no call can have one of them any more."""
+        try:
+            await asyncio.sleep(self._wait_s * MOST_TICKS / TICKS)
+        finally:
+            with suppress(*self._errors):
+                await old.connection_pool.aclose()
 
     def _tell_back(self) -> None:
         for told in self._back:
@@ -259,7 +316,7 @@ class Redis:
                         _hand(heard, message["data"])
                 except self._errors as error:
                     has_missed = True
-                    if (refused := _refusal(error)) is not None:
+                    if (refused := self._refusal(error)) is not None:
                         self._tell_refused(f"SUBSCRIBE {channel}", refused)
                     await asyncio.sleep(self._rest_s)
                 finally:
@@ -267,16 +324,6 @@ class Redis:
                         await pubsub.aclose()  # type: ignore[no-untyped-call]
         finally:
             await client.aclose()
-
-
-def _refusal(error: BaseException) -> Refusal | None:
-    """Return what was refused; None where the server does not answer, or answers nobody now."""
-    from redis.exceptions import ResponseError
-
-    if not isinstance(error, ResponseError):
-        return None
-    refused = refusal.read(str(error), error.status_code)
-    return None if refused.is_of_everything else refused
 
 
 def _hand(heard: Callable[[bytes], None], message: bytes) -> None:

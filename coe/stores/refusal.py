@@ -13,6 +13,8 @@ QUIET_S = 60.0
 """A refusal that did not occur for so long is news again."""
 
 _WHOLE_SERVER = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH"})
+_REPLICA = frozenset({"READONLY", "MASTERDOWN"})
+_IN_A_SCRIPT = " -READONLY "  # so said by servers before the 7th version
 _ANNOTATED = " of pipeline caused error: "
 
 
@@ -31,6 +33,11 @@ class Refusal(NamedTuple):
     def is_of_everything(self) -> bool:
         """Whether every other command would be refused now, too."""
         return self.code in _WHOLE_SERVER
+
+    @property
+    def is_of_a_replica(self) -> bool:
+        """Whether another server leads, which the same address may stand for by now."""
+        return self.code in _REPLICA or _IN_A_SCRIPT in self.text
 
 
 def read(message: str, code: str | None) -> Refusal:

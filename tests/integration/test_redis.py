@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
+from redis._parsers.base import BaseParser
 
 from coe.errors import ConfigError, StoreUnavailable
 from coe.stores.redis import Redis, Script
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, free_port
 
 _ADD = Script.of("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -24,6 +27,37 @@ async def _until(holds: Callable[[], bool]) -> None:
 def _hold_up() -> None:
     """Have the loop do nothing, until all limits are over and all answers there."""
     time.sleep(0.5)
+
+
+@asynccontextmanager
+async def _address(leads_to: list[int]) -> AsyncIterator[int]:
+    """Open a port that leads to the last of some others, as a name may; connections stay."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while sent := await reader.read(65_536):
+                writer.write(sent)
+        writer.close()
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", leads_to[-1])
+        await asyncio.gather(pass_on(reader, outer), pass_on(inner, writer))
+
+    async with await asyncio.start_server(enter, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+def older_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the client library raise as its 6th version does: nowhere is what it cuts off."""
+    parse = BaseParser.parse_error
+
+    def parse_error(response: str) -> Exception:
+        error: Exception = parse(response)
+        vars(error).pop("status_code", None)
+        return error
+
+    monkeypatch.setattr(BaseParser, "parse_error", staticmethod(parse_error))
 
 
 @pytest.mark.anyio
@@ -80,6 +114,82 @@ async def test_what_is_refused_is_as_without_redis_and_the_rest_is_answered(
     assert all("refuses" in said for said in caplog.messages)
     assert why in caplog.messages[0]
     assert "prompt" not in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("older_client")
+@pytest.mark.parametrize("why", ["OOM", "READONLY", "NOPERM"])
+async def test_what_an_older_client_cuts_off_is_known_all_the_same(
+    redis_server: RedisServer, why: str
+) -> None:
+    redis = Redis(redis_server.refuse(why), wait_s=5)
+    async with redis.running():
+        with pytest.raises(StoreUnavailable, match=f"refuses this: {why} "):
+            await redis.call("SET", "a", "1")
+        with pytest.raises(StoreUnavailable, match=f"refuses this: {why} "):
+            await redis.together([("SET", "a", "1")])
+        with pytest.raises(StoreUnavailable, match="refuses this: unknown command"):
+            await redis.call("NONSENSE")
+        assert not redis.is_down
+
+
+@pytest.mark.anyio
+async def test_a_refusal_of_many_commands_is_told_once_however_many_they_are(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis = Redis(redis_server.refuse("OOM"), wait_s=5)
+    async with redis.running():
+        for count in (1, 3, 5):
+            with pytest.raises(StoreUnavailable, match="refuses"):
+                await redis.together([("SET", "a", "1"), ("EXPIRE", "a", 5)] * count)
+    (said,) = caplog.messages
+    assert "refuses SET EXPIRE: OOM" in said
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("client", ["client", "older_client"])
+@pytest.mark.parametrize("why", ["READONLY", "MASTERDOWN"])  # refuse what writes, or what reads
+async def test_an_address_that_leads_to_another_server_by_now_is_followed(
+    redis_server: RedisServer,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    why: str,
+    client: str,
+) -> None:
+    """The server that led is there, and keeps its connections."""
+    if client == "older_client":
+        request.getfixturevalue(client)
+    words = ("SET", "a", 1) if why == "READONLY" else ("GET", "a")
+    other = RedisServer(tmp_path, free_port())
+    leads_to = [redis_server.port]
+    try:
+        other.start()
+        async with _address(leads_to) as port:
+            redis = Redis(f"redis://127.0.0.1:{port}/0", wait_s=5, rest_s=0.02)
+
+            async def is_answered() -> bool:
+                """Ask by several connections at once; return whether all were answered."""
+                asking = [redis.call(*words) for _ in range(8)]
+                done = await asyncio.gather(*asking, return_exceptions=True)
+                return not any(isinstance(one, StoreUnavailable) for one in done)
+
+            async with redis.running():
+                assert await is_answered()
+                if why == "MASTERDOWN":
+                    redis_server.tell("CONFIG SET replica-serve-stale-data no")
+                redis_server.refuse("READONLY")
+                with pytest.raises(StoreUnavailable, match=r"read only replica|Link with MASTER"):
+                    await redis.call(*words)
+                assert redis.is_down == (why == "MASTERDOWN")
+
+                leads_to.append(other.port)
+                async with asyncio.timeout(10):
+                    while not await is_answered():
+                        await asyncio.sleep(0.01)
+                assert await is_answered()
+    finally:
+        other.stop()
+        redis_server.tell("CONFIG SET replica-serve-stale-data yes")
 
 
 @pytest.mark.anyio

@@ -42,6 +42,22 @@ def test_a_server_that_refuses_everything_is_told_from_a_command_that_is_refused
     assert not read("READONLY not here", None).is_of_everything
 
 
+@pytest.mark.parametrize(
+    ("said", "is_one"),
+    [
+        ("READONLY You can't write against a read only replica.", True),
+        ("MASTERDOWN Link with MASTER is down", True),
+        ("Error running script (call to f_1): @user_script:1: -READONLY You can't write", True),
+        ("OOM command not allowed", False),
+        ("unknown command 'READONLY'", False),
+    ],
+)
+def test_a_server_that_leads_no_more_is_told_from_one_that_refuses(
+    said: str, *, is_one: bool
+) -> None:
+    assert read(said, None).is_of_a_replica is is_one
+
+
 def test_a_refusal_is_news_once_and_again_after_it_was_quiet() -> None:
     heard = Heard()
 
