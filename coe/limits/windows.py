@@ -60,6 +60,17 @@ def window(period: Period | None, now_s: float) -> Window:
     return Window(number, 0.0, end.timestamp() - now_s)
 
 
+def is_over(period: Period | None, number: int, now_s: float) -> bool:
+    """Whether what was used in a period, by its number, counts no more.
+
+    What was used in one that slides counts to the end of the next one; what has no period, always.
+    """
+    if period is None:
+        return False
+    oldest = window(period, now_s).number
+    return number < (oldest - 1 if period in SLIDING else oldest)
+
+
 def length_s(period: Period | None) -> float:
     """Return a length that no period of that kind is longer than, in seconds."""
     if period is None:

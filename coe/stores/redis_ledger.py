@@ -22,7 +22,7 @@ from coe.errors import StoreUnavailable
 from coe.limits.ledger import Tolls
 from coe.limits.scopes import Account
 from coe.limits.tally import Asked, Entry, Held, Refusal, State, Tally, wait_s
-from coe.limits.windows import SLIDING, length_s, window
+from coe.limits.windows import SLIDING, is_over, length_s, window
 from coe.stores.redis import Redis, Script, Word
 
 ALIVE_S = 5
@@ -293,8 +293,15 @@ class RedisLedger:
                 with suppress(StoreUnavailable):
                     await self._say_under_way()
             if (now_s := self._clock()) - forgotten > _FORGET_EVERY_S:
-                self.tally.forget(now_s)
+                self._forget(now_s)
                 forgotten = now_s
+
+    def _forget(self, now_s: float) -> None:
+        """Drop what counts no more; while Redis is away, every period adds to what is owed."""
+        self.tally.forget(now_s)
+        for key, (account, _) in list(self._owed.items()):
+            if is_over(account.rule.period, key[1], now_s):
+                del self._owed[key]
 
     async def _say_under_way(self) -> None:
         now_s, accounts = self._clock(), list(self._under_way.values())

@@ -12,9 +12,10 @@ import pytest
 from coe.limits.rules import read
 from coe.limits.scopes import Account
 from coe.limits.tally import Entry, Held, Refusal, Tally
+from coe.stores import redis_ledger
 from coe.stores.redis import Redis
 from coe.stores.redis_ledger import RedisLedger
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +177,28 @@ async def test_without_redis_a_replica_goes_on_from_what_it_knew_and_hands_it_in
         assert isinstance(known, Refusal)
         # A reservation that came to a frozen server was carried out later, and counts once more.
         assert known.used in ({85, 105} if how == "freeze" else {15})
+
+
+async def test_while_redis_is_away_only_what_counts_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_ledger, "ALIVE_S", 0.01)
+    second, day, now = account("5 requests/s"), account("900 requests/day"), account("900 at once")
+    redis, clock = Redis(f"redis://127.0.0.1:{free_port()}/0"), Clock()
+    ledger = RedisLedger(redis, clock=clock)
+    async with redis.running(), ledger.running():
+        for later_s in range(100):
+            for limit in (second, day, now):
+                await take(ledger, limit, 1, NOON + later_s)
+        assert len(ledger._owed) > 90
+
+        clock.now = NOON + 99
+
+        await until(lambda: len(ledger._owed) <= 4)
+        owed = {(key, number): amount for (key, number), (_, amount) in ledger._owed.items()}
+        assert owed[second.key, int(NOON) + 99] == owed[second.key, int(NOON) + 98] == 1
+        assert sum(count for (key, _), count in owed.items() if key == day.key) > 90
+        assert sum(count for (key, _), count in owed.items() if key == now.key) > 90
 
 
 @pytest.mark.parametrize("why", ["OOM", "READONLY"])
