@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from coe.access import key as keys
 from coe.access.key import Key
-from coe.errors import Conflict
+from coe.errors import Conflict, StoreUnavailable
 from coe.stores.keys import readable
 from coe.stores.redis import Redis, Script
 
@@ -45,13 +45,13 @@ class RedisKeys:
 
     async def version(self) -> int:
         """Return how many changes there were."""
-        return int(await self._redis.call("GET", self._version) or 0)
+        return self._number(await self._redis.call("GET", self._version))
 
     async def read(self) -> tuple[int, list[Key]]:
         """Return all keys, and how many changes there were."""
         version, flat = await self._redis.run(_READ, [self._keys, self._version])
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return int(version or 0), readable((name.decode(), record) for name, record in pairs)
+        return self._number(version), readable((name.decode(), record) for name, record in pairs)
 
     async def add(self, key: Key) -> None:
         """Keep a new key. Raises Conflict where there is one of that id."""
@@ -83,3 +83,13 @@ class RedisKeys:
     async def _exchange(self, key_id: str, before: bytes, key: Key) -> bool:
         words = (key_id, before, keys.written(key), self._redis.key(_CHANNEL))
         return bool(await self._redis.run(_EXCHANGE, [self._keys, self._version], *words))
+
+    def _number(self, kept: bytes | None) -> int:
+        """Return the number of changes. Raises StoreUnavailable: somebody else wrote there."""
+        try:
+            return int(kept or 0)
+        except ValueError:
+            raise StoreUnavailable(
+                f"`{self._version}` in Redis is no number: another program uses the same keys;"
+                " give each its own COE_REDIS_PREFIX"
+            ) from None
