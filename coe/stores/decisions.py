@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from operator import attrgetter
@@ -239,8 +240,7 @@ class DecisionStore(Store):
         with self._database.writing() as connection:
             for start in range(0, len(rows), _AT_ONCE):
                 part = rows[start : start + _AT_ONCE]
-                values = ", ".join([_VALUES] * len(part))
-                connection.execute(_INSERT + values, [*chain.from_iterable(part)])
+                connection.execute(_inserting(len(part)), [*chain.from_iterable(part)])
 
     def find(self, name: str, tenant: str | None = None) -> Record | None:
         """Return the decision with this id, or the last one whose answer had it; None for none.
@@ -352,6 +352,12 @@ class DecisionStore(Store):
             connection.executemany("DELETE FROM feedback WHERE decision = ?", names)
             connection.executemany("DELETE FROM decisions WHERE id = ?", names)
             return max(texts.rowcount, len(names))
+
+
+@cache
+def _inserting(rows: int) -> str:
+    """Return the statement that adds so many decisions."""
+    return _INSERT + ", ".join([_VALUES] * rows)
 
 
 def _salt(database: Database, secret: str) -> bytes:

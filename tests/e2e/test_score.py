@@ -75,7 +75,13 @@ async def start(folder: Path, *words: str) -> asyncio.subprocess.Process:
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=heed,
     )
+
+
+def heed() -> None:
+    """Heed Ctrl-C, which what a shell runs in the background ignores, and all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def finish(folder: Path, *words: str) -> tuple[int | None, str, str]:

@@ -25,8 +25,8 @@ FILE = """
 version: 1
 backends: {{up: "{url}"}}
 experts:
-  plain: {{backend: up, model: ok, cost: {{output: 1 USD/M}}}}
-  grand: {{backend: up, model: also-ok, cost: {{output: 30 USD/M}}}}
+  plain: {{backend: up, model: ok, cost: {{input: 0 USD/M, output: 1 USD/M}}}}
+  grand: {{backend: up, model: also-ok, cost: {{input: 0 USD/M, output: 30 USD/M}}}}
   fresh: {{backend: up, model: fresh}}
 categories:
   code: {{keywords: [bash], experts: [fresh, plain]}}
