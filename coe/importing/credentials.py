@@ -87,7 +87,8 @@ def address(text: str) -> tuple[str, str]:
     plain = re.sub(r"\$\{env:\w+\}", "0", text)
     try:
         parts = urlsplit(plain)
-        if "@" in parts.path:  # a slash in a password cuts it in two
+        # A slash in a password cuts it in two; and what is no name of a variable is no address.
+        if "@" in parts.path or "${" in plain:
             raise ValueError
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
         base_url(bare.geturl())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from coe.errors import CompositionError
@@ -174,6 +174,7 @@ JUNK = st.sampled_from(
 
 @NO_RESET
 @given(st.sampled_from(VALUES), JUNK)
+@example(("vllm-sr", ("vllm_endpoints", 0, "address")), "${x")
 def test_whatever_stands_somewhere_the_result_loads_or_the_place_is_named(
     bring: Bring, where: tuple[str, tuple[Any, ...]], junk: Any
 ) -> None:
