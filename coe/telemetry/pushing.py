@@ -18,11 +18,12 @@ from threading import Event, Thread
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 
 from coe.errors import ConfigError
 from coe.telemetry.instruments import instruments
 from coe.telemetry.otlp import MetricExporter, is_installed
+from coe.telemetry.series import results
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +94,12 @@ class Pushing:
 
     def families(self) -> Iterator[Metric]:
         """Yield what became of what was to be sent."""
-        family = CounterMetricFamily(
+        yield results(
             "coe_metric_exports",
             "Times that metrics were to be sent by OTLP, by whether the collector has them;"
             " `dropped`: it was too slow",
-            labels=("result",),
+            {"sent": self._sent, "failed": self._failed, "dropped": self._dropped},
         )
-        family.add_metric(("sent",), self._sent)
-        family.add_metric(("failed",), self._failed)
-        family.add_metric(("dropped",), self._dropped)
-        yield family
 
     async def _take(self, every_s: float) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
@@ -12,6 +12,14 @@ NONE = "none"
 """The label where there is no category or expert."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+
+
+def results(name: str, help_text: str, counts: Mapping[str, int]) -> Metric:
+    """Return a counter by what came of something; those that never came are 0."""
+    family = CounterMetricFamily(name, help_text, labels=("result",))
+    for result, count in counts.items():
+        family.add_metric((result,), count)
+    return family
 
 
 class Tally:

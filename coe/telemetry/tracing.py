@@ -15,10 +15,11 @@ from random import getrandbits
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 
 from coe.composition import Composition
 from coe.telemetry.otlp import Exporter
+from coe.telemetry.series import results
 from coe.telemetry.spans import Server, Span, spans_of
 from coe.telemetry.trace import CURRENT, OUTGOING, Ended, Trace, is_drawn, parent_of
 
@@ -114,16 +115,12 @@ class Tracing:
 
     def families(self) -> Iterator[Metric]:
         """Yield what became of traces."""
-        family = CounterMetricFamily(
+        yield results(
             "coe_traces",
             "Traces of requests, lines of batches and shadows by whether the collector has them;"
             " `dropped`: it was too slow",
-            labels=("result",),
+            {"sent": self._sent, "failed": self._failed, "dropped": self._dropped},
         )
-        family.add_metric(("sent",), self._sent)
-        family.add_metric(("failed",), self._failed)
-        family.add_metric(("dropped",), self._dropped)
-        yield family
 
     def _work(self) -> None:
         exporter = Exporter(self._url)
