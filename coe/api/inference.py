@@ -15,6 +15,7 @@ import orjson
 from coe.api import errors, explain, wire
 from coe.api.access import identity_of
 from coe.api.body import Receive, Scope, header, read_body
+from coe.api.counted import quota_of
 from coe.api.traced import Served, ended
 from coe.claim import LANE
 from coe.composition import Composition
@@ -130,8 +131,8 @@ class Inference:
         query = self._parse(body, exchange.query_id, settings, sender)
         with self._live.current as gateway:
             exchange.begin(query, gateway.composition)
-            if gateway.meter is not None and gateway.meter.counts(query.identity):
-                await exchange.enter(gateway.meter.quota(query.identity))
+            if (quota := quota_of(gateway, query.identity)) is not None:
+                await exchange.enter(quota)
             is_told = gateway.slots and query.stream and gateway.composition.batching.status_frames
             answer = await self._open(gateway, query, exchange.tell if is_told else None)
             await exchange.send(answer)
